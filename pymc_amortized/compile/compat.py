@@ -1,0 +1,111 @@
+"""The only module that knows that two generations of PyMC exist.
+
+PyMC 5 (PyTensor 2) runs on Python 3.11, PyMC 6 (PyTensor 3) on Python 3.12 and newer.
+"""
+
+import importlib
+import inspect
+
+from collections.abc import Sequence
+from typing import Any
+
+import pymc
+
+from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.op import Op
+from pytensor.graph.replace import graph_replace
+
+__all__ = [
+    "has_time_varying_transitions",
+    "inline",
+    "is_marginal",
+    "marginalized_name",
+    "one_index_ops",
+    "op_class",
+    "reference_mode",
+    "split_axis",
+    "supports_time_varying_chains",
+]
+
+_HOMES = {
+    "IfElse": ("pytensor.conditional.op", "pytensor.ifelse"),
+    "Cholesky": ("pytensor.tensor.linalg.decomposition.cholesky", "pytensor.tensor.slinalg"),
+    "SolveTriangular": ("pytensor.tensor.linalg.solvers.triangular", "pytensor.tensor.slinalg"),
+    "Solve": ("pytensor.tensor.linalg.solvers.general", "pytensor.tensor.slinalg"),
+    "MatrixInverse": ("pytensor.tensor.linalg.inverse", "pytensor.tensor.nlinalg"),
+    "Det": ("pytensor.tensor.linalg.summary", "pytensor.tensor.nlinalg"),
+    "SLogDet": ("pytensor.tensor.linalg.summary", "pytensor.tensor.nlinalg"),
+    "Eigh": ("pytensor.tensor.linalg.decomposition.eigen", "pytensor.tensor.nlinalg"),
+}
+
+
+def op_class(name: str) -> type:
+    """Return the class of a PyTensor operation, from the newer of its homes first."""
+    for module_name in _HOMES[name]:
+        try:
+            return getattr(importlib.import_module(module_name), name)
+        except (ImportError, AttributeError):
+            continue
+    raise ImportError(f"Expected PyTensor to have an operation {name!r}; it has none.")
+
+
+def one_index_ops() -> tuple[type, ...]:
+    """Return the operations that PyTensor 2 has for indexing by a single vector."""
+    subtensor = importlib.import_module("pytensor.tensor.subtensor")
+    names = ("AdvancedSubtensor1", "AdvancedIncSubtensor1")
+    return tuple(getattr(subtensor, name) for name in names if hasattr(subtensor, name))
+
+
+def split_axis(op: Op, values: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    """Separate the axis from the values: PyTensor 2 has it among them, PyTensor 3 in the op."""
+    axis = getattr(op, "axis", None)
+    return (values[0], values[1:]) if axis is None else (axis, values)
+
+
+def has_time_varying_transitions(op: Op) -> bool:
+    """Tell whether a chain's transition tensor has an axis of steps (pymc-extras 0.15 and later)."""
+    return bool(getattr(op, "time_varying_P", False))
+
+
+def is_marginal(op: Op) -> bool:
+    """Tell whether an operation is what ``pymc_extras.marginalize`` wraps a model in."""
+    return isinstance(op, _marginal_class())
+
+
+def inline(op: Op, inputs: Sequence[Variable]) -> list[Variable]:
+    """Return the outputs of an operation's inner graph, for given inputs.
+
+    PyTensor 3 freezes inner graphs, and has a method for this; PyTensor 2 does not.
+    """
+    bind = getattr(op.fgraph, "bind", None)
+    if bind is not None:
+        return list(bind(list(inputs)))
+    stand_ins = dict(zip(op.fgraph.inputs, inputs, strict=True))
+    return graph_replace(list(op.fgraph.outputs), stand_ins, strict=False)
+
+
+def marginalized_name(node: Apply) -> str | None:
+    """Return the name of the variable that was marginalized, if it is still known."""
+    return getattr(node.op, "marginalized_name", None) or node.op.inner_outputs[0].name
+
+
+def _marginal_class() -> type:
+    try:
+        module = importlib.import_module("pymc_extras.model.marginal.distributions.core")
+    except ImportError:
+        module = importlib.import_module("pymc_extras.model.marginal.distributions")
+    return module.MarginalRV
+
+
+def supports_time_varying_chains() -> bool:
+    """Tell whether ``pymc_extras.DiscreteMarkovChain`` takes one transition matrix per step."""
+    timeseries = importlib.import_module("pymc_extras.distributions.timeseries")
+    return "time_varying_P" in inspect.signature(timeseries.DiscreteMarkovChain.dist).parameters
+
+
+def reference_mode() -> str | None:
+    """Return the PyTensor mode that compiles small graphs fastest, for reference computations.
+
+    In PyTensor 2 that is Python; in PyTensor 3 it is the default, which caches what it compiles.
+    """
+    return "FAST_COMPILE" if pymc.__version__.startswith("5.") else None

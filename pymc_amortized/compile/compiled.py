@@ -1,0 +1,301 @@
+"""A model, read and compiled: everything that simulation and density need of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pymc as pm
+import torch
+
+from pytensor.graph.traversal import ancestors
+from torch import Tensor
+
+from pymc_amortized.compile.backend import Backend, BatchedFunction, BatchedGraph, batched_function
+from pymc_amortized.compile.complete import CompleteModel, Observation, Parameter, complete_model
+from pymc_amortized.compile.covariates import Covariate, find_covariates
+from pymc_amortized.compile.density import BatchedDensity, missing_densities
+from pymc_amortized.compile.prior import RestrictedPrior
+from pymc_amortized.compile.spec import (
+    CovariateSpec,
+    DeterministicSpec,
+    IndicatorSpec,
+    ModelSpec,
+    ObservationSpec,
+    ParameterSpec,
+)
+from pymc_amortized.compile.states import (
+    ChainDistribution,
+    IndicatorDistribution,
+    indicator_distribution,
+)
+from pymc_amortized.compile.units import UnitMap, unit_map
+from pymc_amortized.errors import UnsupportedModelError
+
+__all__ = ["CompiledModel", "compile_model"]
+
+_SUPPORTS = {
+    "log": "positive",
+    "log_exp_m1": "positive",
+    "logodds": "unit interval",
+    "interval": "interval",
+    "simplex": "simplex",
+    "sumto1": "simplex",
+    "ordered": "ordered",
+    "circular": "circle",
+    "zerosum": "sums to zero",
+    "cholesky-cov-packed": "Cholesky factor",
+    "cholesky_corr": "Cholesky factor",
+    "chain": "chained",
+}
+
+
+class CompiledModel:
+    """The stages in which data sets are drawn, and the reading of the model.
+
+    Attributes
+    ----------
+    complete : CompleteModel
+        The complete-data model.
+    prior : RestrictedPrior
+        Draws θ.
+    distributions : dict of str to IndicatorDistribution
+        p(z given θ).
+    unit_maps : dict of str to UnitMap
+        Which unit each observed value belongs to.
+    covariates : tuple of Covariate
+        What the model conditions on.
+    spec : ModelSpec
+        All of it, to be read.
+    """
+
+    def __init__(self, complete: CompleteModel, backend: Backend) -> None:
+        _refuse_unreadable(complete)
+        self.complete = complete
+        self.prior = RestrictedPrior(complete, backend)
+        self._draw_indicators = _stages(complete, "indicators", backend)
+        self._draw_observations = _stages(complete, "observations", backend)
+        draw = self._one_dataset()
+        self.distributions: dict[str, IndicatorDistribution] = {
+            indicator.name: indicator_distribution(complete, indicator, draw)
+            for indicator in complete.indicators
+        }
+        supports = {name: d.support for name, d in self.distributions.items()}
+        generator = torch.Generator().manual_seed(0)
+        self.unit_maps: dict[str, UnitMap] = {
+            o.name: unit_map(complete, o, supports, draw, generator) for o in complete.observations
+        }
+        self.covariates, exchangeable = find_covariates(complete, self.unit_maps, draw)
+        self.spec = _spec(self, draw, exchangeable)
+
+    @cached_property
+    def density(self) -> BatchedDensity:
+        """The density, built when it is first asked for."""
+        return BatchedDensity(self.complete, self.distributions, self.unit_maps)
+
+    def draw_latents_and_data(
+        self, parameters: Mapping[str, Tensor], device: torch.device, generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Draw indicators and observations given parameters (B, *shape)."""
+        values = [parameters[parameter.name] for parameter in self.complete.parameters]
+        batch = values[0].shape[0] if values else 1
+        return self.draw_given(values, batch, device, generator)
+
+    def draw_given(
+        self, values: list[Tensor], batch: int, device: torch.device, generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Draw indicators and observations given parameters in the order of the model."""
+        indicators: dict[str, Tensor] = {}
+        observations: dict[str, Tensor] = {}
+        for name, stage in self._draw_indicators.items():
+            given = [*values, *indicators.values()]
+            [indicators[name]] = stage(given, batch=batch, device=device, generator=generator)
+        for name, stage in self._draw_observations.items():
+            given = [*values, *indicators.values(), *observations.values()]
+            [observations[name]] = stage(given, batch=batch, device=device, generator=generator)
+        return indicators, observations
+
+    def deterministics(
+        self,
+        parameters: Mapping[str, Tensor],
+        indicators: Mapping[str, Tensor],
+        names: tuple[str, ...],
+    ) -> dict[str, Tensor]:
+        """Compute deterministics from parameters (S, *shape) and indicators (S, *units)."""
+        complete = self.complete
+        inputs = [*complete.parameter_variables, *complete.indicator_variables]
+        values = [
+            *(parameters[p.name] for p in complete.parameters),
+            *(indicators.get(i.name, np.zeros((), "int64")) for i in complete.indicators),
+        ]
+        graph = BatchedGraph(inputs, [complete.deterministics[name] for name in names])
+        batch = values[0].shape[0] if isinstance(values[0], Tensor) else 1
+        results = graph(values, batch=batch)
+        return {
+            name: torch.as_tensor(x) if isinstance(x, Tensor) else torch.as_tensor(x)[None]
+            for name, x in zip(names, results, strict=True)
+        }
+
+    def _one_dataset(self) -> dict[str, Tensor]:
+        cpu = torch.device("cpu")
+        generator = torch.Generator().manual_seed(20)
+        parameters = self.prior.sample(1, cpu, generator)
+        indicators, observations = self.draw_given(list(parameters.values()), 1, cpu, generator)
+        return {**parameters, **indicators, **observations}
+
+
+def compile_model(model: pm.Model | None = None, backend: Backend = "auto") -> CompiledModel:
+    """Read a model and compile its simulator.
+
+    Parameters
+    ----------
+    model : pymc.Model, optional
+        Default: the model of the surrounding ``with`` block.
+    backend : {"auto", "torch", "pytensor"}
+        Where to simulate.
+    """
+    return CompiledModel(complete_model(model), backend)
+
+
+def _stages(complete: CompleteModel, kind: str, backend: Backend) -> dict[str, BatchedFunction]:
+    """Return what draws each variable of a kind, given all variables before it."""
+    before = list(complete.parameter_variables)
+    if kind == "observations":
+        before += complete.indicator_variables
+    stages = {}
+    for item in getattr(complete, kind):
+        stages[item.name] = batched_function(list(before), [item.variable], backend)
+        before.append(item.variable)
+    return stages
+
+
+def _refuse_unreadable(complete: CompleteModel) -> None:
+    indicators = {indicator.variable: indicator.name for indicator in complete.indicators}
+    for kind in ("parameters", "indicators"):
+        for item in getattr(complete, kind):
+            above = set(ancestors([item.variable])) - {item.variable}
+            if names := [name for variable, name in indicators.items() if variable in above]:
+                raise UnsupportedModelError(
+                    f"Expected {kind} to depend on parameters alone; {item.name!r} depends on the "
+                    f"indicator {names[0]!r}. Let the indicator select among {kind} that do not "
+                    "depend on it:\n\n    mu[z] instead of pm.Normal('x', mu[z], 1)"
+                )
+    observed = [variable for o in complete.observations for variable in (o.variable, o.density_variable)]
+    forbidden = [*observed, *indicators, *complete.data.values()]
+    for name, potential in complete.potentials.items():
+        if set(ancestors([potential])).intersection(forbidden):
+            raise UnsupportedModelError(
+                f"Expected potentials to depend on parameters alone; {name!r} depends on data or "
+                "indicators, so that it changes the likelihood, and forward simulation no longer "
+                "draws from the model. Write it as an observed variable:\n\n"
+                f'    pm.CustomDist("{name}", ..., logp=logp, random=random, observed=data)'
+            )
+
+
+def _spec(
+    compiled: CompiledModel, draw: Mapping[str, Tensor], exchangeable: Mapping[str, bool]
+) -> ModelSpec:
+    complete = compiled.complete
+    missing = missing_densities(complete)
+    return ModelSpec(
+        parameters=tuple(
+            _parameter_spec(complete, parameter, compiled.prior, draw)
+            for parameter in complete.parameters
+        ),
+        indicators=tuple(
+            IndicatorSpec(
+                name=indicator.name,
+                support=compiled.distributions[indicator.name].support,
+                units=compiled.distributions[indicator.name].units,
+                kind="markov" if compiled.distributions[indicator.name].order else "independent",
+                order=compiled.distributions[indicator.name].order,
+                time_varying=_is_time_varying(compiled.distributions[indicator.name]),
+                origin=indicator.origin,
+                dims=indicator.dims,
+            )
+            for indicator in complete.indicators
+        ),
+        observations=tuple(
+            _observation_spec(
+                observation,
+                compiled.unit_maps[observation.name],
+                exchangeable[observation.name],
+                missing.get(observation.name),
+            )
+            for observation in complete.observations
+        ),
+        covariates=tuple(_covariate_spec(covariate) for covariate in compiled.covariates),
+        deterministics=tuple(
+            DeterministicSpec(
+                name, not set(ancestors([variable])).isdisjoint(complete.indicator_variables)
+            )
+            for name, variable in complete.deterministics.items()
+        ),
+        potentials=tuple(complete.potentials),
+        structure="sequence" if any(d.order for d in compiled.distributions.values()) else "set",
+    )
+
+
+def _is_time_varying(distribution: IndicatorDistribution) -> bool:
+    return isinstance(distribution, ChainDistribution) and distribution.time_varying
+
+
+def _parameter_spec(
+    complete: CompleteModel,
+    parameter: Parameter,
+    prior: RestrictedPrior,
+    draw: Mapping[str, Tensor],
+) -> ParameterSpec:
+    names = [p.name for p in complete.parameters]
+    position = names.index(parameter.name)
+    parents = [draw[name] for name in names[:position]]
+    unconstrained = prior.bijections[position].forward(draw[parameter.name], parents)
+    op = parameter.variable.owner.op
+    transform = None if parameter.transform is None else parameter.transform.name
+    dims = complete.model.named_vars_to_dims.get(parameter.name)
+    return ParameterSpec(
+        name=parameter.name,
+        shape=tuple(draw[parameter.name].shape[1:]),
+        unconstrained_shape=tuple(unconstrained.shape[1:]),
+        dims=None if dims is None else tuple(dims),
+        distribution=getattr(op, "_print_name", (type(op).__name__,))[0],
+        transform=transform,
+        support="real" if transform is None else _SUPPORTS.get(transform, transform),
+    )
+
+
+def _observation_spec(
+    observation: Observation, units: UnitMap, exchangeable: bool, reason: str | None
+) -> ObservationSpec:
+    return ObservationSpec(
+        name=observation.name,
+        shape=observation.data.shape,
+        event_shape=_event_shape(observation, units),
+        dtype=str(observation.data.dtype),
+        indicator=units.indicator,
+        owner=units.owner,
+        observed=observation.observed,
+        exchangeable=exchangeable,
+        density=reason,
+        dims=observation.dims,
+    )
+
+
+def _event_shape(observation: Observation, units: UnitMap) -> tuple[int, ...]:
+    """Return the trailing axes along which the unit does not change."""
+    owner = units.owner
+    event_ndim = observation.data.ndim - owner.ndim if not observation.split else 0
+    if units.indicator is not None and not observation.split:
+        while owner.ndim > 1 and bool((owner == owner[..., :1]).all()):
+            owner = owner[..., 0]
+            event_ndim += 1
+    return observation.data.shape[observation.data.ndim - event_ndim :]
+
+
+def _covariate_spec(covariate: Covariate) -> CovariateSpec:
+    return CovariateSpec(
+        covariate.name,
+        covariate.values.shape,
+        covariate.origin,
+        {axis.observation: axis.covariate_axis for axis in covariate.unit_axes},
+    )

@@ -1,0 +1,436 @@
+"""The complete-data model: the user's model with every indicator explicit.
+
+Simulation and density both start from here. Marginal mixtures get the indicator that they hide,
+models that pymc-extras has marginalized get back the one that they lost, and masked observations
+become whole again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pymc as pm
+
+from pymc.distributions.distribution import PartialObservedRV, SymbolicRandomVariable
+from pymc.distributions.mixture import _BaseMixtureRV
+from pymc.logprob.transforms import Transform
+from pymc_extras.distributions.timeseries import DiscreteMarkovChainRV
+from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.replace import graph_replace
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.random.op import RandomVariable
+
+from pymc_amortized.compile.compat import inline, is_marginal, marginalized_name
+from pymc_amortized.compile.selection import select_component
+from pymc_amortized.errors import ModelReadingError, UnsupportedModelError
+
+__all__ = [
+    "CompleteModel",
+    "Indicator",
+    "Observation",
+    "Parameter",
+    "complete_model",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A continuous free variable.
+
+    Attributes
+    ----------
+    name : str
+        As in the model.
+    variable : Variable
+        In the graph of the complete-data model.
+    transform : Transform or None
+        PyMC's map to the unconstrained space.
+    """
+
+    name: str
+    variable: Variable
+    transform: Transform | None
+
+
+@dataclass(frozen=True, slots=True)
+class Indicator:
+    """A discrete latent variable, one value per unit.
+
+    Attributes
+    ----------
+    name : str
+        Its own, or ``<observation>_component`` where the model hides it in a mixture.
+    variable : Variable
+        In the graph of the complete-data model.
+    origin : {"explicit", "mixture", "marginalized"}
+        How the model had it.
+    order : int
+        How many units back it depends on: 0 for independent indicators.
+    dims : tuple of str, or None
+        Names of the axes of its units.
+    """
+
+    name: str
+    variable: Variable
+    origin: str
+    order: int
+    dims: tuple[str | None, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """An observed variable.
+
+    Attributes
+    ----------
+    name : str
+        As in the model.
+    variable : Variable
+        Draws whole data sets, missing values included.
+    density_variable : Variable
+        The random variable whose density the observed entries have.
+    components : tuple of Variable, or None
+        The component distributions of a mixture, as ``pm.Mixture`` has them.
+    weights : Variable or None
+        The weights of a mixture (*units or none, components).
+    mixture_indicator : str or None
+        Name of the indicator that selects the component.
+    data : numpy.ndarray
+        The observed values; NaN or 0 where missing.
+    observed : numpy.ndarray or None
+        True where observed; None where everything is.
+    split : bool
+        Whether ``density_variable`` holds the observed entries only, one after the other.
+    dims : tuple of str, or None
+        Names of the axes.
+    """
+
+    name: str
+    variable: Variable
+    density_variable: Variable
+    components: tuple[Variable, ...] | None
+    weights: Variable | None
+    mixture_indicator: str | None
+    data: np.ndarray
+    observed: np.ndarray | None
+    split: bool
+    dims: tuple[str | None, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteModel:
+    """A model with every indicator explicit.
+
+    Attributes
+    ----------
+    model : pymc.Model
+        The user's model, unchanged.
+    parameters, indicators, observations : tuple
+        In the order of the model, which is one in which they can be drawn.
+    deterministics, potentials, data : dict of str to Variable
+        The rest of the model, by name; ``data`` are the ``pm.Data`` that are not observed.
+    """
+
+    model: pm.Model
+    parameters: tuple[Parameter, ...]
+    indicators: tuple[Indicator, ...]
+    observations: tuple[Observation, ...]
+    deterministics: Mapping[str, Variable]
+    potentials: Mapping[str, Variable]
+    data: Mapping[str, Variable]
+
+    @property
+    def parameter_variables(self) -> list[Variable]:
+        return [parameter.variable for parameter in self.parameters]
+
+    @property
+    def indicator_variables(self) -> list[Variable]:
+        return [indicator.variable for indicator in self.indicators]
+
+
+def complete_model(model: pm.Model | None = None) -> CompleteModel:
+    """Read a model, and make its indicators explicit.
+
+    Parameters
+    ----------
+    model : pymc.Model, optional
+        Default: the model of the surrounding ``with`` block.
+
+    Raises
+    ------
+    ModelReadingError
+        If the object is not a model, observes nothing, or observes what is not numeric.
+    UnsupportedModelError
+        If a variable is of a kind that cannot be read.
+    """
+    model = _checked_model(model)
+    reading = _Reading(model)
+    for variable in model.observed_RVs:
+        reading.observe(variable)
+    for variable in model.free_RVs:
+        reading.free(variable)
+    return reading.result()
+
+
+def _checked_model(model: pm.Model | None) -> pm.Model:
+    if model is None:
+        try:
+            model = pm.modelcontext(None)
+        except TypeError as error:
+            raise ModelReadingError(
+                "Expected a model, or a surrounding `with model:` block; got neither. Pass it:\n\n"
+                "    pma.compile_simulator(model)"
+            ) from error
+    if not isinstance(model, pm.Model):
+        raise ModelReadingError(
+            f"Expected a pymc.Model; got {type(model).__name__}. Build one first:\n\n"
+            "    with pm.Model() as model:\n        ..."
+        )
+    if not model.observed_RVs:
+        raise ModelReadingError(
+            "Expected a model with at least one observed variable; got one with none. Without "
+            "observations there is nothing to amortize over. Observe a variable:\n\n"
+            '    pm.NormalMixture("y", w, mu, sigma, observed=data)'
+        )
+    return model
+
+
+class _Reading:
+    """Collects what is read of a model, one variable at a time."""
+
+    def __init__(self, model: pm.Model) -> None:
+        self.model = model
+        self.parameters: list[Parameter] = []
+        self.indicators: list[Indicator] = []
+        self.observations: list[Observation] = []
+        self.replacements: dict[Variable, Variable] = {}
+        self.joined: set[str] = set()
+        self.missing: set[str] = set()
+
+    def observe(self, variable: Variable) -> None:
+        value = self.model.rvs_to_values[variable]
+        data = np.asarray(_constant_value(value))
+        if data.dtype.kind not in "biuf":
+            raise ModelReadingError(
+                f"Expected numeric observations; got {data.dtype} for {variable.name!r}. Convert "
+                "them, for instance to integer codes:\n\n    codes, labels = pandas.factorize(y)"
+            )
+        if is_marginal(variable.owner.op):
+            self._observe_marginal(variable, data)
+        elif (name := self._masked_name(variable)) is not None:
+            self._observe_masked(name, variable, data)
+        else:
+            self._add_observation(variable.name, variable, data, dims_of=variable.name)
+
+    def free(self, variable: Variable) -> None:
+        if variable.name in self.missing:
+            return
+        if variable.dtype.startswith("float"):
+            transform = self.model.rvs_to_transforms[variable]
+            self.parameters.append(Parameter(variable.name, variable, transform))
+            return
+        self.indicators.append(
+            Indicator(
+                variable.name,
+                variable,
+                "explicit",
+                _chain_order(variable),
+                self._dims(variable.name),
+            )
+        )
+
+    def result(self) -> CompleteModel:
+        model = self.model
+        complete = CompleteModel(
+            model=model,
+            parameters=tuple(self.parameters),
+            indicators=tuple(self.indicators),
+            observations=tuple(self.observations),
+            deterministics={v.name: v for v in model.deterministics if v.name not in self.joined},
+            potentials={v.name: v for v in model.potentials},
+            data={
+                v.name: v for v in model.data_vars if v not in set(model.rvs_to_values.values())
+            },
+        )
+        return _replace_everywhere(complete, self.replacements)
+
+    def _add_observation(
+        self,
+        name: str,
+        variable: Variable,
+        data: np.ndarray,
+        *,
+        dims_of: str,
+        density_variable: Variable | None = None,
+        observed: np.ndarray | None = None,
+        split: bool = False,
+    ) -> None:
+        """Add an observed variable, and the indicator that it hides if it is a mixture."""
+        density_variable = variable if density_variable is None else density_variable
+        components = weights = indicator_name = None
+        dims = self._dims(dims_of)
+        if isinstance(density_variable.owner.op, _BaseMixtureRV):
+            _, weights, *components = density_variable.owner.inputs
+            indicator_name = f"{name}_component"
+            ndim_supp = density_variable.owner.op.ndim_supp
+            unit_ndim = density_variable.type.ndim - ndim_supp
+            indicator = _mixture_indicator(weights, data.shape[:unit_ndim], indicator_name)
+            selected = select_component(indicator, components)
+            self.replacements[density_variable] = selected
+            unit_dims = None if dims is None else dims[:unit_ndim]
+            self.indicators.append(Indicator(indicator_name, indicator, "mixture", 0, unit_dims))
+            variable = selected
+        self.observations.append(
+            Observation(
+                name=name,
+                variable=variable,
+                density_variable=density_variable,
+                components=None if components is None else tuple(components),
+                weights=weights,
+                mixture_indicator=indicator_name,
+                data=data,
+                observed=observed,
+                split=split,
+                dims=dims,
+            )
+        )
+
+    def _observe_marginal(self, variable: Variable, data: np.ndarray) -> None:
+        """Take the model out of what ``pymc_extras.marginalize`` has wrapped it in."""
+        node = variable.owner
+        if node.outputs[0] not in self.replacements:
+            inner = inline(node.op, node.inputs)
+            hidden = inner[0]
+            if hidden.dtype.startswith("float"):
+                raise UnsupportedModelError(
+                    "Expected pymc-extras to have marginalized a discrete variable; got a "
+                    f"continuous one in {variable.name!r}. Pass the model as it was before "
+                    "`marginalize`."
+                )
+            name = marginalized_name(node) or f"{variable.name}_indicator"
+            self.indicators.append(
+                Indicator(name, hidden, "marginalized", _chain_order(hidden), None)
+            )
+            self.replacements.update(zip(node.outputs, inner, strict=True))
+        drawn = self.replacements[variable]
+        self._add_observation(variable.name, drawn, data, dims_of=variable.name)
+
+    def _masked_name(self, variable: Variable) -> str | None:
+        """Return the name of the whole variable if this is the observed part of it."""
+        name = variable.name.removesuffix("_observed")
+        whole = (name, f"{name}_unobserved")
+        if name == variable.name or not all(other in self.model.named_vars for other in whole):
+            return None
+        return name
+
+    def _observe_masked(self, name: str, variable: Variable, values: np.ndarray) -> None:
+        joined = self.model[name]
+        self.joined.add(name)
+        self.missing.add(f"{name}_unobserved")
+        partial = isinstance(variable.owner.op, PartialObservedRV)
+        observed = _observed_entries(joined, variable, partial)
+        whole = variable.owner.inputs[0] if partial else joined
+        shape = _static_shape(joined, observed)
+        data = np.full(shape, np.nan if values.dtype.kind == "f" else 0, dtype=values.dtype)
+        data[observed] = values
+        self._add_observation(
+            name,
+            whole,
+            data,
+            dims_of=name,
+            density_variable=whole if partial else variable,
+            observed=observed,
+            split=not partial,
+        )
+
+    def _dims(self, name: str) -> tuple[str | None, ...] | None:
+        dims = self.model.named_vars_to_dims.get(name)
+        return None if dims is None else tuple(dims)
+
+
+def _constant_value(value: Variable) -> Any:
+    if isinstance(value, Constant):
+        return value.data
+    if hasattr(value, "get_value"):
+        return value.get_value()
+    return value.eval()
+
+
+def _mixture_indicator(weights: Variable, units: Sequence[int], name: str) -> Variable:
+    """Return the Categorical that a mixture draws and throws away.
+
+    Its shape is that of the data, and not the mixture's own: the graph of the indicator must not
+    hold the mixture, which is about to be replaced by what depends on the indicator.
+    """
+    indicator = pm.Categorical.dist(p=weights, shape=tuple(units))
+    indicator.name = name
+    return indicator
+
+
+def _chain_order(variable: Variable) -> int:
+    op = variable.owner.op
+    return op.n_lags if isinstance(op, DiscreteMarkovChainRV) else 0
+
+
+def _observed_entries(joined: Variable, variable: Variable, partial: bool) -> np.ndarray:
+    """Find the mask with which PyMC puts the observed and the missing part together."""
+    if partial:
+        return ~np.asarray(_constant_value(variable.owner.inputs[1]))
+    for ancestor in ancestors([joined]):
+        if ancestor.owner is not None and variable in ancestor.owner.inputs:
+            for index in ancestor.owner.inputs:
+                if isinstance(index, Constant) and index.type.dtype == "bool":
+                    return np.asarray(index.data)
+    raise UnsupportedModelError(
+        f"Expected the missing values of {joined.name!r} to be given by a constant mask; got a "
+        "mask that cannot be read. Give the observations as a masked array:\n\n"
+        "    observed=np.ma.masked_invalid(data)"
+    )
+
+
+def _static_shape(joined: Variable, observed: np.ndarray) -> tuple[int, ...]:
+    trailing = joined.type.shape[observed.ndim :]
+    if None in trailing:
+        trailing = tuple(int(length) for length in joined.shape.eval())[observed.ndim :]
+    return (*observed.shape, *trailing)
+
+
+def _replace_everywhere(
+    complete: CompleteModel, replacements: Mapping[Variable, Variable]
+) -> CompleteModel:
+    """Let whatever used a variable that has been made explicit use its new form."""
+    if not replacements:
+        return complete
+
+    def new(variables: Sequence[Variable]) -> list[Variable]:
+        return graph_replace(list(variables), dict(replacements), strict=False)
+
+    names = list(complete.deterministics)
+    potentials = list(complete.potentials)
+    everything = new(
+        [
+            *complete.deterministics.values(),
+            *complete.potentials.values(),
+            *(observation.variable for observation in complete.observations),
+        ]
+    )
+    after = len(names) + len(potentials)
+    return replace(
+        complete,
+        deterministics=dict(zip(names, everything, strict=False)),
+        potentials=dict(zip(potentials, everything[len(names) :], strict=False)),
+        observations=tuple(
+            replace(observation, variable=variable)
+            for observation, variable in zip(
+                complete.observations, everything[after:], strict=True
+            )
+        ),
+    )
+
+
+def is_distribution(variable: Variable) -> bool:
+    """Whether a variable is drawn from a distribution, rather than computed."""
+    return variable.owner is not None and isinstance(
+        variable.owner.op, RandomVariable | SymbolicRandomVariable
+    )

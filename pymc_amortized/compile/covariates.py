@@ -1,0 +1,233 @@
+"""Covariates: data that the model conditions on, and along which units they run.
+
+A covariate is found whether it is ``pm.Data`` or a bare NumPy array in the graph, and whether or not
+the model gave it dims. That it runs along the units is established by a permutation: if units are
+shuffled in the observation, in the indicator and in the covariate alike, every entry's response must
+move along with its unit.
+"""
+
+import itertools
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.traversal import ancestors, io_toposort
+from pytensor.tensor.basic import Alloc
+from pytensor.tensor.random.op import RNGConsumerOp
+from pytensor.tensor.random.type import RandomType
+from pytensor.tensor.shape import Reshape
+from pytensor.tensor.type import TensorType
+from torch import Tensor
+
+from pymc_amortized.compile.backend import BatchedGraph
+from pymc_amortized.compile.complete import CompleteModel, Observation
+from pymc_amortized.compile.response import Response, differs, observation_inputs
+from pymc_amortized.compile.units import UnitMap
+
+__all__ = ["Covariate", "UnitAxis", "find_covariates"]
+
+_MAX_CANDIDATES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class UnitAxis:
+    """An axis of a covariate that runs along the units of an observation.
+
+    Attributes
+    ----------
+    observation : str
+        Name of the observation.
+    observation_axis, covariate_axis : int
+        Axes that run together.
+    """
+
+    observation: str
+    observation_axis: int
+    covariate_axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Covariate:
+    """Data that the model conditions on.
+
+    Attributes
+    ----------
+    name : str
+        As in the model, or ``<observation>_covariate_<i>`` for a bare array.
+    variable : Variable
+        In the graph.
+    values : numpy.ndarray
+        At the time of reading.
+    origin : {"data", "constant"}
+        ``pm.Data``, or a bare array.
+    unit_axes : tuple of UnitAxis
+        The axes that run along units; empty where it belongs to all units alike.
+    """
+
+    name: str
+    variable: Variable
+    values: np.ndarray
+    origin: str
+    unit_axes: tuple[UnitAxis, ...]
+
+
+def find_covariates(
+    complete: CompleteModel, unit_maps: Mapping[str, UnitMap], draw: Mapping[str, Tensor]
+) -> tuple[tuple[Covariate, ...], dict[str, bool]]:
+    """Find the covariates of a model, and whether units are exchangeable given them.
+
+    Parameters
+    ----------
+    complete : CompleteModel
+        The complete-data model.
+    unit_maps : mapping of str to UnitMap
+        Units of each observation.
+    draw : mapping of str to Tensor
+        One simulated data set, batch axis (1, ...) included.
+
+    Returns
+    -------
+    covariates : tuple of Covariate
+        All of them, each once.
+    exchangeable : dict of str to bool
+        For each observation, whether the first axis of its entries can be permuted together with
+        the covariates that run along it.
+    """
+    axes: dict[Variable, list[UnitAxis]] = {variable: [] for variable in complete.data.values()}
+    names = {variable: name for name, variable in complete.data.items()}
+    exchangeable = {}
+    for observation in complete.observations:
+        candidates = _candidates(complete, observation)
+        for position, variable in enumerate(v for v in candidates if v not in names):
+            names[variable] = f"{observation.name}_covariate_{position}"
+            axes[variable] = []
+        pairing = _Pairing(complete, observation, unit_maps[observation.name], draw, candidates)
+        found = pairing.find()
+        exchangeable[observation.name] = found is not None
+        for variable, axis in (found or {}).items():
+            axes[variable].append(UnitAxis(observation.name, 0, axis))
+    covariates = tuple(
+        Covariate(
+            names[variable],
+            variable,
+            _value(variable),
+            "data" if names[variable] in complete.data else "constant",
+            tuple(unit_axes),
+        )
+        for variable, unit_axes in axes.items()
+        if names[variable] in complete.data or unit_axes
+    )
+    return covariates, exchangeable
+
+
+def _value(variable: Variable) -> np.ndarray:
+    return np.asarray(BatchedGraph([], [variable])([])[0])
+
+
+def _candidates(complete: CompleteModel, observation: Observation) -> list[Variable]:
+    """Return ``pm.Data`` and constant arrays on which an observation or its indicator depends."""
+    roots = (
+        [observation.density_variable]
+        if observation.components is None
+        else [*observation.components, observation.weights]
+    )
+    cut = observation_inputs(complete, observation)
+    data = list(complete.data.values())
+    nodes = io_toposort([*cut, *data], roots)
+    random = set(cut)
+    for node in nodes:
+        if any(v in random or isinstance(v.type, RandomType) for v in node.inputs):
+            random.update(node.outputs)
+    found: list[Variable] = []
+    for node in nodes:
+        if random.isdisjoint(node.outputs):
+            continue
+        for variable in _value_inputs(node):
+            if variable not in random and variable not in data and variable not in found:
+                found.append(variable)
+    above = set(ancestors(roots, blockers=[*cut, *data]))
+    named = [variable for variable in data if variable in above]
+    return [*named, *(v for v in found if _is_array(v) and not set(data) & set(ancestors([v])))]
+
+
+def _is_array(variable: Variable) -> bool:
+    """Whether a variable can hold covariates: not a single number, and not a mask."""
+    return variable.type.dtype != "bool" and any(length != 1 for length in variable.type.shape)
+
+
+def _value_inputs(node: Apply) -> list[Variable]:
+    """Return the inputs of a node that are values, not sizes."""
+    if isinstance(node.op, RNGConsumerOp):
+        return list(node.op.dist_params(node)) if getattr(node.op, "signature", None) else []
+    if isinstance(node.op, Alloc | Reshape):
+        return list(node.inputs[:1])
+    return [variable for variable in node.inputs if isinstance(variable.type, TensorType)]
+
+
+class _Pairing:
+    """Looks for the covariates that must be permuted along with the units of an observation."""
+
+    def __init__(
+        self,
+        complete: CompleteModel,
+        observation: Observation,
+        unit_map: UnitMap,
+        draw: Mapping[str, Tensor],
+        candidates: Sequence[Variable],
+    ) -> None:
+        self.response = Response(complete, observation, draw, extra=candidates)
+        self.values = {
+            variable: torch.as_tensor(np.array(_value(variable))).unsqueeze(0)
+            for variable in candidates
+        }
+        self.indicator = unit_map.indicator
+        self.draw = draw
+        shape = self.response.entry_shape
+        self.num_entries = shape[0] if shape else 1
+        self.permutation = torch.as_tensor(np.random.default_rng(1).permutation(self.num_entries))
+        self.unit_permutation = self._of_units(observation)
+        units = draw[self.indicator].shape[1:] if self.indicator is not None else ()
+        self.moves_indicator = bool(units) and units[0] == self.unit_permutation.numel()
+
+    def _of_units(self, observation: Observation) -> Tensor:
+        """Return the permutation of all units, of which only the observed ones have entries."""
+        if not observation.split or observation.observed.ndim > 1:
+            return self.permutation
+        positions = torch.as_tensor(np.flatnonzero(observation.observed))
+        whole = torch.arange(observation.observed.size)
+        whole[positions] = positions[self.permutation]
+        return whole
+
+    def find(self) -> dict[Variable, int] | None:
+        """Return the smallest set of covariates, with axes, that makes units exchangeable."""
+        if self.num_entries < 2:
+            return {}
+        options = [
+            (variable, axis)
+            for variable, value in self.values.items()
+            for axis, length in enumerate(value.shape[1:])
+            if length == self.unit_permutation.numel()
+        ][:_MAX_CANDIDATES]
+        for size in range(len(options) + 1):
+            for chosen in itertools.combinations(options, size):
+                if len({variable for variable, _ in chosen}) == size and self._holds(chosen):
+                    return dict(chosen)
+        return None
+
+    def _holds(self, chosen: Sequence[tuple[Variable, int]]) -> bool:
+        given: dict[Variable | str, Tensor] = dict(self.values)
+        before = self.response(given)
+        for variable, axis in chosen:
+            given[variable] = given[variable].index_select(axis + 1, self.unit_permutation)
+        if self.moves_indicator:
+            indicator = self.draw[self.indicator]
+            given[self.indicator] = indicator.index_select(1, self.unit_permutation)
+        after = self.response(given, self.response.value.index_select(1, self.permutation))
+        return not any(
+            bool(differs(x.index_select(1, self.permutation), y).any())
+            for x, y in zip(before, after, strict=True)
+        )

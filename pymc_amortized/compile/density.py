@@ -1,0 +1,427 @@
+"""The batched density of a complete-data model: exact, in float64, and differentiable in torch."""
+
+import math
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytensor.tensor as pt
+import torch
+
+from pytensor.graph.basic import Variable
+from torch import Tensor
+
+from pymc_amortized.compile.backend import BatchedGraph
+from pymc_amortized.compile.complete import CompleteModel, Observation
+from pymc_amortized.compile.logp import density_graph, elementwise_logp
+from pymc_amortized.compile.response import observation_inputs
+from pymc_amortized.compile.states import ChainDistribution, IndicatorDistribution, UnitDistribution
+from pymc_amortized.compile.units import UnitMap
+from pymc_amortized.errors import DensityUnavailableError, ParameterShapeError
+from pymc_amortized.markov import MarkovChain, forward_filter
+from pymc_amortized.typing import NamedTensors
+
+__all__ = ["BatchedDensity", "Likelihood", "missing_densities"]
+
+NamedData = Mapping[str, Tensor | np.ndarray]
+
+
+class Likelihood:
+    """The density of one observed variable, for every value of its indicator.
+
+    Parameters
+    ----------
+    complete : CompleteModel
+        The complete-data model.
+    observation : Observation
+        One of its observations.
+    unit_map : UnitMap
+        Which unit each entry belongs to.
+    distribution : IndicatorDistribution or None
+        Distribution of the indicator, if there is one.
+
+    Raises
+    ------
+    DensityUnavailableError
+        If PyMC does not know the density.
+    """
+
+    def __init__(
+        self,
+        complete: CompleteModel,
+        observation: Observation,
+        unit_map: UnitMap,
+        distribution: IndicatorDistribution | None,
+    ) -> None:
+        self.name = observation.name
+        self.unit_map = unit_map
+        self.distribution = distribution
+        self._observed = observation.observed
+        self._split = observation.split
+        self._dtype = observation.data.dtype
+        self._others = [o.name for o in complete.observations if o is not observation]
+        self._parameter_names = [p.name for p in complete.parameters]
+        self._indicator_names = [i.name for i in complete.indicators]
+        self._is_mixture = observation.components is not None
+        inputs = observation_inputs(complete, observation)
+        value = observation.density_variable.type()
+        self._value_dtype = value.type.dtype
+        self._num_entry_axes = unit_map.owner.ndim
+        self._graph = density_graph([*inputs, value], [_density(complete, observation, value)])
+
+    def table(self, parameters: NamedTensors, observations: NamedData) -> Tensor:
+        """Return log p(entry given z = k, θ), as (S or 1, *entries, K or 1)."""
+        value = self._value(observations)
+        others = [observations[name] for name in self._others]
+        arguments = [parameters[name] for name in self._parameter_names]
+        if self._is_mixture or self.distribution is None:
+            states = [np.zeros(1, dtype="int64") for _ in self._indicator_names]
+            result = self._entries(self._graph([*arguments, *states, *others, value])[0])
+            return result if self._is_mixture else result.unsqueeze(-1)
+        columns = []
+        for k in self.distribution.support:
+            states = [
+                np.full(self.distribution.units, k)
+                if name == self.unit_map.indicator
+                else np.zeros(1, dtype="int64")
+                for name in self._indicator_names
+            ]
+            result = self._graph([*arguments, *states, *others, value])[0]
+            columns.append(self._entries(result, columns_last=False))
+        return torch.stack(torch.broadcast_tensors(*columns), dim=-1)
+
+    def _value(self, observations: NamedData) -> Tensor | np.ndarray:
+        value = observations[self.name]
+        if self._split:
+            mask = self._observed
+            if isinstance(value, Tensor):
+                value = value[:, torch.as_tensor(mask, device=value.device)]
+            else:
+                value = value[mask]
+        elif self._observed is not None:
+            mask = self._observed.reshape(
+                *self._observed.shape, *(1,) * (value.ndim - self._observed.ndim)
+            )
+            fill = np.zeros((), dtype=self._dtype)
+            if isinstance(value, Tensor):
+                tensor_mask = torch.as_tensor(self._observed, device=value.device)
+                value = torch.where(tensor_mask, value, torch.zeros_like(value))
+            else:
+                value = np.where(mask, value, fill)
+        return value
+
+    def _entries(self, result: Tensor | np.ndarray, *, columns_last: bool = True) -> Tensor:
+        tensor = result if isinstance(result, Tensor) else torch.as_tensor(result).unsqueeze(0)
+        shape = list(self.unit_map.owner.shape)
+        if self._is_mixture and columns_last:
+            shape.append(tensor.shape[-1])
+        missing = len(shape) + 1 - tensor.ndim
+        tensor = tensor.reshape(tensor.shape[0], *(1,) * missing, *tensor.shape[1:])
+        tensor = tensor.expand(tensor.shape[0], *shape)
+        if self._observed is not None and not self._split:
+            mask = torch.as_tensor(self._observed, device=tensor.device)
+            mask = mask.reshape(*mask.shape, *(1,) * (len(shape) - mask.ndim))
+            tensor = torch.where(mask, tensor, torch.zeros_like(tensor))
+        return tensor
+
+    def by_unit(self, table: Tensor) -> Tensor:
+        """Add up the entries of each unit: (S, *entries, K) to (S, *units, K)."""
+        units = self.distribution.units
+        if self.unit_map.is_identity and self.unit_map.owner.shape == units:
+            return table
+        owner = torch.as_tensor(self.unit_map.owner.ravel(), device=table.device)
+        flat = table.reshape(table.shape[0], -1, table.shape[-1])[:, owner >= 0]
+        totals = flat.new_zeros(table.shape[0], math.prod(units), table.shape[-1])
+        totals = totals.index_add(1, owner[owner >= 0], flat)
+        return totals.reshape(table.shape[0], *units, table.shape[-1])
+
+    def without_unit(self, table: Tensor) -> Tensor:
+        """Add up the entries that depend on no unit: (S, *entries, K or 1) to (S,)."""
+        free = torch.as_tensor(self.unit_map.owner.ravel() < 0, device=table.device)
+        return table[..., 0].reshape(table.shape[0], -1)[:, free].sum(-1)
+
+
+def _density(complete: CompleteModel, observation: Observation, value: Variable) -> Variable:
+    """Return the log density of each entry; for a mixture, with a last axis of components."""
+    given = observation_inputs(complete, observation)
+    if observation.components is None:
+        return elementwise_logp(observation.density_variable, value, given)
+    if len(observation.components) == 1:
+        [component] = observation.components
+        axis = -component.owner.op.ndim_supp - 1
+        return elementwise_logp(component, pt.expand_dims(value, axis), given)
+    terms = [elementwise_logp(component, value, given) for component in observation.components]
+    return pt.stack(terms, axis=-1)
+
+
+class BatchedDensity:
+    """The density of a model for S draws of its parameters at once.
+
+    All results are log densities in nats, in float64, and differentiable with respect to
+    parameters. ``parameters`` are constrained values by name, (S, *shape), as a simulator returns
+    them. ``observations`` are data by name: NumPy arrays of one data set (*units, *event), or
+    tensors (S, *units, *event) with a data set for each draw.
+
+    Notes
+    -----
+    Built by :func:`pymc_amortized.compile_simulator`, as ``simulator.density``.
+    """
+
+    def __init__(
+        self,
+        complete: CompleteModel,
+        distributions: Mapping[str, IndicatorDistribution],
+        unit_maps: Mapping[str, UnitMap],
+    ) -> None:
+        self._complete = complete
+        self._distributions = dict(distributions)
+        self._unavailable = missing_densities(complete)
+        self._likelihoods = {
+            o.name: Likelihood(
+                complete,
+                o,
+                unit_maps[o.name],
+                self._distributions.get(unit_maps[o.name].indicator),
+            )
+            for o in complete.observations
+            if o.name not in self._unavailable
+        }
+        self._prior = _prior_graph(complete)
+        self._names = [parameter.name for parameter in complete.parameters]
+
+    @property
+    def unavailable(self) -> dict[str, str]:
+        """Observed variables without a density, and why."""
+        return dict(self._unavailable)
+
+    def log_prior(self, unconstrained: NamedTensors) -> Tensor:
+        """Log prior density in the unconstrained space, Jacobian included.
+
+        Parameters
+        ----------
+        unconstrained : mapping of str to Tensor, shape (S, *unconstrained shape)
+            Unconstrained parameters by name.
+
+        Returns
+        -------
+        Tensor, shape (S,)
+            In nats; -inf where a potential forbids the parameters. Not normalized over the region
+            that transforms such as ``ordered`` leave, exactly as in PyMC.
+        """
+        values = [unconstrained[name].double() for name in self._names]
+        num_draws = values[0].shape[0] if values else 1
+        result = self._prior(values)[0]
+        tensor = result if isinstance(result, Tensor) else torch.as_tensor(result).unsqueeze(0)
+        return tensor.expand(num_draws)
+
+    def indicator_distribution(self, indicator: str | None = None) -> IndicatorDistribution:
+        """Return the distribution of an indicator given parameters.
+
+        Its ``log_probs(...)`` (independent indicators), or ``log_initial(...)`` and
+        ``log_transition(...)`` (chains), take the parameters in the order of the model.
+        """
+        return self._distributions[self._indicator_name(indicator)]
+
+    def log_indicators(
+        self, parameters: NamedTensors, indicators: NamedTensors
+    ) -> Tensor:
+        """Log probability of indicators given parameters.
+
+        Parameters
+        ----------
+        parameters : mapping of str to Tensor, shape (S, *shape)
+            Constrained parameters.
+        indicators : mapping of str to Tensor of int, shape (S, *units)
+            Values of every indicator.
+
+        Returns
+        -------
+        Tensor, shape (S,)
+            log p(z given θ) in nats, summed over units and indicators.
+        """
+        values = self._values(parameters)
+        total = torch.zeros((), dtype=torch.float64)
+        for name, distribution in self._distributions.items():
+            codes = indicators[name] - distribution.support[0]
+            if isinstance(distribution, UnitDistribution):
+                terms = distribution.log_probs(values).gather(-1, codes.unsqueeze(-1))
+                total = total + terms.reshape(terms.shape[0], -1).sum(-1)
+            else:
+                total = total + _log_path(distribution, values, codes)
+        return total
+
+    def log_likelihood(
+        self,
+        parameters: NamedTensors,
+        observations: NamedData,
+        indicator: str | None = None,
+    ) -> Tensor:
+        """Log density of each unit's observations, for every value of its indicator.
+
+        Parameters
+        ----------
+        parameters : mapping of str to Tensor, shape (S, *shape)
+            Constrained parameters.
+        observations : mapping of str to array or Tensor
+            Data by name, missing values NaN or anything.
+        indicator : str, optional
+            Which one. Default: the only one of the model.
+
+        Returns
+        -------
+        Tensor, shape (S, *units, K)
+            log p(y_i given z_i = k, θ) in nats: all observed variables of the unit together.
+
+        Raises
+        ------
+        DensityUnavailableError
+            If an observed variable of the units has no density.
+        """
+        name = self._indicator_name(indicator)
+        self._require_density()
+        values = self._checked(parameters, observations)
+        distribution = self._distributions[name]
+        total = torch.zeros((), dtype=torch.float64)
+        for likelihood in self._likelihoods.values():
+            if likelihood.unit_map.indicator == name:
+                total = total + likelihood.by_unit(likelihood.table(values, observations))
+        num_draws = next(iter(values.values())).shape[0] if values else 1
+        shape = (num_draws, *distribution.units, len(distribution.support))
+        return torch.broadcast_to(total, torch.broadcast_shapes(total.shape, shape))
+
+    def log_marginal(self, parameters: NamedTensors, observations: NamedData) -> Tensor:
+        """Log likelihood with every indicator summed out.
+
+        A ``logsumexp`` over components for independent indicators, the forward algorithm for
+        chains.
+
+        Parameters
+        ----------
+        parameters : mapping of str to Tensor, shape (S, *shape)
+            Constrained parameters.
+        observations : mapping of str to array or Tensor
+            Data by name.
+
+        Returns
+        -------
+        Tensor, shape (S,)
+            log p(y given θ) in nats.
+
+        Raises
+        ------
+        DensityUnavailableError
+            If an observed variable has no density.
+        """
+        self._require_density()
+        values = self._checked(parameters, observations)
+        ordered = self._values(values)
+        total = torch.zeros((), dtype=torch.float64)
+        for name, distribution in self._distributions.items():
+            emission = self.log_likelihood(values, observations, name)
+            total = total + _summed_out(distribution, ordered, emission)
+        for likelihood in self._likelihoods.values():
+            if (likelihood.unit_map.owner < 0).any():
+                total = total + likelihood.without_unit(likelihood.table(values, observations))
+        num_draws = ordered[0].shape[0] if ordered else 1
+        return total.expand(num_draws) if total.ndim == 0 or total.shape[0] == 1 else total
+
+    def _values(self, parameters: NamedTensors) -> list[Tensor]:
+        return [parameters[name].double() for name in self._names]
+
+    def _checked(self, parameters: NamedTensors, observations: NamedData) -> dict[str, Tensor]:
+        for observation in self._complete.observations:
+            if observation.name not in observations:
+                raise ParameterShapeError(
+                    f"Expected data for {[o.name for o in self._complete.observations]}; got "
+                    f"{sorted(observations)}. Give every observed variable, by name:\n\n"
+                    f'    {{"{observation.name}": data}}'
+                )
+            data = observations[observation.name]
+            shape = tuple(data.shape[1:]) if isinstance(data, Tensor) else np.shape(data)
+            if shape != observation.data.shape:
+                raise ParameterShapeError(
+                    f"Expected data for {observation.name!r} of shape {observation.data.shape} "
+                    "(one data set, as an array), or with a leading axis of draws (as a tensor); "
+                    f"got {type(data).__name__} of shape {tuple(np.shape(data))}."
+                )
+        return dict(zip(self._names, self._values(parameters), strict=True))
+
+    def _require_density(self) -> None:
+        if self._unavailable:
+            name, reason = next(iter(self._unavailable.items()))
+            raise DensityUnavailableError(
+                f"Expected every observed variable to have a density; {name!r} has none "
+                f"({reason}). Simulation works without. If you know the density, give it:\n\n"
+                "    pm.CustomDist(..., random=random, logp=logp)"
+            )
+
+    def _indicator_name(self, indicator: str | None) -> str:
+        names = list(self._distributions)
+        if indicator is None and len(names) == 1:
+            return names[0]
+        if indicator not in names:
+            raise ParameterShapeError(f"Expected an indicator among {names}; got {indicator!r}.")
+        return indicator
+
+
+def _summed_out(
+    distribution: IndicatorDistribution, values: Sequence[Tensor], emission: Tensor
+) -> Tensor:
+    if isinstance(distribution, UnitDistribution):
+        terms = torch.logsumexp(distribution.log_probs(values) + emission, dim=-1)
+        return terms.reshape(terms.shape[0], -1).sum(-1)
+    chain = MarkovChain(
+        distribution.log_initial(values),
+        distribution.log_transition(values),
+        emission,
+        distribution.order,
+        time_varying=distribution.time_varying,
+    )
+    log_marginal = forward_filter(chain).log_marginal
+    return log_marginal.reshape(log_marginal.shape[0], -1).sum(-1)
+
+
+def _log_path(
+    distribution: ChainDistribution, values: Sequence[Tensor], codes: Tensor
+) -> Tensor:
+    """Log probability (S,) of whole chains (S, *chains, T)."""
+    order, num_times = distribution.order, codes.shape[-1]
+    num_states = len(distribution.support)
+    initial = distribution.log_initial(values)
+    transition = distribution.log_transition(values)
+    if not distribution.time_varying:
+        transition = transition.unsqueeze(-order - 2)
+    lagged = [codes[..., lag : num_times - order + lag] for lag in range(order + 1)]
+    first = sum(
+        codes[..., lag] * num_states ** (order - 1 - lag) for lag in range(order)
+    )
+    step = sum(code * num_states ** (order - lag) for lag, code in enumerate(lagged))
+    start = initial.flatten(-order).gather(-1, first.unsqueeze(-1)).squeeze(-1)
+    table = transition.flatten(-order - 1)
+    table = table.expand(*table.shape[:-2], num_times - order, table.shape[-1])
+    moves = table.gather(-1, step.unsqueeze(-1)).squeeze(-1).sum(-1)
+    return (start + moves).reshape(codes.shape[0], -1).sum(-1)
+
+
+def missing_densities(complete: CompleteModel) -> dict[str, str]:
+    """Find the observed variables that have no density, and why."""
+    reasons = {}
+    for observation in complete.observations:
+        try:
+            _density(complete, observation, observation.density_variable.type())
+        except DensityUnavailableError as error:
+            reasons[observation.name] = str(error)
+    return reasons
+
+
+def _prior_graph(complete: CompleteModel) -> BatchedGraph:
+    model = complete.model
+    variables = [model[parameter.name] for parameter in complete.parameters]
+    terms = [
+        *(variables and model.logp(vars=variables, jacobian=True, sum=False)),
+        *(complete.potentials and model.logp(
+            vars=list(model.potentials), jacobian=True, sum=False
+        )),
+    ]
+    total = sum((term.sum() for term in terms), start=pt.constant(0.0))
+    return density_graph([model.rvs_to_values[variable] for variable in variables], [total])

@@ -1,0 +1,192 @@
+"""Elementwise functions: torch for PyTensor's scalar operations."""
+
+import math
+
+from collections.abc import Callable
+from functools import singledispatch
+
+import pytensor.scalar as ps
+import pytensor.scalar.basic as basic
+import pytensor.scalar.math as special
+import torch
+
+from pytensor.graph.basic import Apply, Constant
+from pytensor.graph.op import Op
+from pytensor.link.pytorch.dispatch import pytorch_funcify
+from torch import Tensor
+
+from pymc_amortized.errors import UnconvertibleOpError
+
+__all__ = ["scalar_function"]
+
+ScalarFunction = Callable[..., Tensor]
+
+
+@singledispatch
+def scalar_function(op: Op, node: Apply | None = None) -> ScalarFunction:
+    """Return the torch function that a scalar operation applies to each element.
+
+    Operations without an entry here use PyTensor's own torch conversion.
+    """
+    try:
+        return pytorch_funcify(op, node=node)
+    except (NotImplementedError, AttributeError, ImportError) as error:
+        raise UnconvertibleOpError(str(op), "torch has no such elementwise function") from error
+
+
+def _fold(function: Callable[[Tensor, Tensor], Tensor]) -> ScalarFunction:
+    def folded(first: Tensor, *rest: Tensor) -> Tensor:
+        for other in rest:
+            first = function(first, other)
+        return first
+
+    return folded
+
+
+def _log1mexp(x: Tensor) -> Tensor:
+    return torch.where(
+        x > -math.log(2.0),
+        torch.log(-torch.expm1(x)),
+        torch.log1p(-torch.exp(torch.clamp(x, max=-math.log(2.0)))),
+    )
+
+
+def _softplus(x: Tensor) -> Tensor:
+    return torch.logaddexp(x, torch.zeros_like(x))
+
+
+def _switch(condition: Tensor, if_true: Tensor, if_false: Tensor) -> Tensor:
+    return torch.where(condition.bool(), if_true, if_false)
+
+
+def _clip(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    return torch.minimum(torch.maximum(x, low), high)
+
+
+def _int_div(x: Tensor, y: Tensor) -> Tensor:
+    return torch.div(x, y, rounding_mode="floor")
+
+
+def _round_half_away(x: Tensor) -> Tensor:
+    return torch.sign(x) * torch.floor(torch.abs(x) + 0.5)
+
+
+def _second(_: Tensor, value: Tensor) -> Tensor:
+    return value
+
+
+def _erfc_inverse(x: Tensor) -> Tensor:
+    return -torch.special.ndtri(x / 2) / math.sqrt(2.0)
+
+
+_FUNCTIONS: dict[type, ScalarFunction] = {
+    basic.Add: _fold(torch.add),
+    basic.Mul: _fold(torch.mul),
+    basic.Sub: torch.sub,
+    basic.TrueDiv: torch.true_divide,
+    basic.IntDiv: _int_div,
+    basic.Mod: torch.remainder,
+    basic.Pow: torch.pow,
+    basic.Neg: torch.neg,
+    basic.Reciprocal: torch.reciprocal,
+    basic.Abs: torch.abs,
+    basic.Sign: torch.sign,
+    basic.Exp: torch.exp,
+    basic.Exp2: torch.exp2,
+    basic.Expm1: torch.expm1,
+    basic.Log: torch.log,
+    basic.Log2: torch.log2,
+    basic.Log10: torch.log10,
+    basic.Log1p: torch.log1p,
+    basic.Sqr: torch.square,
+    basic.Sqrt: torch.sqrt,
+    basic.Cos: torch.cos,
+    basic.Sin: torch.sin,
+    basic.Tan: torch.tan,
+    basic.ArcCos: torch.arccos,
+    basic.ArcSin: torch.arcsin,
+    basic.ArcTan: torch.arctan,
+    basic.ArcTan2: torch.arctan2,
+    basic.Cosh: torch.cosh,
+    basic.Sinh: torch.sinh,
+    basic.Tanh: torch.tanh,
+    basic.ArcCosh: torch.arccosh,
+    basic.ArcSinh: torch.arcsinh,
+    basic.ArcTanh: torch.arctanh,
+    basic.Ceil: torch.ceil,
+    basic.Floor: torch.floor,
+    basic.Trunc: torch.trunc,
+    basic.RoundHalfToEven: torch.round,
+    basic.RoundHalfAwayFromZero: _round_half_away,
+    basic.Maximum: _fold(torch.maximum),
+    basic.Minimum: _fold(torch.minimum),
+    basic.ScalarMaximum: _fold(torch.maximum),
+    basic.ScalarMinimum: _fold(torch.minimum),
+    basic.EQ: torch.eq,
+    basic.NEQ: torch.ne,
+    basic.LT: torch.lt,
+    basic.LE: torch.le,
+    basic.GT: torch.gt,
+    basic.GE: torch.ge,
+    basic.IsNan: torch.isnan,
+    basic.IsInf: torch.isinf,
+    basic.AND: _fold(torch.bitwise_and),
+    basic.OR: _fold(torch.bitwise_or),
+    basic.XOR: _fold(torch.bitwise_xor),
+    basic.Invert: torch.bitwise_not,
+    basic.Switch: _switch,
+    basic.Clip: _clip,
+    basic.Second: _second,
+    basic.Identity: torch.clone,
+    special.Erf: torch.erf,
+    special.Erfc: torch.erfc,
+    special.Erfcx: torch.special.erfcx,
+    special.Erfinv: torch.erfinv,
+    special.Erfcinv: _erfc_inverse,
+    special.GammaLn: torch.lgamma,
+    special.Psi: torch.digamma,
+    special.TriGamma: lambda x: torch.polygamma(1, x),
+    special.GammaInc: torch.special.gammainc,
+    special.GammaIncC: torch.special.gammaincc,
+    special.Log1mexp: _log1mexp,
+    special.Sigmoid: torch.sigmoid,
+    special.Softplus: _softplus,
+    special.I0: torch.special.i0,
+    special.I1: torch.special.i1,
+}
+
+
+def _register(op_class: type, function: ScalarFunction) -> None:
+    @scalar_function.register(op_class)
+    def _(op: Op, node: Apply | None = None) -> ScalarFunction:
+        return function
+
+
+for _op_class, _function in _FUNCTIONS.items():
+    _register(_op_class, _function)
+
+
+@scalar_function.register(basic.Cast)
+def _cast(op: basic.Cast, node: Apply | None = None) -> ScalarFunction:
+    dtype = getattr(torch, op.o_type.dtype)
+    return lambda x: x.to(dtype)
+
+
+@scalar_function.register(basic.Composite)
+def _composite(op: basic.Composite, node: Apply | None = None) -> ScalarFunction:
+    nodes = [(inner, scalar_function(inner.op, inner)) for inner in op.fgraph.toposort()]
+
+    def composite(*arguments: Tensor) -> Tensor | tuple[Tensor, ...]:
+        values = dict(zip(op.fgraph.inputs, arguments, strict=True))
+
+        def value_of(variable: ps.ScalarVariable) -> Tensor:
+            if isinstance(variable, Constant):
+                return torch.as_tensor(variable.data)
+            return values[variable]
+
+        for inner, function in nodes:
+            values[inner.outputs[0]] = function(*(value_of(v) for v in inner.inputs))
+        outputs = tuple(value_of(variable) for variable in op.fgraph.outputs)
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    return composite

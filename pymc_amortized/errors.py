@@ -1,0 +1,90 @@
+"""Errors and warnings of the package: each inherits from ours and from the builtin it refines."""
+
+__all__ = [
+    "AcceptanceRateError",
+    "AmortizedError",
+    "BackendFallbackWarning",
+    "DensityUnavailableError",
+    "DeviceError",
+    "ModelReadingError",
+    "NonFiniteSimulationError",
+    "ParameterShapeError",
+    "UnconvertibleOpError",
+    "UnsupportedModelError",
+]
+
+
+class AmortizedError(Exception):
+    """Base class of every error that this package raises on purpose."""
+
+
+class ModelReadingError(AmortizedError, ValueError):
+    """The object given is not a model that can be read at all."""
+
+
+class UnsupportedModelError(AmortizedError, NotImplementedError):
+    """The model is a valid PyMC model, but outside of what this package can answer."""
+
+
+class UnconvertibleOpError(AmortizedError, NotImplementedError):
+    """A PyTensor operation has no batched torch conversion.
+
+    Parameters
+    ----------
+    op_name : str
+        Name of the operation, as PyTensor prints it.
+    reason : str
+        Why it cannot be converted.
+    """
+
+    def __init__(self, op_name: str, reason: str) -> None:
+        super().__init__(
+            f"Expected every operation to have a batched torch conversion; got {op_name!r}, which "
+            f"has none ({reason}). Run the model in PyTensor instead, more slowly:\n\n"
+            "    pma.compile_simulator(model, backend='pytensor')"
+        )
+        self.op_name = op_name
+        self.reason = reason
+
+
+class AcceptanceRateError(AmortizedError, ValueError):
+    """Fewer than 1 in 1,000 prior draws lie where the model's transforms and potentials allow."""
+
+    def __init__(self, message: str, acceptance_rate: float) -> None:
+        super().__init__(message)
+        self.acceptance_rate = acceptance_rate
+
+
+class NonFiniteSimulationError(AmortizedError, FloatingPointError):
+    """A simulation holds NaN or infinite values.
+
+    Parameters
+    ----------
+    message : str
+        What was expected, what was found, and the way out.
+    variable : str
+        Name of the first variable with a non-finite value.
+    parameters : dict of str to numpy.ndarray
+        The parameters of the first data set in which it happened.
+    """
+
+    def __init__(self, message: str, variable: str, parameters: dict) -> None:
+        super().__init__(message)
+        self.variable = variable
+        self.parameters = parameters
+
+
+class DensityUnavailableError(AmortizedError, NotImplementedError):
+    """A density is asked for that the model does not have."""
+
+
+class DeviceError(AmortizedError, RuntimeError):
+    """The requested device is not available."""
+
+
+class ParameterShapeError(AmortizedError, ValueError):
+    """Parameters or observations do not have the shape that the model gives them."""
+
+
+class BackendFallbackWarning(UserWarning):
+    """The simulator runs in PyTensor, more slowly, because of an operation that torch lacks."""

@@ -1,0 +1,198 @@
+"""Named variables to and from one unconstrained vector."""
+
+import math
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.compile.bijections import Bijection
+from pymc_amortized.compile.spec import ParameterSpec
+from pymc_amortized.errors import NonFiniteSimulationError, ParameterShapeError
+from pymc_amortized.transforms import NormalScores, fit_normal_scores
+from pymc_amortized.typing import NamedTensors
+
+__all__ = ["ParameterSpace"]
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSpace:
+    """The parameters of a model as one vector, in PyMC's unconstrained space.
+
+    Parameters
+    ----------
+    specs : tuple of ParameterSpec
+        The parameters, in the order of the model, which is that of the vector.
+    bijections : tuple of Bijection
+        Their transforms.
+    normal_scores : NormalScores or None
+        The map under which prior draws are standard normal in each coordinate, once fitted.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> import pymc_amortized as pma
+    >>> with pm.Model() as model:
+    ...     sigma = pm.HalfNormal("sigma", 1)
+    ...     y = pm.Normal("y", 0, sigma, observed=[0.0, 1.0])
+    >>> space = pma.compile_simulator(model).parameters
+    >>> space.unconstrain({"sigma": torch.ones(3, dtype=torch.float64)})
+    tensor([[0.],
+            [0.],
+            [0.]], dtype=torch.float64)
+    """
+
+    specs: tuple[ParameterSpec, ...]
+    bijections: tuple[Bijection, ...]
+    normal_scores: NormalScores | None = None
+
+    @property
+    def size(self) -> int:
+        """D, the number of unconstrained coordinates."""
+        return sum(self._sizes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return tuple(spec.name for spec in self.specs)
+
+    @property
+    def coordinate_names(self) -> tuple[str, ...]:
+        """A name for each coordinate of the vector, such as ``mu[1]``."""
+        names = []
+        for spec in self.specs:
+            shape = spec.unconstrained_shape
+            indices = torch.cartesian_prod(*(torch.arange(n) for n in shape)) if shape else None
+            if indices is None:
+                names.append(spec.name)
+            else:
+                rows = indices.reshape(-1, len(shape)).tolist()
+                names += [f"{spec.name}[{', '.join(map(str, row))}]" for row in rows]
+        return tuple(names)
+
+    def split(self, vector: Tensor) -> dict[str, Tensor]:
+        """Separate a vector into unconstrained parameters.
+
+        Parameters
+        ----------
+        vector : Tensor, shape (S, D)
+            Unconstrained coordinates.
+
+        Returns
+        -------
+        dict of str to Tensor, shape (S, *unconstrained shape)
+            By name.
+
+        Raises
+        ------
+        ParameterShapeError
+            If the last axis is not D long.
+        """
+        if vector.ndim != 2 or vector.shape[1] != self.size:
+            raise ParameterShapeError(
+                f"Expected unconstrained parameters of shape (draws, {self.size}); got "
+                f"{tuple(vector.shape)}."
+            )
+        parts = vector.split(self._sizes, dim=1)
+        return {
+            spec.name: part.reshape(-1, *spec.unconstrained_shape)
+            for spec, part in zip(self.specs, parts, strict=True)
+        }
+
+    def join(self, unconstrained: NamedTensors) -> Tensor:
+        """Put unconstrained parameters (S, *unconstrained shape) into a vector (S, D)."""
+        return torch.cat(
+            [
+                unconstrained[name].reshape(-1, size)
+                for name, size in zip(self.names, self._sizes, strict=True)
+            ],
+            dim=1,
+        )
+
+    def constrain(self, vector: Tensor) -> dict[str, Tensor]:
+        """Map a vector (S, D) to parameters (S, *shape) by name, by PyMC's own transforms."""
+        constrained: dict[str, Tensor] = {}
+        parts = self.split(vector)
+        for bijection in self.bijections:
+            parents = list(constrained.values())
+            constrained[bijection.name] = bijection.backward(parts[bijection.name], parents)
+        return constrained
+
+    def unconstrain(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Map parameters (S, *shape) by name to a vector (S, D).
+
+        Raises
+        ------
+        ParameterShapeError
+            If a parameter is missing or has another shape than the model's.
+        """
+        parts: dict[str, Tensor] = {}
+        parents: list[Tensor] = []
+        for spec, bijection in zip(self.specs, self.bijections, strict=True):
+            value = self._checked(spec, parameters)
+            parts[spec.name] = bijection.forward(value, parents)
+            parents.append(value)
+        return self.join(parts)
+
+    def with_normal_scores(self, parameters: Mapping[str, Tensor]) -> "ParameterSpace":
+        """Return this space with the normal-score map fitted to prior draws.
+
+        Parameters
+        ----------
+        parameters : mapping of str to Tensor, shape (S, *shape)
+            Draws of the prior, at least 100; 10,000 give scores to two digits.
+
+        Raises
+        ------
+        NonFiniteSimulationError
+            If draws lie at the very edge of their support, where they have no unconstrained value.
+        """
+        vector = self.unconstrain(parameters)
+        if not bool(torch.isfinite(vector).all()):
+            column = int((~torch.isfinite(vector)).any(0).nonzero()[0])
+            name = self.coordinate_names[column]
+            raise NonFiniteSimulationError(
+                f"Expected prior draws inside of their support; some of {name} lie at its edge, to "
+                "machine precision, and have no finite unconstrained value. Use a prior with less "
+                "mass there, such as pm.Beta with parameters above 0.1.",
+                variable=name,
+                parameters={},
+            )
+        return replace(self, normal_scores=fit_normal_scores(vector))
+
+    def standardize(self, vector: Tensor) -> tuple[Tensor, Tensor]:
+        """Map a vector (S, D) to normal scores (S, D), with the log determinant (S,)."""
+        return self._fitted().forward(vector)
+
+    def unstandardize(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Map normal scores (S, D) to a vector (S, D), with the log determinant (S,)."""
+        return self._fitted().inverse(scores)
+
+    @property
+    def _sizes(self) -> list[int]:
+        return [math.prod(spec.unconstrained_shape) for spec in self.specs]
+
+    def _fitted(self) -> NormalScores:
+        if self.normal_scores is None:
+            raise ParameterShapeError(
+                "Expected the normal-score map to be fitted; it is not. Fit it to prior draws:\n\n"
+                "    space = space.with_normal_scores(simulator.sample(10_000).parameters)"
+            )
+        return self.normal_scores
+
+    @staticmethod
+    def _checked(spec: ParameterSpec, parameters: Mapping[str, Tensor]) -> Tensor:
+        if spec.name not in parameters:
+            raise ParameterShapeError(
+                f"Expected a value for the parameter {spec.name!r}; got {sorted(parameters)}."
+            )
+        value = parameters[spec.name]
+        if tuple(value.shape[1:]) != spec.shape:
+            raise ParameterShapeError(
+                f"Expected {spec.name!r} of shape (draws, *{spec.shape}); got "
+                f"{tuple(value.shape)}."
+            )
+        return value

@@ -1,0 +1,303 @@
+"""Batches of parameters, indicators and observations, drawn from exactly the user's model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.compile.backend import Backend
+from pymc_amortized.compile.compiled import CompiledModel, compile_model
+from pymc_amortized.compile.density import BatchedDensity
+from pymc_amortized.compile.spec import ModelSpec
+from pymc_amortized.errors import (
+    DeviceError,
+    ModelReadingError,
+    NonFiniteSimulationError,
+)
+from pymc_amortized.parameters import ParameterSpace
+from pymc_amortized.rng import RandomSeed, torch_generator
+from pymc_amortized.typing import NamedTensors
+
+if TYPE_CHECKING:
+    import pymc
+
+__all__ = ["Simulation", "Simulator", "compile_simulator"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Simulation:
+    """B data sets, with what they were made from.
+
+    Attributes
+    ----------
+    parameters : dict of str to Tensor, shape (B, *shape)
+        Constrained parameters.
+    indicators : dict of str to Tensor of int64, shape (B, *units)
+        Indicators.
+    observations : dict of str to Tensor, shape (B, *units, *event)
+        Whole data sets: values that the observed data lack are simulated too, and are marked in
+        ``simulator.spec``.
+    """
+
+    parameters: dict[str, Tensor]
+    indicators: dict[str, Tensor]
+    observations: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return next(iter(self.observations.values())).shape[0]
+
+    def __repr__(self) -> str:
+        def shapes(tensors: Mapping[str, Tensor]) -> str:
+            return ", ".join(f"{name} {tuple(x.shape)}" for name, x in tensors.items()) or "none"
+
+        return (
+            f"Simulation of {len(self)} data sets\n"
+            f"  parameters:   {shapes(self.parameters)}\n"
+            f"  indicators:   {shapes(self.indicators)}\n"
+            f"  observations: {shapes(self.observations)}"
+        )
+
+
+class Simulator:
+    """A PyMC model, compiled for batches of data sets.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        The reading of the model; print it.
+    parameters : ParameterSpace
+        Named parameters to and from one unconstrained vector.
+    device : torch.device
+        Where simulations live.
+
+    Notes
+    -----
+    Built by :func:`compile_simulator`. The model is read once: later ``pm.set_data`` does not
+    change a simulator.
+    """
+
+    def __init__(self, compiled: CompiledModel, device: torch.device) -> None:
+        self.spec: ModelSpec = compiled.spec
+        self.device = device
+        self.parameters = ParameterSpace(compiled.spec.parameters, compiled.prior.bijections)
+        self._compiled = compiled
+
+    def sample(self, num_datasets: int, random_seed: RandomSeed = None) -> Simulation:
+        """Simulate data sets, with new parameters for each.
+
+        Parameters
+        ----------
+        num_datasets : int
+            B, at least 1.
+        random_seed : int, sequence of int, numpy.random.Generator or None
+            As in PyMC.
+
+        Returns
+        -------
+        Simulation
+            Parameters (B, *shape), indicators (B, *units), observations (B, *units, *event).
+
+        Raises
+        ------
+        NonFiniteSimulationError
+            If a simulated value is NaN or infinite.
+        AcceptanceRateError
+            If fewer than 1 in 1,000 prior draws satisfy the model's constraints.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pymc as pm
+        >>> import pymc_amortized as pma
+        >>> with pm.Model() as model:
+        ...     w = pm.Dirichlet("w", np.ones(2))
+        ...     mu = pm.Normal("mu", 0, 5, shape=2)
+        ...     y = pm.NormalMixture("y", w=w, mu=mu, sigma=1, observed=np.zeros(50))
+        >>> pma.compile_simulator(model).sample(10, random_seed=1)
+        Simulation of 10 data sets
+          parameters:   w (10, 2), mu (10, 2)
+          indicators:   y_component (10, 50)
+          observations: y (10, 50)
+        """
+        if not isinstance(num_datasets, int | np.integer) or num_datasets < 1:
+            raise ModelReadingError(
+                f"Expected a positive number of data sets; got {num_datasets!r}."
+            )
+        generator = torch_generator(random_seed, self.device)
+        parameters = self._compiled.prior.sample(int(num_datasets), self.device, generator)
+        return self._simulate(parameters, int(num_datasets), generator)
+
+    def simulate(self, parameters: NamedTensors, random_seed: RandomSeed = None) -> Simulation:
+        """Simulate one data set for each draw of given parameters.
+
+        Parameters
+        ----------
+        parameters : mapping of str to Tensor, shape (S, *shape)
+            Constrained parameters: draws of a posterior, for instance.
+        random_seed : int, sequence of int, numpy.random.Generator or None
+            As in PyMC.
+
+        Returns
+        -------
+        Simulation
+            S data sets.
+
+        Raises
+        ------
+        ParameterShapeError
+            If a parameter is missing or has another shape than the model's.
+        """
+        self.parameters.unconstrain(parameters)
+        values = {name: parameters[name].to(self.device) for name in self.parameters.names}
+        num_datasets = next(iter(values.values())).shape[0] if values else 1
+        return self._simulate(values, num_datasets, torch_generator(random_seed, self.device))
+
+    @property
+    def density(self) -> BatchedDensity | None:
+        """The density of the model, or None where some observed variable has none.
+
+        ``spec.observations`` then says which, and why.
+        """
+        return self._compiled.density if self.spec.has_density else None
+
+    @property
+    def observed_data(self) -> dict[str, np.ndarray]:
+        """The observed values by name, NaN (or 0, for integers) where missing."""
+        return {o.name: o.data.copy() for o in self._compiled.complete.observations}
+
+    def deterministics(
+        self, parameters: NamedTensors, indicators: NamedTensors | None = None
+    ) -> dict[str, Tensor]:
+        """Compute the model's deterministics.
+
+        Parameters
+        ----------
+        parameters : mapping of str to Tensor, shape (S, *shape)
+            Constrained parameters.
+        indicators : mapping of str to Tensor, shape (S, *units), optional
+            Without them, deterministics that need them are left out.
+
+        Returns
+        -------
+        dict of str to Tensor, shape (S, *shape)
+            By name.
+        """
+        names = tuple(
+            d.name
+            for d in self.spec.deterministics
+            if indicators is not None or not d.depends_on_indicators
+        )
+        return self._compiled.deterministics(parameters, indicators or {}, names)
+
+    def __repr__(self) -> str:
+        return f"Simulator on {self.device}\n{self.spec!r}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>Simulator on {self.device}</p>{self.spec._repr_html_()}"
+
+    def _simulate(
+        self, parameters: dict[str, Tensor], num_datasets: int, generator: torch.Generator
+    ) -> Simulation:
+        indicators, observations = self._compiled.draw_given(
+            [parameters[name] for name in self.parameters.names],
+            num_datasets,
+            self.device,
+            generator,
+        )
+        simulation = Simulation(parameters, indicators, observations)
+        _check_finite(simulation)
+        return simulation
+
+
+def compile_simulator(
+    model: "pymc.Model | None" = None, *, device: str = "auto", backend: Backend = "auto"
+) -> Simulator:
+    """Compile a PyMC model to a simulator of batches of data sets.
+
+    Parameters
+    ----------
+    model : pymc.Model, optional
+        Default: the model of the surrounding ``with`` block. It is not changed.
+    device : str
+        ``"auto"`` (the GPU when there is one), or a torch device such as ``"cpu"`` or ``"cuda"``.
+    backend : {"auto", "torch", "pytensor"}
+        Where to simulate. ``"auto"`` is torch, and compiled PyTensor, with a warning, for variables
+        that need an operation which torch lacks.
+
+    Returns
+    -------
+    Simulator
+        With ``spec``, ``sample``, ``density`` and ``parameters``.
+
+    Raises
+    ------
+    ModelReadingError
+        If this is not a model that observes numbers.
+    UnsupportedModelError
+        If the model is outside of what can be answered.
+    DeviceError
+        If the device is not there.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> import pymc_amortized as pma
+    >>> with pm.Model() as model:
+    ...     p = pm.Beta("p", 2, 2)
+    ...     mu = pm.Normal("mu", [-2, 2], 1)
+    ...     z = pm.Bernoulli("z", p, shape=20)
+    ...     y = pm.Normal("y", mu[z], 1, observed=[0.0] * 20)
+    >>> simulator = pma.compile_simulator(model, device="cpu")
+    >>> simulator.spec.indicators[0].kind
+    'independent'
+    >>> simulator.sample(100, random_seed=1).observations["y"].shape
+    torch.Size([100, 20])
+    """
+    if backend not in ("auto", "torch", "pytensor"):
+        raise ModelReadingError(
+            f"Expected backend 'auto', 'torch' or 'pytensor'; got {backend!r}."
+        )
+    target = _device(device)
+    return Simulator(compile_model(model, backend), target)
+
+
+def _device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        target = torch.device(device)
+    except RuntimeError as error:
+        raise DeviceError(
+            f"Expected a device such as 'auto', 'cpu' or 'cuda'; got {device!r}."
+        ) from error
+    if target.type == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(
+            f"Expected a CUDA device, as asked for by device={device!r}; torch finds none. Use the "
+            "processor, or let the package choose:\n\n"
+            "    pma.compile_simulator(model, device='auto')"
+        )
+    return target
+
+
+def _check_finite(simulation: Simulation) -> None:
+    everything = {**simulation.parameters, **simulation.observations}
+    for name, tensor in everything.items():
+        if not tensor.dtype.is_floating_point:
+            continue
+        bad = ~torch.isfinite(tensor).reshape(tensor.shape[0], -1).all(1)
+        if bool(bad.any()):
+            first = int(bad.nonzero()[0])
+            parameters = {k: v[first].cpu().numpy() for k, v in simulation.parameters.items()}
+            raise NonFiniteSimulationError(
+                f"Expected finite simulations; {name!r} is NaN or infinite in {int(bad.sum())} of "
+                f"{tensor.shape[0]} data sets, first for the parameters {parameters}. A likelihood "
+                "cannot be learned from them. Keep the prior away from such values, for instance "
+                "by a prior with lighter tails, or by a constraint:\n\n"
+                '    pm.Potential("finite", pt.switch(condition, 0, -np.inf))',
+                variable=name,
+                parameters=parameters,
+            )

@@ -1,0 +1,82 @@
+import warnings
+
+import numpy as np
+import pymc as pm
+import pytest
+
+from pymc_amortized.compile.compat import reference_mode
+
+from tests.cases import BY_NAME, CASES, Case
+
+import pymc_amortized as pma
+
+NUM_DRAWS = 20_000
+
+
+@pytest.fixture(scope="session")
+def simulators():
+    """Simulators of the cases, each compiled once."""
+    compiled = {}
+
+    def get(name):
+        if name not in compiled:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model = BY_NAME[name].model()
+                compiled[name] = (model, pma.compile_simulator(model, device="cpu"))
+        return compiled[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def simulations(simulators):
+    """20,000 simulated data sets of each case, as NumPy arrays by name."""
+    drawn = {}
+
+    def get(name):
+        if name not in drawn:
+            _, simulator = simulators(name)
+            drawn[name] = as_arrays(simulator.sample(NUM_DRAWS, random_seed=11))
+        return drawn[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def references():
+    """Draws of each case's hand-written model by ``pm.draw``, constraints applied."""
+    drawn = {}
+
+    def get(name):
+        if name not in drawn:
+            drawn[name] = draw_by_hand(BY_NAME[name], NUM_DRAWS)
+        return drawn[name]
+
+    return get
+
+
+def as_arrays(simulation):
+    everything = {**simulation.parameters, **simulation.indicators, **simulation.observations}
+    return {name: tensor.numpy() for name, tensor in everything.items()}
+
+
+def draw_by_hand(case: Case, num_draws: int):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        variables = case.hand()
+        draws = pm.draw(
+            list(variables.values()), draws=num_draws, random_seed=7, mode=reference_mode()
+        )
+    named = dict(zip(variables, (np.asarray(d) for d in draws), strict=True))
+    if case.accept is not None:
+        keep = case.accept(named)
+        named = {name: values[keep] for name, values in named.items()}
+    return named
+
+
+def pytest_generate_tests(metafunc):
+    if "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", CASES, ids=lambda case: case.name)
+
+

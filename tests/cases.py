@@ -672,7 +672,7 @@ def truncated_and_interval_priors():
         with pm.Model() as m:
             low = pm.TruncatedNormal("low", 0, 1, lower=-1, upper=0.5)
             gap = pm.Truncated("gap", pm.Normal.dist(1, 1), lower=0)
-            rho = pm.Beta("rho", 2, 2, transform=Interval(0.2, 0.9))
+            rho = pm.Beta("rho", 2, 2, default_transform=None, transform=Interval(0.2, 0.9))
             tau = pm.Uniform("tau", 0.5, 2)
             w = pt.stack([rho, 1 - rho])
             mu = pt.stack([low, low + gap])

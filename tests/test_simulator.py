@@ -299,8 +299,6 @@ def test_improper_prior():
 
 def test_fallback_says_so_by_name_once():
     with pm.Model() as model:
-        n = pm.HyperGeometric("n", 20, 7, 12, shape=3)
-    with pm.Model() as model:
         mu = pm.Normal("mu", 0, 1)
         pm.HyperGeometric("n", 20, 7, 12, observed=np.array([3, 4, 5]))
         pm.Normal("y", mu, 1, observed=np.zeros(3))

@@ -11,6 +11,7 @@ import pytensor.tensor as pt
 import torch
 
 from pymc.pytensorf import collect_default_updates
+from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import graph_inputs
@@ -120,8 +121,17 @@ class PyTensorGraph:
             for variable in graph_inputs(self.outputs, self.inputs)
             if isinstance(variable.type, RandomType)
         ]
+        # A scan must not depend on shared variables, and the simulator is frozen anyway.
+        self._constants = {
+            variable: pt.constant(variable.get_value())
+            for variable in graph_inputs(self.outputs, self.inputs)
+            if isinstance(variable, SharedVariable) and variable not in self._rngs
+        }
         self._states = [pytensor.shared(np.random.default_rng()) for _ in self._rngs]
-        self._function = self._compile()
+        with warnings.catch_warnings():
+            # That callbacks run in Python is why we are here.
+            warnings.filterwarnings("ignore", message="Numba will use object mode")
+            self._function = self._compile()
 
     def __call__(
         self,
@@ -151,7 +161,7 @@ class PyTensorGraph:
 
         def one_dataset(*arguments: Variable) -> list[Variable]:
             stand_ins = dict(zip([*self.inputs, *self._rngs], arguments, strict=True))
-            drawn = clone_replace(list(self.outputs), stand_ins)
+            drawn = clone_replace(list(self.outputs), {**stand_ins, **self._constants})
             updates = collect_default_updates(drawn, inputs=arguments, must_be_shared=False)
             states = arguments[num_inputs:]
             return [*(updates.get(state, state) for state in states), *drawn]

@@ -175,7 +175,6 @@ class BatchedDensity:
     ) -> None:
         self._complete = complete
         self._distributions = dict(distributions)
-        self._unavailable = missing_densities(complete)
         self._likelihoods = {
             o.name: Likelihood(
                 complete,
@@ -184,15 +183,9 @@ class BatchedDensity:
                 self._distributions.get(unit_maps[o.name].indicator),
             )
             for o in complete.observations
-            if o.name not in self._unavailable
         }
         self._prior = _prior_graph(complete)
         self._names = [parameter.name for parameter in complete.parameters]
-
-    @property
-    def unavailable(self) -> dict[str, str]:
-        """Observed variables without a density, and why."""
-        return dict(self._unavailable)
 
     def log_prior(self, unconstrained: NamedTensors) -> Tensor:
         """Log prior density in the unconstrained space, Jacobian included.
@@ -271,14 +264,8 @@ class BatchedDensity:
         -------
         Tensor, shape (S, *units, K)
             log p(y_i given z_i = k, θ) in nats: all observed variables of the unit together.
-
-        Raises
-        ------
-        DensityUnavailableError
-            If an observed variable of the units has no density.
         """
         name = self._indicator_name(indicator)
-        self._require_density()
         values = self._checked(parameters, observations)
         distribution = self._distributions[name]
         total = torch.zeros((), dtype=torch.float64)
@@ -306,13 +293,7 @@ class BatchedDensity:
         -------
         Tensor, shape (S,)
             log p(y given θ) in nats.
-
-        Raises
-        ------
-        DensityUnavailableError
-            If an observed variable has no density.
         """
-        self._require_density()
         values = self._checked(parameters, observations)
         ordered = self._values(values)
         total = torch.zeros((), dtype=torch.float64)
@@ -345,15 +326,6 @@ class BatchedDensity:
                     f"got {type(data).__name__} of shape {tuple(np.shape(data))}."
                 )
         return dict(zip(self._names, self._values(parameters), strict=True))
-
-    def _require_density(self) -> None:
-        if self._unavailable:
-            name, reason = next(iter(self._unavailable.items()))
-            raise DensityUnavailableError(
-                f"Expected every observed variable to have a density; {name!r} has none "
-                f"({reason}). Simulation works without. If you know the density, give it:\n\n"
-                "    pm.CustomDist(..., random=random, logp=logp)"
-            )
 
     def _indicator_name(self, indicator: str | None) -> str:
         names = list(self._distributions)

@@ -109,7 +109,12 @@ def batch_rule(op: Op, node: Apply) -> Rule:
 
 
 def perform(node: Apply, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Evaluate a node on plain arrays, by PyTensor's own Python implementation."""
+    """Evaluate a node on plain arrays, by PyTensor's own Python implementation.
+
+    Without its preparation an elementwise operation may run in the type of its inputs, in which the
+    reciprocal of the integer 2 is 0.
+    """
+    node.op.prepare_node(node, None, None, "py")
     storage = [[None] for _ in node.outputs]
     node.op.perform(node, list(arrays), storage)
     return [np.asarray(cell[0]) if isinstance(cell[0], np.generic) else cell[0] for cell in storage]

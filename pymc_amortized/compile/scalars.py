@@ -4,6 +4,7 @@ import math
 
 from collections.abc import Callable
 from functools import singledispatch
+from typing import Any
 
 import pytensor.scalar as ps
 import pytensor.scalar.basic as basic
@@ -156,7 +157,65 @@ _FUNCTIONS: dict[type, ScalarFunction] = {
 }
 
 
+class _Differentiated(torch.autograd.Function):
+    """An elementwise function whose gradient is 0 wherever nothing depends on its result.
+
+    Densities select among branches: ``switch(x == 0, a, b * log(x))``. Where the first is selected
+    the second receives a gradient of 0, which times its infinite derivative would be NaN. PyTensor
+    rewrites such products; here they are masked.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, function: ScalarFunction, *inputs: Tensor) -> Tensor:
+        ctx.function = function
+        ctx.save_for_backward(*inputs)
+        return function(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        inputs = ctx.saved_tensors
+        wanted = [x for x, needed in zip(inputs, ctx.needs_input_grad[1:], strict=True) if needed]
+        higher_order = torch.is_grad_enabled()
+        with torch.enable_grad():
+            leaves = wanted if higher_order else [x.detach().requires_grad_() for x in wanted]
+            supply = iter(leaves)
+            arguments = [
+                next(supply) if needed else x
+                for x, needed in zip(inputs, ctx.needs_input_grad[1:], strict=True)
+            ]
+            result = ctx.function(*arguments)
+            gradients = torch.autograd.grad(
+                result, leaves, gradient, create_graph=higher_order, allow_unused=True
+            )
+        masked = iter(
+            None if g is None else torch.where(gradient == 0, 0.0, g) for g in gradients
+        )
+        return None, *(next(masked) if needed else None for needed in ctx.needs_input_grad[1:])
+
+
+def _with_masked_gradient(function: ScalarFunction) -> ScalarFunction:
+    def differentiable(*inputs: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
+            return _Differentiated.apply(function, *torch.broadcast_tensors(*inputs))
+        return function(*inputs)
+
+    return differentiable
+
+
+_LINEAR = (
+    basic.Add,
+    basic.Sub,
+    basic.Neg,
+    basic.Identity,
+    basic.Second,
+    basic.Switch,
+)
+
+
 def _register(op_class: type, function: ScalarFunction) -> None:
+    if op_class not in _LINEAR:
+        function = _with_masked_gradient(function)
+
     @scalar_function.register(op_class)
     def _(op: Op, node: Apply | None = None) -> ScalarFunction:
         return function

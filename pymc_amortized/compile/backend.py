@@ -23,7 +23,8 @@ import pymc_amortized.compile.distributions
 import pymc_amortized.compile.indexing
 import pymc_amortized.compile.ops
 import pymc_amortized.compile.scan
-import pymc_amortized.compile.selection  # noqa: F401
+import pymc_amortized.compile.selection
+import pymc_amortized.compile.truncation  # noqa: F401
 
 from pymc_amortized.compile.graph import BatchedGraph, Value, as_tensor
 from pymc_amortized.errors import BackendFallbackWarning, UnconvertibleOpError

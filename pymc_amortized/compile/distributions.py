@@ -195,7 +195,7 @@ def _draw_truncated_normal(
     a, b = (lower - mu) / sigma, (upper - mu) / sigma
     mirrored = a > 0
     a, b = torch.where(mirrored, -b, a), torch.where(mirrored, -a, b)
-    low, high = torch.special.ndtr(a), torch.special.ndtr(b)
+    low, high = (torch.erfc(-x / math.sqrt(2)) / 2 for x in (a, b))
     z = torch.special.ndtri(low + (high - low) * _uniform(generator, shape, mu))
     return mu + sigma * torch.where(mirrored, -z, z)
 
@@ -287,7 +287,7 @@ def _draw_categorical(generator: Generator, shape: Shape, p: Tensor) -> Tensor:
 def _draw_multivariate_normal(
     generator: Generator, shape: Shape, mu: Tensor, cov: Tensor
 ) -> Tensor:
-    standard = _normal(generator, (*shape, mu.shape[-1]), mu)
+    standard = _normal(generator, (*shape, cov.shape[-1]), cov)
     return mu + (torch.linalg.cholesky(cov) @ standard.unsqueeze(-1)).squeeze(-1)
 
 

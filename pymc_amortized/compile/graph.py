@@ -69,8 +69,9 @@ class Run:
 
 def as_tensor(value: np.ndarray, device: torch.device) -> Tensor:
     """Share memory with a NumPy array where torch can, copy where it cannot."""
-    array = np.ascontiguousarray(value).reshape(np.shape(value))
-    return torch.as_tensor(array if array.flags.writeable else array.copy(), device=device)
+    array = np.asarray(value)
+    shareable = array.flags.writeable and all(stride >= 0 for stride in array.strides)
+    return torch.as_tensor(array if shareable else array.copy(), device=device)
 
 
 def torch_dtype(name: str) -> torch.dtype:

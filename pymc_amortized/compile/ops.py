@@ -40,7 +40,7 @@ from pymc_amortized.compile.graph import BatchedGraph, Rule, Run, Value, batch_r
 from pymc_amortized.compile.scalars import scalar_function
 from pymc_amortized.errors import UnconvertibleOpError
 
-__all__: list[str] = []
+__all__ = ["nested_rule"]
 
 _COMPARISONS = (EQ, GE, GT, LE, LT, NEQ)
 
@@ -455,7 +455,8 @@ def _align(condition: Tensor, x: Tensor) -> Tensor:
 
 
 @batch_rule.register(OpFromGraph)
-def _op_from_graph(op: OpFromGraph, node: Apply) -> Rule:
+def nested_rule(op: OpFromGraph, node: Apply) -> Rule:
+    """Evaluate the inner graph as a part of the outer one."""
     graph = BatchedGraph(op.inner_inputs, op.inner_outputs)
 
     def rule(run: Run, *values: Value) -> Value | tuple[Value, ...]:

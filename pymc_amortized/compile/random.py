@@ -14,7 +14,7 @@ from torch import Tensor
 from pymc_amortized.compile.graph import Rule, Run, Value, batch_rule, torch_dtype
 from pymc_amortized.errors import UnconvertibleOpError
 
-__all__ = ["Sampler", "draw", "sampler"]
+__all__ = ["Sampler", "align_parameters", "sampler"]
 
 Sampler = Callable[..., Tensor]
 """``sampler(generator, shape, *parameters) -> Tensor``.
@@ -37,36 +37,45 @@ def _random_variable(op: RandomVariable, node: Apply) -> Rule:
     function = sampler(op)
     dtype = torch_dtype(node.outputs[1].type.dtype)
 
-    def rule(run: Run, rng: object, size: Value | None, *parameters: Value) -> tuple[None, Tensor]:
+    def rule(run: Run, rng: object, size: Value | None, *values: Value) -> tuple[None, Tensor]:
         if run.generator is None:
             raise UnconvertibleOpError(str(op), "a random draw, where no randomness is expected")
-        tensors = [run.lift(parameter) for parameter in parameters]
-        sizes = None if size is None else [int(number) for number in np.atleast_1d(size)]
-        return None, draw(run, op, function, sizes, tensors).to(dtype)
+        parameters = [run.lift(value) for value in values]
+        sizes, aligned = align_parameters(parameters, op.ndims_params, size)
+        return None, function(run.generator, (run.batch, *sizes), *aligned).to(dtype)
 
     return rule
 
 
-def draw(
-    run: Run,
-    op: RandomVariable,
-    function: Sampler,
-    size: Sequence[int] | None,
-    parameters: Sequence[Tensor],
-) -> Tensor:
-    """Draw a batch from a distribution, of a given size or of that of its parameters."""
-    ndims = op.ndims_params
+def align_parameters(
+    parameters: Sequence[Tensor], ndims: Sequence[int], size: Value | None
+) -> tuple[tuple[int, ...], list[Tensor]]:
+    """Give parameters the axes and the precision that a sampler expects.
+
+    Parameters
+    ----------
+    parameters : sequence of Tensor, shape (B or 1, *some of the size, *core)
+        As the graph has them.
+    ndims : sequence of int
+        Number of core axes of each.
+    size : array of int or None
+        The size that the graph asks for; None for that of the parameters.
+
+    Returns
+    -------
+    size : tuple of int
+        Shape of a draw without its batch and event axes.
+    aligned : list of Tensor, shape (B or 1, *size or 1s, *core)
+        Literals such as 12.0, which PyTensor stores in float32, in float64.
+    """
     if size is None:
-        batched = [
-            x.shape[1 : x.ndim - ndim] for x, ndim in zip(parameters, ndims, strict=True)
-        ]
-        size = torch.broadcast_shapes(*batched)
-    aligned = [
-        _pad_size_axes(x, len(size), ndim) for x, ndim in zip(parameters, ndims, strict=True)
-    ]
-    return function(run.generator, (run.batch, *size), *aligned)
-
-
-def _pad_size_axes(x: Tensor, size_ndim: int, core_ndim: int) -> Tensor:
-    missing = size_ndim + core_ndim + 1 - x.ndim
-    return x.reshape(x.shape[0], *(1,) * missing, *x.shape[1:]) if missing else x
+        leads = [x.shape[1 : x.ndim - n] for x, n in zip(parameters, ndims, strict=True)]
+        sizes = tuple(torch.broadcast_shapes(*leads))
+    else:
+        sizes = tuple(int(number) for number in np.atleast_1d(size))
+    aligned = []
+    for x, core_ndim in zip(parameters, ndims, strict=True):
+        missing = len(sizes) + core_ndim + 1 - x.ndim
+        padded = x.reshape(x.shape[0], *(1,) * missing, *x.shape[1:]) if missing else x
+        aligned.append(padded.double() if padded.dtype == torch.float32 else padded)
+    return sizes, aligned

@@ -17,9 +17,8 @@ from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.random.type import RandomType
 from torch import Tensor
 
-from pymc_amortized.compile.graph import BatchedGraph, Rule, Run, Value, batch_rule, torch_dtype
+from pymc_amortized.compile.graph import Rule, Run, Value, batch_rule, torch_dtype
 from pymc_amortized.compile.random import Sampler, sampler
-from pymc_amortized.errors import UnconvertibleOpError
 
 __all__ = ["SelectedComponentRV", "select_component"]
 
@@ -117,25 +116,27 @@ class _Component:
         self.op = template.op
         self.num_inputs = len(template.inputs)
         self.output = template.outputs.index(template.default_output())
-        self.graph: BatchedGraph | None = None
+        self.rule: Rule | None = None
         self.sampler: Sampler | None = None
         if isinstance(self.op, RandomVariable):
             self.sampler = sampler(self.op)
-        elif isinstance(self.op, SymbolicRandomVariable):
-            self.graph = BatchedGraph(self.op.inner_inputs, self.op.inner_outputs)
         else:
-            raise UnconvertibleOpError(str(self.op), "it is not a distribution")
+            self.rule = batch_rule(self.op, template)
 
     def draw_along_axis(self, run: Run, indicator: Tensor, inputs: Sequence[Value]) -> Tensor:
         """Draw from a component that has an axis of components, selected by the indicator."""
         if self.sampler is None:
-            everything = run.expand(self.graph.evaluate(run, inputs)[self.output])
+            everything = self._draw_everything(run, inputs)
             return _take(everything, indicator, self.op.ndim_supp)
         parameters = [
             _take(run.lift(value), indicator, ndim)
             for value, ndim in zip(inputs[2:], self.op.ndims_params, strict=True)
         ]
         return self.sampler(run.generator, tuple(indicator.shape), *parameters)
+
+    def _draw_everything(self, run: Run, inputs: Sequence[Value]) -> Tensor:
+        result = self.rule(run, *inputs)
+        return run.expand(result[self.output] if isinstance(result, tuple) else result)
 
     def draw_where(
         self,
@@ -147,7 +148,7 @@ class _Component:
     ) -> Tensor:
         """Fill in the units (B, *units) for which this component is chosen."""
         if self.sampler is None:
-            everything = run.expand(self.graph.evaluate(run, inputs)[self.output]).to(dtype)
+            everything = self._draw_everything(run, inputs).to(dtype)
             if drawn is None:
                 return everything.expand(*chosen.shape, *_event(everything, self.op.ndim_supp))
             mask = chosen.reshape(*chosen.shape, *(1,) * self.op.ndim_supp)

@@ -22,8 +22,6 @@ References
    21st century. Journal of the American Statistical Association 97, 337-351.
 """
 
-import math
-
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -343,7 +341,8 @@ def smooth(chain: MarkovChain) -> Tensor:
     The second observation tells the state, and the chain never moves:
 
     >>> emission = torch.log(torch.tensor([[0.5, 0.5], [0.9, 0.1]]))
-    >>> chain = MarkovChain(torch.zeros(2) - math.log(2), torch.log(torch.eye(2)), emission)
+    >>> initial, stay = torch.log(torch.tensor([0.5, 0.5])), torch.log(torch.eye(2))
+    >>> chain = MarkovChain(initial, stay, emission)
     >>> smooth(chain).exp()
     tensor([[0.9000, 0.1000],
             [0.9000, 0.1000]])
@@ -358,10 +357,11 @@ def smooth(chain: MarkovChain) -> Tensor:
 def sample_paths(
     chain: MarkovChain, num_paths: int, generator: torch.Generator | None = None
 ) -> Tensor:
-    r"""Draw joint paths from :math:`p(z_{1:T} \mid y_{1:T})` by forward filtering, backward sampling.
+    r"""Draw joint paths from :math:`p(z_{1:T} \mid y_{1:T})`.
 
-    Going backwards, :math:`p(z_t \mid z_{t+1}, y_{1:t}) \propto p(z_t \mid y_{1:t})\,
-    A_{z_t z_{t+1}}` [1]_.
+    Forward filtering, backward sampling [1]_. Going backwards,
+
+    .. math:: p(z_t \mid z_{t+1}, y_{1:t}) \propto p(z_t \mid y_{1:t})\, A_{z_t z_{t+1}}
 
     Parameters
     ----------
@@ -435,9 +435,7 @@ def viterbi(chain: MarkovChain) -> ViterbiPath:
 def _states_of(chain: MarkovChain, tuples: Tensor) -> Tensor:
     """Turn tuples (..., T - L + 1) into states (..., T)."""
     states, order = chain.num_states, chain.order
-    first = [
-        tuples[..., :1] // states**power % states for power in range(order - 1, 0, -1)
-    ]
+    first = [tuples[..., :1] // states**power % states for power in range(order - 1, 0, -1)]
     return torch.cat([*first, tuples % states], dim=-1)
 
 

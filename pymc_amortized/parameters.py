@@ -192,7 +192,6 @@ class ParameterSpace:
         value = parameters[spec.name]
         if tuple(value.shape[1:]) != spec.shape:
             raise ParameterShapeError(
-                f"Expected {spec.name!r} of shape (draws, *{spec.shape}); got "
-                f"{tuple(value.shape)}."
+                f"Expected {spec.name!r} of shape (draws, *{spec.shape}); got {tuple(value.shape)}."
             )
         return value

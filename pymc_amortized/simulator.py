@@ -258,9 +258,7 @@ def compile_simulator(
     torch.Size([100, 20])
     """
     if backend not in ("auto", "torch", "pytensor"):
-        raise ModelReadingError(
-            f"Expected backend 'auto', 'torch' or 'pytensor'; got {backend!r}."
-        )
+        raise ModelReadingError(f"Expected backend 'auto', 'torch' or 'pytensor'; got {backend!r}.")
     target = _device(device)
     return Simulator(compile_model(model, backend), target)
 

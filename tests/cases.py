@@ -462,8 +462,7 @@ STAY = np.array([0.9, 0.6, 0.3, 0.1])
 
 def _varying(stay_more):
     stay = pm.math.sigmoid(stay_more + np.log(STAY / (1 - STAY)))
-    rows = pt.stack([pt.stack([stay, 1 - stay], -1), pt.stack([1 - stay, stay], -1)], -2)
-    return rows
+    return pt.stack([pt.stack([stay, 1 - stay], -1), pt.stack([1 - stay, stay], -1)], -2)
 
 
 def _hand_varying():

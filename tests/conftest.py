@@ -4,11 +4,10 @@ import numpy as np
 import pymc as pm
 import pytest
 
-from pymc_amortized.compile.compat import reference_mode
-
-from tests.cases import BY_NAME, CASES, Case
-
 import pymc_amortized as pma
+
+from pymc_amortized.compile.compat import reference_mode
+from tests.cases import BY_NAME, CASES, Case
 
 NUM_DRAWS = 20_000
 
@@ -78,5 +77,3 @@ def draw_by_hand(case: Case, num_draws: int):
 def pytest_generate_tests(metafunc):
     if "case" in metafunc.fixturenames:
         metafunc.parametrize("case", CASES, ids=lambda case: case.name)
-
-

@@ -13,7 +13,6 @@ from pymc_extras import marginalize
 
 from pymc_amortized import errors
 from pymc_amortized.compile.compat import reference_mode
-
 from tests.cases import CASES
 
 NUM_POINTS = 8
@@ -81,9 +80,7 @@ def by_enumeration(model, simulator):
 
     def logp(at):
         paths = itertools.product(spec.support, repeat=int(np.prod(spec.units)))
-        each = [
-            float(compiled({**at, "z": np.array(path).reshape(spec.units)})) for path in paths
-        ]
+        each = [float(compiled({**at, "z": np.array(path).reshape(spec.units)})) for path in paths]
         return np.logaddexp.reduce(each)
 
     return logp

@@ -12,7 +12,6 @@ from pymc_amortized.compile.backend import BatchedGraph
 from pymc_amortized.compile.compat import reference_mode
 from pymc_amortized.compile.random import sampler
 from pymc_amortized.errors import UnconvertibleOpError
-
 from tests.two_sample import LEVEL, smallest_p_value
 
 NUM_DRAWS = 20_000
@@ -52,7 +51,10 @@ SCALAR = {
         lambda lo, c, up, **k: pm.Triangular.dist(lower=lo, c=c, upper=up, **k),
         (-1.0, 0.5, 3.0),
     ),
-    "SkewNormal": (lambda a, m, s, **k: pm.SkewNormal.dist(mu=m, sigma=s, alpha=a, **k), (4.0, 1.0, 2.0)),
+    "SkewNormal": (
+        lambda a, m, s, **k: pm.SkewNormal.dist(mu=m, sigma=s, alpha=a, **k),
+        (4.0, 1.0, 2.0),
+    ),
     "ExGaussian": (
         lambda m, s, nu, **k: pm.ExGaussian.dist(mu=m, sigma=s, nu=nu, **k),
         (1.0, 0.5, 2.0),

@@ -51,7 +51,9 @@ def enumerate_paths(chain, until=None):
     log_prob = chain.log_initial[tuple(paths[:, lag] for lag in range(order))]
     for time in range(order, chain.num_times):
         matrix = chain.log_transition[time - order] if chain.time_varying else chain.log_transition
-        log_prob = log_prob + matrix[tuple(paths[:, time - order + lag] for lag in range(order + 1))]
+        log_prob = (
+            log_prob + matrix[tuple(paths[:, time - order + lag] for lag in range(order + 1))]
+        )
     for time in range(chain.num_times if until is None else until + 1):
         if chain.mask is None or chain.mask[time]:
             log_prob = log_prob + chain.log_emission[time, paths[:, time]]
@@ -96,7 +98,7 @@ def test_paths_have_the_joint_distribution(order):
     from scipy import stats
 
     chain = random_chain(2, order, 5, True, False)
-    paths, log_prob = enumerate_paths(chain)
+    _, log_prob = enumerate_paths(chain)
     num_paths = 40_000
     drawn = sample_paths(chain, num_paths, torch.Generator().manual_seed(1))
     assert drawn.shape == (num_paths, 5)

@@ -10,12 +10,11 @@ import torch
 
 from pymc.distributions.transforms import ordered
 
-from tests.conftest import as_arrays
-from tests.two_sample import LEVEL, smallest_p_value
-
 import pymc_amortized as pma
 
 from pymc_amortized import errors
+from tests.conftest import as_arrays
+from tests.two_sample import LEVEL, smallest_p_value
 
 
 def test_simulations_agree_with_the_model_written_by_hand(case, simulations, references):

@@ -1,9 +1,10 @@
-"""Two-sample tests for simulators: each coordinate's distribution, and how coordinates go together.
+"""Two-sample tests for simulators: the distribution of each coordinate, and the joint one.
 
-Marginals are compared by Kolmogorov-Smirnov tests. The joint is compared by the means of products of
-two and of three coordinates, each coordinate being replaced by its normal score in the pooled sample;
-in large samples these means differ by a normal amount. All p-values are compared with
-``level`` divided by their number, so that a right simulator passes at least 999 times in 1,000.
+Marginals are compared by Kolmogorov-Smirnov tests, or chi-squared tests where there are few values.
+The joint is compared by the means of products of two and of three coordinates, each coordinate
+being replaced by its normal score in the pooled sample; in large samples these means differ by a
+normal amount. All p-values are multiplied by their number, so that a right simulator passes at
+least 999 times in 1,000 at ``LEVEL``.
 """
 
 import itertools

@@ -53,8 +53,10 @@ def batched_function(
     inputs: Sequence[Variable], outputs: Sequence[Variable], backend: Backend
 ) -> BatchedFunction:
     """Return the function that evaluates ``outputs`` from ``inputs`` for a batch of data sets."""
-    return PyTensorGraph(inputs, outputs) if backend == "pytensor" else SwitchingGraph(
-        inputs, outputs, may_switch=backend == "auto"
+    return (
+        PyTensorGraph(inputs, outputs)
+        if backend == "pytensor"
+        else SwitchingGraph(inputs, outputs, may_switch=backend == "auto")
     )
 
 
@@ -85,6 +87,7 @@ class SwitchingGraph:
         device: torch.device,
         generator: torch.Generator,
     ) -> list[Tensor]:
+        """Return one tensor (B, *shape) per output."""
         if self.pytensor_graph is None:
             try:
                 results = self.torch_graph(values, batch=batch, device=device, generator=generator)
@@ -142,6 +145,7 @@ class PyTensorGraph:
         device: torch.device,
         generator: torch.Generator,
     ) -> list[Tensor]:
+        """Return one tensor (B, *shape) per output."""
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         for state, child in zip(
             self._states, np.random.default_rng(seed).spawn(len(self._states)), strict=True
@@ -154,9 +158,7 @@ class PyTensorGraph:
         return [as_tensor(result, device) for result in self._function(batch, *arrays)]
 
     def _compile(self) -> Callable[..., list[np.ndarray]]:
-        batched = [
-            pt.tensor(dtype=v.type.dtype, shape=(None, *v.type.shape)) for v in self.inputs
-        ]
+        batched = [pt.tensor(dtype=v.type.dtype, shape=(None, *v.type.shape)) for v in self.inputs]
         num_datasets = pt.lscalar("num_datasets")
         num_inputs, num_rngs = len(self.inputs), len(self._rngs)
 

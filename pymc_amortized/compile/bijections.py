@@ -79,7 +79,5 @@ def bijections(
     variables = [parameter.variable for parameter in parameters]
     return tuple(
         Bijection(parameter, value, variables[:position])
-        for position, (parameter, value) in enumerate(
-            zip(parameters, value_variables, strict=True)
-        )
+        for position, (parameter, value) in enumerate(zip(parameters, value_variables, strict=True))
     )

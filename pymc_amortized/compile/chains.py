@@ -21,9 +21,7 @@ def _discrete_markov_chain(op: DiscreteMarkovChainRV, node: Apply) -> Rule:
         run: Run, transition: Value, steps: Value, initial: Value, rng: None
     ) -> tuple[None, Tensor]:
         transition, initial = run.expand(transition), run.expand(initial)
-        return None, simulate_chain(
-            transition, initial, int(steps), order, varying, run.generator
-        )
+        return None, simulate_chain(transition, initial, int(steps), order, varying, run.generator)
 
     return rule
 

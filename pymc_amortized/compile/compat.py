@@ -62,7 +62,7 @@ def split_axis(op: Op, values: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
 
 
 def has_time_varying_transitions(op: Op) -> bool:
-    """Tell whether a chain's transition tensor has an axis of steps (pymc-extras 0.15 and later)."""
+    """Tell whether a chain's transition has an axis of steps (pymc-extras 0.15 and later)."""
     return bool(getattr(op, "time_varying_P", False))
 
 

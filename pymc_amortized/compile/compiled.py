@@ -1,7 +1,6 @@
 """A model, read and compiled: everything that simulation and density need of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -180,7 +179,9 @@ def _refuse_unreadable(complete: CompleteModel) -> None:
                     f"indicator {names[0]!r}. Let the indicator select among {kind} that do not "
                     "depend on it:\n\n    mu[z] instead of pm.Normal('x', mu[z], 1)"
                 )
-    observed = [variable for o in complete.observations for variable in (o.variable, o.density_variable)]
+    observed = [
+        variable for o in complete.observations for variable in (o.variable, o.density_variable)
+    ]
     forbidden = [*observed, *indicators, *complete.data.values()]
     for name, potential in complete.potentials.items():
         if set(ancestors([potential])).intersection(forbidden):

@@ -142,10 +142,12 @@ class CompleteModel:
 
     @property
     def parameter_variables(self) -> list[Variable]:
+        """The parameters, as they are in the graph."""
         return [parameter.variable for parameter in self.parameters]
 
     @property
     def indicator_variables(self) -> list[Variable]:
+        """The indicators, as they are in the graph."""
         return [indicator.variable for indicator in self.indicators]
 
 
@@ -249,9 +251,7 @@ class _Reading:
             observations=tuple(self.observations),
             deterministics={v.name: v for v in model.deterministics if v.name not in self.joined},
             potentials={v.name: v for v in model.potentials},
-            data={
-                v.name: v for v in model.data_vars if v not in set(model.rvs_to_values.values())
-            },
+            data={v.name: v for v in model.data_vars if v not in set(model.rvs_to_values.values())},
         )
         return _replace_everywhere(complete, self.replacements)
 
@@ -422,9 +422,7 @@ def _replace_everywhere(
         potentials=dict(zip(potentials, everything[len(names) :], strict=False)),
         observations=tuple(
             replace(observation, variable=variable)
-            for observation, variable in zip(
-                complete.observations, everything[after:], strict=True
-            )
+            for observation, variable in zip(complete.observations, everything[after:], strict=True)
         ),
     )
 

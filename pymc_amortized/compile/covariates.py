@@ -1,9 +1,9 @@
 """Covariates: data that the model conditions on, and along which units they run.
 
-A covariate is found whether it is ``pm.Data`` or a bare NumPy array in the graph, and whether or not
-the model gave it dims. That it runs along the units is established by a permutation: if units are
-shuffled in the observation, in the indicator and in the covariate alike, every entry's response must
-move along with its unit.
+A covariate is found whether it is ``pm.Data`` or a bare NumPy array in the graph, and whether or
+not the model gave it dims. That it runs along the units is established by a permutation: if units
+are shuffled in the observation, in the indicator and in the covariate alike, every entry's response
+must move along with its unit.
 """
 
 import itertools
@@ -188,7 +188,7 @@ class _Pairing:
         self.draw = draw
         shape = self.response.entry_shape
         self.num_entries = shape[0] if shape else 1
-        self.permutation = torch.as_tensor(np.random.default_rng(1).permutation(self.num_entries))
+        self.permutation = torch.as_tensor(_derangement(self.num_entries))
         self.unit_permutation = self._of_units(observation)
         units = draw[self.indicator].shape[1:] if self.indicator is not None else ()
         self.moves_indicator = bool(units) and units[0] == self.unit_permutation.numel()
@@ -231,3 +231,14 @@ class _Pairing:
             bool(differs(x.index_select(1, self.permutation), y).any())
             for x, y in zip(before, after, strict=True)
         )
+
+
+def _derangement(length: int) -> np.ndarray:
+    """Return a random permutation that leaves nothing in its place."""
+    rng = np.random.default_rng(1)
+    identity = np.arange(length)
+    while length > 1:
+        permutation = rng.permutation(length)
+        if not np.any(permutation == identity):
+            return permutation
+    return identity

@@ -1,9 +1,8 @@
 """Reading a distribution over states that only its density describes, by asking the density.
 
-A ``pm.CustomDist`` over integers, with a scan inside for instance, has no transition matrix to look
-up. But its log density has one term per unit, and chosen sequences show every number that is needed:
-where states j and k alternate, odd time points show the transition from j to k, and even ones that
-from k to j.
+A ``pm.CustomDist`` over integers has no transition matrix to look up. But where its log density has
+one term per unit, chosen sequences show every number that is needed: where states j and k
+alternate, odd time points show the transition from j to k, and even ones that from k to j.
 """
 
 import itertools
@@ -92,7 +91,7 @@ class StateProbe:
         )
 
     def chain_tables(self, support: Sequence[int]) -> tuple[BatchedGraph, BatchedGraph]:
-        """Return graphs of log p(z_1 = k), and of log p(z_t = k given z_{t-1} = j) for all pairs."""
+        """Return graphs of log p(z_1 = k), and of log p(z_t = k given z_{t-1} = j)."""
         initial = [self._term(np.full(self.units, k))[..., 0] for k in support]
         odd = np.arange(1, self.units[-1]) % 2 == 1
 

@@ -65,8 +65,6 @@ class Likelihood:
         self._is_mixture = observation.components is not None
         inputs = observation_inputs(complete, observation)
         value = observation.density_variable.type()
-        self._value_dtype = value.type.dtype
-        self._num_entry_axes = unit_map.owner.ndim
         self._graph = density_graph([*inputs, value], [_density(complete, observation, value)])
 
     def table(self, parameters: NamedTensors, observations: NamedData) -> Tensor:
@@ -74,9 +72,11 @@ class Likelihood:
         value = self._value(observations)
         others = [observations[name] for name in self._others]
         arguments = [parameters[name] for name in self._parameter_names]
+        device = arguments[0].device if arguments else torch.device("cpu")
         if self._is_mixture or self.distribution is None:
             states = [np.zeros(1, dtype="int64") for _ in self._indicator_names]
-            result = self._entries(self._graph([*arguments, *states, *others, value])[0])
+            result = self._graph([*arguments, *states, *others, value])[0]
+            result = self._entries(result, device, component_axis=self._is_mixture)
             return result if self._is_mixture else result.unsqueeze(-1)
         columns = []
         for k in self.distribution.support:
@@ -87,7 +87,7 @@ class Likelihood:
                 for name in self._indicator_names
             ]
             result = self._graph([*arguments, *states, *others, value])[0]
-            columns.append(self._entries(result, columns_last=False))
+            columns.append(self._entries(result, device, component_axis=False))
         return torch.stack(torch.broadcast_tensors(*columns), dim=-1)
 
     def _value(self, observations: NamedData) -> Tensor | np.ndarray:
@@ -110,10 +110,15 @@ class Likelihood:
                 value = np.where(mask, value, fill)
         return value
 
-    def _entries(self, result: Tensor | np.ndarray, *, columns_last: bool = True) -> Tensor:
-        tensor = result if isinstance(result, Tensor) else torch.as_tensor(result).unsqueeze(0)
+    def _entries(
+        self, result: Tensor | np.ndarray, device: torch.device, *, component_axis: bool
+    ) -> Tensor:
+        """Return log densities (S or 1, *entries, [K]), 0 where the entry is missing."""
+        tensor = result
+        if not isinstance(result, Tensor):
+            tensor = torch.as_tensor(result, device=device).unsqueeze(0)
         shape = list(self.unit_map.owner.shape)
-        if self._is_mixture and columns_last:
+        if component_axis:
             shape.append(tensor.shape[-1])
         missing = len(shape) + 1 - tensor.ndim
         tensor = tensor.reshape(tensor.shape[0], *(1,) * missing, *tensor.shape[1:])
@@ -204,8 +209,9 @@ class BatchedDensity:
         values = [unconstrained[name].double() for name in self._names]
         num_draws = values[0].shape[0] if values else 1
         result = self._prior(values)[0]
-        tensor = result if isinstance(result, Tensor) else torch.as_tensor(result).unsqueeze(0)
-        return tensor.expand(num_draws)
+        if not isinstance(result, Tensor):
+            return torch.full((num_draws,), float(result), dtype=torch.float64)
+        return result.expand(num_draws)
 
     def indicator_distribution(self, indicator: str | None = None) -> IndicatorDistribution:
         """Return the distribution of an indicator given parameters.
@@ -215,9 +221,7 @@ class BatchedDensity:
         """
         return self._distributions[self._indicator_name(indicator)]
 
-    def log_indicators(
-        self, parameters: NamedTensors, indicators: NamedTensors
-    ) -> Tensor:
+    def log_indicators(self, parameters: NamedTensors, indicators: NamedTensors) -> Tensor:
         """Log probability of indicators given parameters.
 
         Parameters
@@ -353,9 +357,7 @@ def _summed_out(
     return log_marginal.reshape(log_marginal.shape[0], -1).sum(-1)
 
 
-def _log_path(
-    distribution: ChainDistribution, values: Sequence[Tensor], codes: Tensor
-) -> Tensor:
+def _log_path(distribution: ChainDistribution, values: Sequence[Tensor], codes: Tensor) -> Tensor:
     """Log probability (S,) of whole chains (S, *chains, T)."""
     order, num_times = distribution.order, codes.shape[-1]
     num_states = len(distribution.support)
@@ -364,9 +366,7 @@ def _log_path(
     if not distribution.time_varying:
         transition = transition.unsqueeze(-order - 2)
     lagged = [codes[..., lag : num_times - order + lag] for lag in range(order + 1)]
-    first = sum(
-        codes[..., lag] * num_states ** (order - 1 - lag) for lag in range(order)
-    )
+    first = sum(codes[..., lag] * num_states ** (order - 1 - lag) for lag in range(order))
     step = sum(code * num_states ** (order - lag) for lag, code in enumerate(lagged))
     start = initial.flatten(-order).gather(-1, first.unsqueeze(-1)).squeeze(-1)
     table = transition.flatten(-order - 1)
@@ -391,9 +391,10 @@ def _prior_graph(complete: CompleteModel) -> BatchedGraph:
     variables = [model[parameter.name] for parameter in complete.parameters]
     terms = [
         *(variables and model.logp(vars=variables, jacobian=True, sum=False)),
-        *(complete.potentials and model.logp(
-            vars=list(model.potentials), jacobian=True, sum=False
-        )),
+        *(
+            complete.potentials
+            and model.logp(vars=list(model.potentials), jacobian=True, sum=False)
+        ),
     ]
     total = sum((term.sum() for term in terms), start=pt.constant(0.0))
     return density_graph([model.rvs_to_values[variable] for variable in variables], [total])

@@ -150,9 +150,9 @@ class BatchedGraph:
 
     Notes
     -----
-    An operation that torch lacks raises :class:`UnconvertibleOpError` when it meets a batched value.
-    Shared variables (``pm.Data``) are read when the graph is compiled. Intermediate values are
-    dropped as soon as nothing needs them, so that peak memory is that of the largest few values.
+    An operation that torch lacks raises :class:`UnconvertibleOpError` when it meets a batched
+    value. Shared variables (``pm.Data``) are read when the graph is compiled. Intermediate values
+    are dropped as soon as nothing needs them, so that peak memory is that of the largest few.
 
     Examples
     --------

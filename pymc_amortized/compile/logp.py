@@ -21,9 +21,7 @@ from pymc_amortized.errors import DensityUnavailableError
 __all__ = ["density_graph", "elementwise_logp"]
 
 
-def elementwise_logp(
-    variable: Variable, value: Variable, given: Sequence[Variable]
-) -> Variable:
+def elementwise_logp(variable: Variable, value: Variable, given: Sequence[Variable]) -> Variable:
     """Return the log density of a random variable at a value, one entry per draw of it.
 
     Parameters

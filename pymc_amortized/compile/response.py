@@ -142,9 +142,7 @@ def _responding(
     for component in components:
         axis = -component.owner.op.ndim_supp - 1
         own_value = pt.expand_dims(value, axis) if single else value
-        more_variables, more_trailing = _of_distribution(
-            component, own_value, int(single), given
-        )
+        more_variables, more_trailing = _of_distribution(component, own_value, int(single), given)
         variables += more_variables
         trailing += more_trailing
     return variables, trailing

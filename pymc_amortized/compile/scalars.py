@@ -187,9 +187,7 @@ class _Differentiated(torch.autograd.Function):
             gradients = torch.autograd.grad(
                 result, leaves, gradient, create_graph=higher_order, allow_unused=True
             )
-        masked = iter(
-            None if g is None else torch.where(gradient == 0, 0.0, g) for g in gradients
-        )
+        masked = iter(None if g is None else torch.where(gradient == 0, 0.0, g) for g in gradients)
         return None, *(next(masked) if needed else None for needed in ctx.needs_input_grad[1:])
 
 

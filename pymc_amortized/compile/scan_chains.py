@@ -1,8 +1,8 @@
 """Reading a Markov chain that a custom distribution draws by a scan.
 
 The states of such a chain are drawn one after the other by a ``Categorical`` (or ``Bernoulli``)
-inside a ``pytensor.scan``, and its probabilities are a graph in the state before. Evaluated for every
-such state, that graph *is* the transition matrix, for each step of the scan.
+inside a ``pytensor.scan``, and its probabilities are a graph in the state before. Evaluated for
+every such state, that graph *is* the transition matrix, for each step of the scan.
 """
 
 from collections.abc import Sequence
@@ -129,9 +129,11 @@ def _log_transition(scan: Apply, num_states: int) -> Variable:
 
 
 def _is_state_draw(variable: Variable) -> bool:
-    return variable.owner is not None and isinstance(
-        variable.owner.op, ptr.CategoricalRV | ptr.BernoulliRV
-    ) and variable is variable.owner.outputs[1]
+    return (
+        variable.owner is not None
+        and isinstance(variable.owner.op, ptr.CategoricalRV | ptr.BernoulliRV)
+        and variable is variable.owner.outputs[1]
+    )
 
 
 def _probabilities(variable: Variable) -> Variable:

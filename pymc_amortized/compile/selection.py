@@ -38,6 +38,7 @@ class SelectedComponentRV(SymbolicRandomVariable):
         super().__init__(*args, **kwargs)
 
     def update(self, node: Apply) -> dict[Variable, Variable]:
+        """Return the generators after a draw, as PyTensor asks of random operations."""
         generators = [v for v in node.inputs if isinstance(v.type, RandomType)]
         return dict(zip(generators, node.outputs[1:], strict=True))
 

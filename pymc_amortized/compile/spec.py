@@ -1,6 +1,7 @@
 """The reading of a model: what was found, as frozen data that a person can read at a glance."""
 
 import html
+import textwrap
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -230,9 +231,7 @@ class ModelSpec:
             else ", ".join(i.name for i in self.indicators)
         )
         density = "with density" if self.has_density else "without density"
-        return (
-            f"Model of a {self.structure}, {density}: {size} unconstrained parameters; {latent}"
-        )
+        return f"Model of a {self.structure}, {density}: {size} unconstrained parameters; {latent}"
 
     def _tables(self) -> list[tuple[str, list[list[str]]]]:
         tables = [
@@ -275,7 +274,7 @@ def _observation_rows(observations: Sequence[ObservationSpec]) -> list[list[str]
                 str(o.num_missing or "-"),
                 o.indicator or "-",
                 "yes" if o.exchangeable else "no",
-                "yes" if o.density is None else f"no: {o.density}",
+                "yes" if o.density is None else f"no: {textwrap.shorten(o.density, 60)}",
             ]
         )
     return rows
@@ -303,14 +302,13 @@ def _shape(shape: tuple[int, ...], dims: Dims) -> str:
         return "scalar"
     if dims is None:
         return " x ".join(map(str, shape))
-    return " x ".join(
-        f"{dim or '?'}: {size}" for dim, size in zip(dims, shape, strict=False)
-    )
+    return " x ".join(f"{dim or '?'}: {size}" for dim, size in zip(dims, shape, strict=False))
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]

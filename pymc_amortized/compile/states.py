@@ -1,4 +1,4 @@
-"""The distribution of indicators given parameters: what values they take, and how probable each is."""
+"""The distribution of indicators given parameters: their values, and how probable each is."""
 
 import itertools
 
@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 
-
 @dataclass(frozen=True, slots=True)
 class UnitDistribution:
     """Independent indicators: log p(z_i = k given θ).
@@ -55,7 +54,7 @@ class UnitDistribution:
     def log_probs(self, parameters: Sequence[Tensor]) -> Tensor:
         """Return log probabilities (S, *units, K)."""
         num_draws = parameters[0].shape[0] if parameters else 1
-        tables = [_as_batch(graph(parameters)[0]) for graph in self._tables]
+        tables = [_as_batch(graph(parameters)[0], parameters) for graph in self._tables]
         table = tables[0] if self._components_last else torch.stack(tables, dim=-1)
         missing = len(self.units) + 2 - table.ndim
         table = table.reshape(table.shape[0], *(1,) * missing, *table.shape[1:])
@@ -87,13 +86,15 @@ class ChainDistribution:
 
     def log_initial(self, parameters: Sequence[Tensor]) -> Tensor:
         """Return log probabilities (S, *chains, K, ..., K) of the first L states."""
-        table = torch.stack([_as_batch(value) for value in self._initial(parameters)], dim=-1)
+        table = torch.stack(
+            [_as_batch(value, parameters) for value in self._initial(parameters)], dim=-1
+        )
         states = (len(self.support),) * self.order
         return self._spread(table.reshape(*table.shape[:-1], *states), self.order, parameters)
 
     def log_transition(self, parameters: Sequence[Tensor]) -> Tensor:
         """Return log probabilities (S, *chains, [T - L,] K, ..., K)."""
-        values = [_as_batch(value) for value in self._transition(parameters)]
+        values = [_as_batch(value, parameters) for value in self._transition(parameters)]
         core_ndim = self.order + 1 + self.time_varying
         if len(values) > 1:
             # One graph for each pair of states, each a value per time point.
@@ -150,11 +151,13 @@ def indicator_distribution(
     graphs = tuple(
         density_graph(
             complete.parameter_variables,
-            [elementwise_logp(
+            [
+                elementwise_logp(
                     indicator.variable,
                     _constant_states(indicator, units, value),
                     complete.parameter_variables,
-                )],
+                )
+            ],
         )
         for value in support
     )
@@ -165,8 +168,12 @@ def _constant_states(indicator: Indicator, shape: Sequence[int], value: int) -> 
     return pt.constant(np.full(shape, value, dtype=indicator.variable.type.dtype))
 
 
-def _as_batch(value: np.ndarray | Tensor) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.as_tensor(value).unsqueeze(0)
+def _as_batch(value: np.ndarray | Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """Give a constant table a batch axis, on the device of the parameters."""
+    if isinstance(value, Tensor):
+        return value
+    device = parameters[0].device if parameters else None
+    return torch.as_tensor(value, device=device).unsqueeze(0)
 
 
 def _support(
@@ -185,7 +192,9 @@ def _support(
     if isinstance(op, ptr.BernoulliRV):
         return (0, 1)
     if isinstance(op, DiscreteUniformRV):
-        return tuple(range(_one_number(indicator, parameter(0)), _one_number(indicator, parameter(1)) + 1))
+        return tuple(
+            range(_one_number(indicator, parameter(0)), _one_number(indicator, parameter(1)) + 1)
+        )
     if isinstance(op, ptr.BinomialRV | ptr.BetaBinomialRV):
         return tuple(range(_one_number(indicator, parameter(0)) + 1))
     raise _infinite_support(indicator)
@@ -219,9 +228,7 @@ def _custom_distribution(
 ) -> IndicatorDistribution:
     """Read a custom distribution over states: from its scan, or else by asking its density."""
     if len(units) == 1:
-        scanned = read_scan_chain(
-            indicator.variable.owner, complete.parameter_variables, values
-        )
+        scanned = read_scan_chain(indicator.variable.owner, complete.parameter_variables, values)
         if scanned is not None:
             support = tuple(range(scanned.num_states))
             return ChainDistribution(support, units, 1, True, scanned.initial, scanned.transition)

@@ -1,7 +1,5 @@
 """The batched rule for ``pm.Truncated``: rejection, repeated for those draws alone that need it."""
 
-import torch
-
 from pymc.distributions.truncated import TruncatedRV
 from pytensor.graph.basic import Apply
 from pytensor.tensor.random.op import RandomVariable

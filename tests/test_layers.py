@@ -1,0 +1,90 @@
+"""The layer table of docs/design.md, read off every import, function-level ones too."""
+
+import ast
+import pathlib
+import sys
+
+import pytest
+
+import pymc_amortized
+
+ROOT = pathlib.Path(pymc_amortized.__file__).parent
+
+LAYERS = {
+    "errors": 0,
+    "rng": 0,
+    "typing": 0,
+    "transforms": 1,
+    "markov": 1,
+    "compile": 2,
+    # Row 3 has an order of its own: the simulator hands out the parameter space.
+    "parameters": 3.0,
+    "simulator": 3.5,
+    "__init__": 8,
+}
+EVERYWHERE = {"numpy", "torch"}
+THIRD_PARTY = {
+    0: set(),
+    1: {"scipy"},
+    2: {"pymc", "pytensor", "pymc_extras"},
+    3: set(),
+    8: {"pymc"},
+}
+
+
+def unit_of(path):
+    relative = path.relative_to(ROOT)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def imports_of(path):
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_come_from_rows_above(path):
+    unit = unit_of(path)
+    layer = LAYERS[unit]
+    for name in imports_of(path):
+        top, *rest = name.split(".")
+        if top == "pymc_amortized":
+            imported = rest[0] if rest else "__init__"
+            assert LAYERS[imported] < layer or imported == unit, f"{unit} imports {imported}"
+        elif top not in sys.stdlib_module_names:
+            allowed = EVERYWHERE | THIRD_PARTY[int(layer)]
+            assert top in allowed, f"{unit} (layer {layer}) imports {top}"
+
+
+def test_one_module_alone_knows_the_generations():
+    for path in MODULES:
+        if path.name != "compat.py":
+            text = path.read_text()
+            assert "__version__." not in text
+            assert "importlib" not in text, path
+
+
+def test_every_unit_is_in_the_table():
+    assert {unit_of(path) for path in MODULES} == set(LAYERS)
+
+
+def test_the_walk_sees_function_level_imports(tmp_path):
+    source = tmp_path / "module.py"
+    source.write_text("def f():\n    import arviz\n    from xarray import Dataset\n")
+    assert list(imports_of(source)) == ["arviz", "xarray"]

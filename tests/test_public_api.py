@@ -1,0 +1,108 @@
+"""What the package exports, what it costs to import, and what importing it changes: nothing."""
+
+import importlib
+import inspect
+import pathlib
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import pymc_amortized as pma
+
+PUBLIC = {
+    "ModelSpec",
+    "ParameterSpace",
+    "Simulation",
+    "Simulator",
+    "batch_rule",
+    "compile_simulator",
+    "sampler",
+}
+MODULES = [module.name for module in pkgutil.walk_packages(pma.__path__, prefix="pymc_amortized.")]
+
+
+def test_public_names():
+    assert set(pma.__all__) == PUBLIC
+    for name in PUBLIC:
+        assert hasattr(pma, name)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_say_what_they_export(name):
+    module = importlib.import_module(name)
+    assert module.__doc__
+    for exported in module.__all__:
+        thing = getattr(module, exported)
+        if inspect.isclass(thing) or inspect.isfunction(thing):
+            assert inspect.getdoc(thing), f"{name}.{exported} has no docstring"
+
+
+def test_public_signature():
+    signature = inspect.signature(pma.compile_simulator)
+    assert list(signature.parameters) == ["model", "device", "backend"]
+    assert signature.parameters["device"].default == "auto"
+    assert signature.parameters["backend"].default == "auto"
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+GLOBALS = """
+import inspect, random, warnings
+import numpy as np, pymc as pm, pymc_extras, pytensor, torch
+import pytensor.link.pytorch.dispatch
+def state():
+    # Seeds and dtypes, PyMC's doors, and every dispatcher and class that others share.
+    from pytensor.link.pytorch.dispatch import pytorch_funcify
+    from pymc.logprob.abstract import _logprob
+    from pymc.distributions.shape_utils import _change_dist_size
+    return (
+        np.random.get_state()[1].tolist(), random.getstate(), torch.get_rng_state().tolist(),
+        torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(),
+        pytensor.config.floatX, pytensor.config.mode, list(warnings.filters),
+        pm.sample, str(inspect.signature(pm.sample)), dict(vars(pm.Model)), sorted(vars(pm)),
+        len(pytorch_funcify.registry), len(_logprob.registry), len(_change_dist_size.registry),
+    )
+"""
+
+
+def test_importing_changes_nothing():
+    code = GLOBALS + "\nbefore = state()\nimport pymc_amortized\nprint(before == state())"
+    assert run(code).strip() == "True"
+
+
+def test_the_guard_sees_a_change():
+    for change in ("torch.manual_seed(0)", "pm.sample = print", "np.random.seed(3)"):
+        code = GLOBALS + f"\nbefore = state()\n{change}\nprint(before == state())"
+        assert run(code).strip() == "False"
+
+
+def test_import_time():
+    """Below 0.3 s on top of the dependencies: the fastest of three, on a noisy machine."""
+    code = (
+        "import time, pymc, pymc_extras, torch, pytensor.link.pytorch.dispatch\n"
+        "start = time.perf_counter()\nimport pymc_amortized\nprint(time.perf_counter() - start)"
+    )
+    assert min(float(run(code)) for _ in range(3)) < 0.3
+
+
+def test_top_level_of_the_repository():
+    root = pathlib.Path(pma.__file__).parents[1]
+    if not (root / "pyproject.toml").exists():
+        pytest.skip("not a checkout")
+    allowed = {
+        "pymc_amortized",
+        "tests",
+        "examples",
+        "docs",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+    }
+    found = {path.name for path in root.iterdir() if not path.name.startswith((".", "__"))}
+    assert found - {"build", "dist", "pymc_amortized.egg-info"} == allowed

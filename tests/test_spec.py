@@ -1,0 +1,196 @@
+"""The reading of each model: parameters, indicators, units, covariates, structure."""
+
+import dataclasses
+
+import numpy as np
+import pymc as pm
+import pymc_extras as pmx
+import pytensor.tensor as pt
+import pytest
+
+import pymc_amortized as pma
+
+from tests.cases import N, T, X, Y
+
+
+def test_structure_and_density(case, simulators):
+    _, simulator = simulators(case.name)
+    assert simulator.spec.structure == case.structure
+    assert simulator.spec.has_density == case.has_density
+    assert (simulator.density is not None) == case.has_density
+
+
+def test_parameters(simulators):
+    spec = simulators("normal_mixture_with_initval")[1].spec
+    w, mu, sigma = spec.parameters
+    assert (w.name, w.shape, w.unconstrained_shape, w.support) == ("w", (2,), (1,), "simplex")
+    assert (mu.transform, mu.support) == ("ordered", "ordered")
+    assert (sigma.distribution, sigma.transform, sigma.support) == ("HalfNormal", "log", "positive")
+
+
+def test_dims(simulators):
+    spec = simulators("normal_mixture_with_initval")[1].spec
+    assert spec.observations[0].dims == ("eruption",)
+    assert spec.indicators[0].dims == ("eruption",)
+    assert simulators("gaussian_hidden_markov_model")[1].spec.indicators[0].dims == ("time",)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("normal_mixture_ordered", ("y_component", (N,), "independent", 0, False, "mixture")),
+        ("explicit_categorical", ("z", (N,), "independent", 0, False, "explicit")),
+        ("marginalized_by_pymc_extras", ("z", (N,), "independent", 0, False, "marginalized")),
+        ("gaussian_hidden_markov_model", ("z", (T,), "markov", 1, False, "explicit")),
+        ("chain_of_order_two", ("z", (T,), "markov", 2, False, "explicit")),
+        ("time_varying_transition_in_a_scan", ("z", (T,), "markov", 1, True, "explicit")),
+        ("chains_in_parallel", ("z", (2, 4), "markov", 1, False, "explicit")),
+        ("groups_of_observations", ("z", (3,), "independent", 0, False, "explicit")),
+    ],
+)
+def test_indicators(name, expected, simulators):
+    [spec] = simulators(name)[1].spec.indicators
+    found = (spec.name, spec.units, spec.kind, spec.order, spec.time_varying, spec.origin)
+    assert found == expected
+
+
+def test_units_and_events(simulators):
+    replicated, count = simulators("several_observed_variables")[1].spec.observations
+    assert replicated.event_shape == (2,)
+    assert replicated.owner.tolist() == [[i, i] for i in range(N)]
+    assert (count.event_shape, count.dtype, count.indicator) == ((), "int64", "z")
+    [grouped] = simulators("groups_of_observations")[1].spec.observations
+    assert grouped.owner.tolist() == [0, 2, 1, 1, 0]
+    [multivariate] = simulators("multivariate_components")[1].spec.observations
+    assert multivariate.event_shape == (2,)
+
+
+def test_masks(simulators):
+    for name in ("masked_mixture", "masked_explicit"):
+        [spec] = simulators(name)[1].spec.observations
+        assert spec.observed.tolist() == [True, False, True, True, False]
+        assert (spec.name, spec.num_missing, spec.shape) == ("y", 2, (N,))
+        assert "y_unobserved" not in [p.name for p in simulators(name)[1].spec.parameters]
+
+
+def test_covariates_run_along_the_units(simulators):
+    [raw] = simulators("regressions_on_an_array")[1].spec.covariates
+    assert (raw.origin, raw.unit_axes) == ("constant", {"y": 0})
+    [named] = simulators("regressions_on_data")[1].spec.covariates
+    assert (named.name, named.origin, named.unit_axes) == ("x", "data", {"y": 0})
+    [expert] = simulators("mixture_of_experts")[1].spec.covariates
+    assert expert.unit_axes == {"y": 0}
+
+
+def test_a_covariate_of_masked_units():
+    with pm.Model() as model:
+        x = pm.Data("x", X)
+        slope = pm.Normal("slope", 0, 1)
+        z = pm.Bernoulli("z", 0.4, shape=N)
+        mask = np.array([False, True, False, False, True])
+        with pytest.warns(Warning, match="impute|missing|masked"):
+            pm.Normal("y", slope * x + z, 1, observed=np.ma.masked_array(Y, mask))
+    [covariate] = pma.compile_simulator(model, device="cpu").spec.covariates
+    assert covariate.unit_axes == {"y": 0}
+
+
+def test_a_matrix_of_covariates_and_a_vector_shared_by_all():
+    features = np.random.default_rng(0).normal(size=(N, 3))
+    with pm.Model() as model:
+        beta = pm.Normal("beta", 0, 1, shape=3)
+        z = pm.Bernoulli("z", 0.4, shape=N)
+        scale = pm.Data("scale", np.array([0.5, 1.0, 2.0]))
+        pm.Normal("y", pt.dot(features, beta * scale) + z, 1, observed=Y)
+    simulator = pma.compile_simulator(model, device="cpu")
+    found = {c.name: (c.shape, c.unit_axes) for c in simulator.spec.covariates}
+    assert found == {"scale": ((3,), {}), "y_covariate_0": ((N, 3), {"y": 0})}
+    assert simulator.spec.observations[0].exchangeable
+
+
+def test_what_is_not_exchangeable():
+    """Noise that grows along the units through a cumulative sum of parameters."""
+    with pm.Model() as model:
+        step = pm.Normal("step", 0, 1, shape=N)
+        z = pm.Bernoulli("z", 0.4, shape=N)
+        pm.Normal("y", pt.cumsum(step) + z, 1, observed=Y)
+    [spec] = pma.compile_simulator(model, device="cpu").spec.observations
+    assert not spec.exchangeable
+
+
+def test_deterministics_and_potentials(simulators):
+    spec = simulators("deterministics_of_indicators")[1].spec
+    found = {d.name: d.depends_on_indicators for d in spec.deterministics}
+    assert found == {"gap": False, "mean": True, "share": True}
+    assert simulators("potential_as_ordering")[1].spec.potentials == ("order",)
+
+
+def test_other_finite_supports():
+    with pm.Model() as model:
+        first = pm.DiscreteUniform("first", -1, 1, shape=N)
+        second = pm.Binomial("second", 3, 0.5, shape=N)
+        pm.Normal("x", first, 1, observed=Y)
+        pm.Normal("y", second, 1, observed=Y)
+    simulator = pma.compile_simulator(model, device="cpu")
+    assert [i.support for i in simulator.spec.indicators] == [(-1, 0, 1), (0, 1, 2, 3)]
+    simulation = simulator.sample(3, random_seed=1)
+    marginal = simulator.density.log_marginal(simulation.parameters, simulator.observed_data)
+    values = np.array([-1.0, 0, 1]), np.array([0.0, 1, 2, 3])
+    weights = np.full(3, 1 / 3), np.array([1, 3, 3, 1]) / 8
+    from scipy import stats
+
+    expected = sum(
+        np.log(stats.norm.pdf(Y[:, None], v) @ w).sum()
+        for v, w in zip(values, weights, strict=True)
+    )
+    np.testing.assert_allclose(marginal.numpy(), expected)
+
+
+def test_a_switch_point_is_one_unit_for_all():
+    time = np.arange(N)
+    with pm.Model() as model:
+        rate = pm.Exponential("rate", 1, shape=2)
+        switch = pm.DiscreteUniform("switch", 0, N - 1)
+        pm.Poisson("y", pt.switch(time < switch, rate[0], rate[1]), observed=np.arange(N))
+    simulator = pma.compile_simulator(model, device="cpu")
+    [spec] = simulator.spec.indicators
+    assert (spec.units, spec.num_components) == ((), N)
+    assert simulator.density is not None
+
+
+def test_it_is_frozen(simulators):
+    spec = simulators("normal_mixture_ordered")[1].spec
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        spec.structure = "sequence"
+    for item in (spec.parameters[0], spec.indicators[0], spec.observations[0]):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            item.name = "other"
+
+
+def test_repr_is_a_table(case, simulators):
+    _, simulator = simulators(case.name)
+    text, html = repr(simulator.spec), simulator.spec._repr_html_()
+    items = (*simulator.spec.parameters, *simulator.spec.indicators, *simulator.spec.observations)
+    for item in items:
+        assert item.name in text
+        assert f"<td style='text-align:left'>{item.name}</td>" in html
+    assert max(map(len, text.splitlines())) <= 160
+    assert html.count("<table>") == html.count("</table>") >= 2
+    assert simulator._repr_html_().endswith(html)
+
+
+def test_the_model_is_left_as_it_was():
+    with pm.Model() as model:
+        P = pm.Dirichlet("P", np.ones((2, 2)))
+        z = pmx.DiscreteMarkovChain("z", P=P, init_dist=pm.Categorical.dist([0.5, 0.5]), shape=(T,))
+        pm.Normal("y", z, 1, observed=Y)
+    before = (model.str_repr(), list(model.named_vars), dict(model.rvs_to_values))
+    simulator = pma.compile_simulator(model, device="cpu")
+    simulator.density.log_marginal(simulator.sample(2).parameters, simulator.observed_data)
+    assert before == (model.str_repr(), list(model.named_vars), dict(model.rvs_to_values))
+
+
+def test_the_model_of_the_context():
+    with pm.Model():
+        mu = pm.Normal("mu", 0, 1)
+        pm.Normal("y", mu, 1, observed=Y)
+        assert pma.compile_simulator(device="cpu").spec.parameters[0].name == "mu"

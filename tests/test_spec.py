@@ -1,16 +1,19 @@
 """The reading of each model: parameters, indicators, units, covariates, structure."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pymc as pm
 import pymc_extras as pmx
 import pytensor.tensor as pt
 import pytest
+import torch
 
 import pymc_amortized as pma
 
-from tests.cases import N, T, X, Y
+from pymc_amortized import errors
+from tests.cases import POINTS, N, T, X, Y
 
 
 def test_structure_and_density(case, simulators):
@@ -71,6 +74,41 @@ def test_masks(simulators):
         assert spec.observed.tolist() == [True, False, True, True, False]
         assert (spec.name, spec.num_missing, spec.shape) == ("y", 2, (N,))
         assert "y_unobserved" not in [p.name for p in simulators(name)[1].spec.parameters]
+
+
+def _masked_points(missing):
+    data = POINTS.copy()
+    data[missing] = np.nan
+    with pm.Model() as model:
+        w = pm.Dirichlet("w", np.ones(2))
+        mu = pm.Normal("mu", 0, 2, shape=(2, 2))
+        components = [pm.MvNormal.dist(mu[k], np.eye(2)) for k in range(2)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pm.Mixture("y", w=w, comp_dists=components, observed=data)
+    return model
+
+
+def test_missing_multivariate_values():
+    simulator = pma.compile_simulator(_masked_points([1, 3]), device="cpu")
+    [spec] = simulator.spec.observations
+    assert spec.observed.tolist() == [True, False, True, False, True]
+    parameters = simulator.sample(4, random_seed=1).parameters
+    with pm.Model() as without:
+        w = pm.Dirichlet("w", np.ones(2))
+        mu = pm.Normal("mu", 0, 2, shape=(2, 2))
+        components = [pm.MvNormal.dist(mu[k], np.eye(2)) for k in range(2)]
+        pm.Mixture("y", w=w, comp_dists=components, observed=POINTS[[0, 2, 4]])
+    other = pma.compile_simulator(without, device="cpu")
+    torch.testing.assert_close(
+        simulator.density.log_marginal(parameters, simulator.observed_data),
+        other.density.log_marginal(parameters, other.observed_data),
+    )
+
+
+def test_values_observed_in_part_are_refused():
+    with pytest.raises(errors.UnsupportedModelError, match="'y' to be observed or missing"):
+        pma.compile_simulator(_masked_points((1, 0)))
 
 
 def test_covariates_run_along_the_units(simulators):

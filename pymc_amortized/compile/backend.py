@@ -21,6 +21,7 @@ from torch import Tensor
 import pymc_amortized.compile.chains
 import pymc_amortized.compile.distributions
 import pymc_amortized.compile.indexing
+import pymc_amortized.compile.linalg
 import pymc_amortized.compile.ops
 import pymc_amortized.compile.scan
 import pymc_amortized.compile.selection

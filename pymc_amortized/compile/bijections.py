@@ -12,7 +12,7 @@ from pytensor.graph.basic import Variable
 from torch import Tensor
 
 from pymc_amortized.compile.backend import BatchedGraph
-from pymc_amortized.compile.complete import Parameter
+from pymc_amortized.compile.elements import Parameter
 
 __all__ = ["Bijection", "bijections"]
 

@@ -11,9 +11,11 @@ from pytensor.graph.traversal import ancestors
 from torch import Tensor
 
 from pymc_amortized.compile.backend import Backend, BatchedFunction, BatchedGraph, batched_function
-from pymc_amortized.compile.complete import CompleteModel, Observation, Parameter, complete_model
+from pymc_amortized.compile.complete import complete_model
 from pymc_amortized.compile.covariates import Covariate, find_covariates
-from pymc_amortized.compile.density import BatchedDensity, missing_densities
+from pymc_amortized.compile.density import BatchedDensity
+from pymc_amortized.compile.elements import CompleteModel, Observation, Parameter
+from pymc_amortized.compile.likelihood import missing_densities
 from pymc_amortized.compile.prior import RestrictedPrior
 from pymc_amortized.compile.spec import (
     CovariateSpec,

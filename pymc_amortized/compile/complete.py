@@ -6,149 +6,25 @@ become whole again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pymc as pm
 
-from pymc.distributions.distribution import PartialObservedRV, SymbolicRandomVariable
+from pymc.distributions.distribution import PartialObservedRV
 from pymc.distributions.mixture import _BaseMixtureRV
-from pymc.logprob.transforms import Transform
 from pymc_extras.distributions.timeseries import DiscreteMarkovChainRV
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import ancestors
-from pytensor.tensor.random.op import RandomVariable
 
 from pymc_amortized.compile.compat import inline, is_marginal, marginalized_name
+from pymc_amortized.compile.elements import CompleteModel, Indicator, Observation, Parameter
 from pymc_amortized.compile.selection import select_component
 from pymc_amortized.errors import ModelReadingError, UnsupportedModelError
 
-__all__ = [
-    "CompleteModel",
-    "Indicator",
-    "Observation",
-    "Parameter",
-    "complete_model",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A continuous free variable.
-
-    Attributes
-    ----------
-    name : str
-        As in the model.
-    variable : Variable
-        In the graph of the complete-data model.
-    transform : Transform or None
-        PyMC's map to the unconstrained space.
-    """
-
-    name: str
-    variable: Variable
-    transform: Transform | None
-
-
-@dataclass(frozen=True, slots=True)
-class Indicator:
-    """A discrete latent variable, one value per unit.
-
-    Attributes
-    ----------
-    name : str
-        Its own, or ``<observation>_component`` where the model hides it in a mixture.
-    variable : Variable
-        In the graph of the complete-data model.
-    origin : {"explicit", "mixture", "marginalized"}
-        How the model had it.
-    order : int
-        How many units back it depends on: 0 for independent indicators.
-    dims : tuple of str, or None
-        Names of the axes of its units.
-    """
-
-    name: str
-    variable: Variable
-    origin: str
-    order: int
-    dims: tuple[str | None, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """An observed variable.
-
-    Attributes
-    ----------
-    name : str
-        As in the model.
-    variable : Variable
-        Draws whole data sets, missing values included.
-    density_variable : Variable
-        The random variable whose density the observed entries have.
-    components : tuple of Variable, or None
-        The component distributions of a mixture, as ``pm.Mixture`` has them.
-    weights : Variable or None
-        The weights of a mixture (*units or none, components).
-    mixture_indicator : str or None
-        Name of the indicator that selects the component.
-    data : numpy.ndarray
-        The observed values; NaN or 0 where missing.
-    observed : numpy.ndarray or None
-        True where observed; None where everything is.
-    split : bool
-        Whether ``density_variable`` holds the observed entries only, one after the other.
-    dims : tuple of str, or None
-        Names of the axes.
-    """
-
-    name: str
-    variable: Variable
-    density_variable: Variable
-    components: tuple[Variable, ...] | None
-    weights: Variable | None
-    mixture_indicator: str | None
-    data: np.ndarray
-    observed: np.ndarray | None
-    split: bool
-    dims: tuple[str | None, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class CompleteModel:
-    """A model with every indicator explicit.
-
-    Attributes
-    ----------
-    model : pymc.Model
-        The user's model, unchanged.
-    parameters, indicators, observations : tuple
-        In the order of the model, which is one in which they can be drawn.
-    deterministics, potentials, data : dict of str to Variable
-        The rest of the model, by name; ``data`` are the ``pm.Data`` that are not observed.
-    """
-
-    model: pm.Model
-    parameters: tuple[Parameter, ...]
-    indicators: tuple[Indicator, ...]
-    observations: tuple[Observation, ...]
-    deterministics: Mapping[str, Variable]
-    potentials: Mapping[str, Variable]
-    data: Mapping[str, Variable]
-
-    @property
-    def parameter_variables(self) -> list[Variable]:
-        """The parameters, as they are in the graph."""
-        return [parameter.variable for parameter in self.parameters]
-
-    @property
-    def indicator_variables(self) -> list[Variable]:
-        """The indicators, as they are in the graph."""
-        return [indicator.variable for indicator in self.indicators]
+__all__ = ["complete_model"]
 
 
 def complete_model(model: pm.Model | None = None) -> CompleteModel:
@@ -329,11 +205,12 @@ class _Reading:
         self.joined.add(name)
         self.missing.add(f"{name}_unobserved")
         partial = isinstance(variable.owner.op, PartialObservedRV)
-        observed = _observed_entries(joined, variable, partial)
         whole = variable.owner.inputs[0] if partial else joined
-        shape = _static_shape(joined, observed)
+        entries = _observed_entries(joined, variable, partial)
+        observed = _of_whole_values(name, entries, whole, partial)
+        shape = _static_shape(joined, entries)
         data = np.full(shape, np.nan if values.dtype.kind == "f" else 0, dtype=values.dtype)
-        data[observed] = values
+        data[entries] = values
         self._add_observation(
             name,
             whole,
@@ -389,6 +266,22 @@ def _observed_entries(joined: Variable, variable: Variable, partial: bool) -> np
     )
 
 
+def _of_whole_values(name: str, observed: np.ndarray, whole: Variable, partial: bool) -> np.ndarray:
+    """Reduce a mask to one entry for each value of a multivariate variable."""
+    event_ndim = whole.owner.op.ndim_supp if partial else 0
+    num_axes = whole.type.ndim - event_ndim
+    if observed.ndim <= num_axes:
+        return observed
+    reduced = observed.reshape(*observed.shape[:num_axes], -1)
+    if (reduced != reduced[..., :1]).any():
+        raise UnsupportedModelError(
+            f"Expected each value of {name!r} to be observed or missing as a whole; some are "
+            "observed in part. Leave them out, or model their parts by scalar components:\n\n"
+            "    observed=np.where(np.isnan(data).any(axis=-1, keepdims=True), np.nan, data)"
+        )
+    return reduced[..., 0]
+
+
 def _static_shape(joined: Variable, observed: np.ndarray) -> tuple[int, ...]:
     trailing = joined.type.shape[observed.ndim :]
     if None in trailing:
@@ -424,11 +317,4 @@ def _replace_everywhere(
             replace(observation, variable=variable)
             for observation, variable in zip(complete.observations, everything[after:], strict=True)
         ),
-    )
-
-
-def is_distribution(variable: Variable) -> bool:
-    """Whether a variable is drawn from a distribution, rather than computed."""
-    return variable.owner is not None and isinstance(
-        variable.owner.op, RandomVariable | SymbolicRandomVariable
     )

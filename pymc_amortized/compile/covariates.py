@@ -24,7 +24,7 @@ from pytensor.tensor.type import TensorType
 from torch import Tensor
 
 from pymc_amortized.compile.backend import BatchedGraph
-from pymc_amortized.compile.complete import CompleteModel, Observation
+from pymc_amortized.compile.elements import CompleteModel, Observation
 from pymc_amortized.compile.response import Response, differs, observation_inputs
 from pymc_amortized.compile.units import UnitMap
 

@@ -17,7 +17,7 @@ from pytensor.graph.basic import Variable
 from torch import Tensor
 
 from pymc_amortized.compile.backend import BatchedGraph
-from pymc_amortized.compile.complete import CompleteModel, Indicator
+from pymc_amortized.compile.elements import CompleteModel, Indicator
 from pymc_amortized.compile.logp import density_graph, elementwise_logp
 from pymc_amortized.errors import DensityUnavailableError, UnsupportedModelError
 

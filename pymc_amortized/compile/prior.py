@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pymc_amortized.compile.backend import Backend, BatchedFunction, BatchedGraph, batched_function
 from pymc_amortized.compile.bijections import Bijection, bijections
-from pymc_amortized.compile.complete import CompleteModel, Parameter
+from pymc_amortized.compile.elements import CompleteModel, Parameter
 from pymc_amortized.errors import AcceptanceRateError, UnsupportedModelError
 
 __all__ = ["RestrictedPrior"]

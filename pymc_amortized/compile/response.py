@@ -15,7 +15,7 @@ import torch
 from pytensor.graph.basic import Variable
 from torch import Tensor
 
-from pymc_amortized.compile.complete import CompleteModel, Observation
+from pymc_amortized.compile.elements import CompleteModel, Observation
 from pymc_amortized.compile.logp import density_graph, elementwise_logp
 from pymc_amortized.errors import DensityUnavailableError
 

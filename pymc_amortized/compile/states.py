@@ -18,8 +18,8 @@ from torch import Tensor
 
 from pymc_amortized.compile.backend import BatchedGraph
 from pymc_amortized.compile.compat import has_time_varying_transitions
-from pymc_amortized.compile.complete import CompleteModel, Indicator
 from pymc_amortized.compile.custom_states import StateProbe
+from pymc_amortized.compile.elements import CompleteModel, Indicator
 from pymc_amortized.compile.logp import density_graph, elementwise_logp
 from pymc_amortized.compile.scan_chains import read_scan_chain
 from pymc_amortized.errors import UnsupportedModelError

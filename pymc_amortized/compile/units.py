@@ -18,7 +18,7 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 from torch import Tensor
 
-from pymc_amortized.compile.complete import CompleteModel, Indicator, Observation
+from pymc_amortized.compile.elements import CompleteModel, Indicator, Observation
 from pymc_amortized.compile.response import Response, differs, entry_shape
 from pymc_amortized.errors import UnsupportedModelError
 

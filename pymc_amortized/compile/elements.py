@@ -1,0 +1,129 @@
+"""What a complete-data model consists of: its variables, as they are in the graph."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pymc as pm
+
+from pymc.logprob.transforms import Transform
+from pytensor.graph.basic import Variable
+
+__all__ = ["CompleteModel", "Indicator", "Observation", "Parameter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A continuous free variable.
+
+    Attributes
+    ----------
+    name : str
+        As in the model.
+    variable : Variable
+        In the graph of the complete-data model.
+    transform : Transform or None
+        PyMC's map to the unconstrained space.
+    """
+
+    name: str
+    variable: Variable
+    transform: Transform | None
+
+
+@dataclass(frozen=True, slots=True)
+class Indicator:
+    """A discrete latent variable, one value per unit.
+
+    Attributes
+    ----------
+    name : str
+        Its own, or ``<observation>_component`` where the model hides it in a mixture.
+    variable : Variable
+        In the graph of the complete-data model.
+    origin : {"explicit", "mixture", "marginalized"}
+        How the model had it.
+    order : int
+        How many units back it depends on: 0 for independent indicators.
+    dims : tuple of str, or None
+        Names of the axes of its units.
+    """
+
+    name: str
+    variable: Variable
+    origin: str
+    order: int
+    dims: tuple[str | None, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """An observed variable.
+
+    Attributes
+    ----------
+    name : str
+        As in the model.
+    variable : Variable
+        Draws whole data sets, missing values included.
+    density_variable : Variable
+        The random variable whose density the observed entries have.
+    components : tuple of Variable, or None
+        The component distributions of a mixture, as ``pm.Mixture`` has them.
+    weights : Variable or None
+        The weights of a mixture (*units or none, components).
+    mixture_indicator : str or None
+        Name of the indicator that selects the component.
+    data : numpy.ndarray
+        The observed values; NaN or 0 where missing.
+    observed : numpy.ndarray or None
+        True where observed; None where everything is.
+    split : bool
+        Whether ``density_variable`` holds the observed entries only, one after the other.
+    dims : tuple of str, or None
+        Names of the axes.
+    """
+
+    name: str
+    variable: Variable
+    density_variable: Variable
+    components: tuple[Variable, ...] | None
+    weights: Variable | None
+    mixture_indicator: str | None
+    data: np.ndarray
+    observed: np.ndarray | None
+    split: bool
+    dims: tuple[str | None, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteModel:
+    """A model with every indicator explicit.
+
+    Attributes
+    ----------
+    model : pymc.Model
+        The user's model, unchanged.
+    parameters, indicators, observations : tuple
+        In the order of the model, which is one in which they can be drawn.
+    deterministics, potentials, data : dict of str to Variable
+        The rest of the model, by name; ``data`` are the ``pm.Data`` that are not observed.
+    """
+
+    model: pm.Model
+    parameters: tuple[Parameter, ...]
+    indicators: tuple[Indicator, ...]
+    observations: tuple[Observation, ...]
+    deterministics: Mapping[str, Variable]
+    potentials: Mapping[str, Variable]
+    data: Mapping[str, Variable]
+
+    @property
+    def parameter_variables(self) -> list[Variable]:
+        """The parameters, as they are in the graph."""
+        return [parameter.variable for parameter in self.parameters]
+
+    @property
+    def indicator_variables(self) -> list[Variable]:
+        """The indicators, as they are in the graph."""
+        return [indicator.variable for indicator in self.indicators]

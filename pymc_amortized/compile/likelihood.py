@@ -1,0 +1,165 @@
+"""The density of one observed variable, for every value of its indicator."""
+
+import math
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytensor.tensor as pt
+import torch
+
+from pytensor.graph.basic import Variable
+from torch import Tensor
+
+from pymc_amortized.compile.elements import CompleteModel, Observation
+from pymc_amortized.compile.logp import density_graph, elementwise_logp
+from pymc_amortized.compile.response import observation_inputs
+from pymc_amortized.compile.states import IndicatorDistribution
+from pymc_amortized.compile.units import UnitMap
+from pymc_amortized.errors import DensityUnavailableError
+from pymc_amortized.typing import NamedTensors
+
+__all__ = ["Likelihood", "NamedData", "missing_densities"]
+
+NamedData = Mapping[str, Tensor | np.ndarray]
+"""Data by name: an array of one data set, or a tensor with a data set for each draw."""
+
+
+class Likelihood:
+    """The density of one observed variable, for every value of its indicator.
+
+    Parameters
+    ----------
+    complete : CompleteModel
+        The complete-data model.
+    observation : Observation
+        One of its observations.
+    unit_map : UnitMap
+        Which unit each entry belongs to.
+    distribution : IndicatorDistribution or None
+        Distribution of the indicator, if there is one.
+
+    Raises
+    ------
+    DensityUnavailableError
+        If PyMC does not know the density.
+    """
+
+    def __init__(
+        self,
+        complete: CompleteModel,
+        observation: Observation,
+        unit_map: UnitMap,
+        distribution: IndicatorDistribution | None,
+    ) -> None:
+        self.name = observation.name
+        self.unit_map = unit_map
+        self.distribution = distribution
+        self._observed = observation.observed
+        self._split = observation.split
+        self._others = [o.name for o in complete.observations if o is not observation]
+        self._parameter_names = [p.name for p in complete.parameters]
+        self._indicator_names = [i.name for i in complete.indicators]
+        self._is_mixture = observation.components is not None
+        inputs = observation_inputs(complete, observation)
+        value = observation.density_variable.type()
+        self._graph = density_graph([*inputs, value], [_density(complete, observation, value)])
+
+    def table(self, parameters: NamedTensors, observations: NamedData) -> Tensor:
+        """Return log p(entry given z = k, θ), as (S or 1, *entries, K or 1)."""
+        value = self._value(observations)
+        others = [observations[name] for name in self._others]
+        arguments = [parameters[name] for name in self._parameter_names]
+        device = arguments[0].device if arguments else torch.device("cpu")
+        if self._is_mixture or self.distribution is None:
+            states = [np.zeros(1, dtype="int64") for _ in self._indicator_names]
+            result = self._graph([*arguments, *states, *others, value])[0]
+            result = self._entries(result, device, component_axis=self._is_mixture)
+            return result if self._is_mixture else result.unsqueeze(-1)
+        columns = []
+        for k in self.distribution.support:
+            states = [
+                np.full(self.distribution.units, k)
+                if name == self.unit_map.indicator
+                else np.zeros(1, dtype="int64")
+                for name in self._indicator_names
+            ]
+            result = self._graph([*arguments, *states, *others, value])[0]
+            columns.append(self._entries(result, device, component_axis=False))
+        return torch.stack(torch.broadcast_tensors(*columns), dim=-1)
+
+    def _value(self, observations: NamedData) -> Tensor | np.ndarray:
+        """Return the observed entries alone, or with the missing ones set to 0."""
+        value = observations[self.name]
+        if self._observed is None:
+            return value
+        mask = self._observed
+        if isinstance(value, np.ndarray):
+            if self._split:
+                return value[mask]
+            spread = mask.reshape(*mask.shape, *(1,) * (value.ndim - mask.ndim))
+            return np.where(spread, value, np.zeros((), dtype=value.dtype))
+        mask = torch.as_tensor(mask, device=value.device)
+        if self._split:
+            return value[:, mask]
+        spread = mask.reshape(*mask.shape, *(1,) * (value.ndim - 1 - mask.ndim))
+        return torch.where(spread, value, torch.zeros_like(value))
+
+    def _entries(
+        self, result: Tensor | np.ndarray, device: torch.device, *, component_axis: bool
+    ) -> Tensor:
+        """Return log densities (S or 1, *entries, [K]), 0 where the entry is missing."""
+        tensor = result
+        if not isinstance(result, Tensor):
+            tensor = torch.as_tensor(result, device=device).unsqueeze(0)
+        shape = list(self.unit_map.owner.shape)
+        if component_axis:
+            shape.append(tensor.shape[-1])
+        missing = len(shape) + 1 - tensor.ndim
+        tensor = tensor.reshape(tensor.shape[0], *(1,) * missing, *tensor.shape[1:])
+        tensor = tensor.expand(tensor.shape[0], *shape)
+        if self._observed is not None and not self._split:
+            mask = torch.as_tensor(self._observed, device=tensor.device)
+            mask = mask.reshape(*mask.shape, *(1,) * (len(shape) - mask.ndim))
+            tensor = torch.where(mask, tensor, torch.zeros_like(tensor))
+        return tensor
+
+    def by_unit(self, table: Tensor) -> Tensor:
+        """Add up the entries of each unit: (S, *entries, K) to (S, *units, K)."""
+        units = self.distribution.units
+        if self.unit_map.is_identity and self.unit_map.owner.shape == units:
+            return table
+        owner = torch.as_tensor(self.unit_map.owner.ravel(), device=table.device)
+        flat = table.reshape(table.shape[0], -1, table.shape[-1])[:, owner >= 0]
+        totals = flat.new_zeros(table.shape[0], math.prod(units), table.shape[-1])
+        totals = totals.index_add(1, owner[owner >= 0], flat)
+        return totals.reshape(table.shape[0], *units, table.shape[-1])
+
+    def without_unit(self, table: Tensor) -> Tensor:
+        """Add up the entries that depend on no unit: (S, *entries, K or 1) to (S,)."""
+        free = torch.as_tensor(self.unit_map.owner.ravel() < 0, device=table.device)
+        return table[..., 0].reshape(table.shape[0], -1)[:, free].sum(-1)
+
+
+def _density(complete: CompleteModel, observation: Observation, value: Variable) -> Variable:
+    """Return the log density of each entry; for a mixture, with a last axis of components."""
+    given = observation_inputs(complete, observation)
+    if observation.components is None:
+        return elementwise_logp(observation.density_variable, value, given)
+    if len(observation.components) == 1:
+        [component] = observation.components
+        axis = -component.owner.op.ndim_supp - 1
+        return elementwise_logp(component, pt.expand_dims(value, axis), given)
+    terms = [elementwise_logp(component, value, given) for component in observation.components]
+    return pt.stack(terms, axis=-1)
+
+
+def missing_densities(complete: CompleteModel) -> dict[str, str]:
+    """Find the observed variables that have no density, and why."""
+    reasons = {}
+    for observation in complete.observations:
+        try:
+            _density(complete, observation, observation.density_variable.type())
+        except DensityUnavailableError as error:
+            reasons[observation.name] = str(error)
+    return reasons

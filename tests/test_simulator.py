@@ -13,6 +13,7 @@ from pymc.distributions.transforms import ordered
 import pymc_amortized as pma
 
 from pymc_amortized import errors
+from tests.benchmarks.memory import peak_of_mixture
 from tests.conftest import as_arrays
 from tests.two_sample import LEVEL, smallest_p_value
 
@@ -126,30 +127,9 @@ def test_deterministics(simulators):
 
 def test_memory_does_not_grow_with_components():
     """The peak of one batch grows with B·N, not with B·N·K."""
-
-    def peak(num_components, num_units):
-        with pm.Model() as model:
-            w = pm.Dirichlet("w", np.ones(num_components))
-            mu = pm.Normal("mu", 0, 5, shape=num_components)
-            pm.NormalMixture("y", w=w, mu=mu, sigma=1, observed=np.zeros(num_units))
-        simulator = pma.compile_simulator(model, device="cpu")
-        return largest_allocation(lambda: simulator.sample(200, random_seed=1))
-
-    few, many, longer = peak(2, 2_000), peak(40, 2_000), peak(2, 8_000)
+    few, many, longer = (peak_of_mixture(k, n) for k, n in ((2, 2_000), (40, 2_000), (2, 8_000)))
     assert many < 1.5 * few
     assert 3 < longer / few < 5
-
-
-def largest_allocation(run):
-    """Return the peak of what torch holds during a call, in bytes, above what it held before."""
-    with torch.profiler.profile(profile_memory=True, record_shapes=False) as profile:
-        run()
-    held = peak = 0
-    for event in profile.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            peak = max(peak, held)
-    return peak
 
 
 # Bad input

@@ -13,6 +13,7 @@ import torch
 import pymc_amortized as pma
 
 from pymc_amortized import errors
+from pymc_amortized.compile.compat import reference_mode
 from tests.cases import POINTS, N, T, X, Y
 
 
@@ -143,6 +144,43 @@ def test_a_matrix_of_covariates_and_a_vector_shared_by_all():
     found = {c.name: (c.shape, c.unit_axes) for c in simulator.spec.covariates}
     assert found == {"scale": ((3,), {}), "y_covariate_0": ((N, 3), {"y": 0})}
     assert simulator.spec.observations[0].exchangeable
+
+
+def test_covariates_of_an_explicit_indicator():
+    with pm.Model() as model:
+        slope = pm.Normal("slope", 0, 1)
+        z = pm.Bernoulli("z", pm.math.sigmoid(slope * X))
+        pm.Normal("y", z, 1, observed=Y)
+    spec = pma.compile_simulator(model, device="cpu").spec
+    assert [c.unit_axes for c in spec.covariates] == [{"y": 0}]
+    assert spec.observations[0].exchangeable
+
+
+def test_indicators_with_weights_of_their_own_are_not_exchangeable():
+    with pm.Model() as model:
+        w = pm.Beta("w", 2, 2, shape=N)
+        z = pm.Bernoulli("z", w)
+        pm.Normal("y", z, 1, observed=Y)
+    assert not pma.compile_simulator(model, device="cpu").spec.observations[0].exchangeable
+
+
+def test_an_observed_variable_that_depends_on_a_mixture():
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 1, shape=2)
+        first = pm.NormalMixture("first", [0.3, 0.7], mu, 1.0, observed=Y)
+        pm.Normal("second", first * mu[0], 1, observed=Y)
+    simulator = pma.compile_simulator(model, device="cpu")
+    simulation = simulator.sample(3, random_seed=1)
+    ours = simulator.density.log_marginal(simulation.parameters, simulator.observed_data)
+    logp = model.compile_logp(vars=model.observed_RVs, mode=reference_mode())
+    for row in range(3):
+        expected = logp({"mu": simulation.parameters["mu"][row].numpy()})
+        assert abs(float(ours[row]) - float(expected)) < 1e-9
+    many = simulator.sample(4_000, random_seed=2)
+    residual = many.observations["second"] - (
+        many.observations["first"] * many.parameters["mu"][:, :1]
+    )
+    assert abs(float(residual.std()) - 1) < 0.03
 
 
 def test_what_is_not_exchangeable():

@@ -293,28 +293,28 @@ def _replace_everywhere(
     complete: CompleteModel, replacements: Mapping[Variable, Variable]
 ) -> CompleteModel:
     """Let whatever used a variable that has been made explicit use its new form."""
-    if not replacements:
-        return complete
 
-    def new(variables: Sequence[Variable]) -> list[Variable]:
-        return graph_replace(list(variables), dict(replacements), strict=False)
+    def new(variable: Variable) -> Variable:
+        if not replacements or set(ancestors([variable])).isdisjoint(replacements):
+            return variable
+        return graph_replace([variable], dict(replacements), strict=False)[0]
 
-    names = list(complete.deterministics)
-    potentials = list(complete.potentials)
-    everything = new(
-        [
-            *complete.deterministics.values(),
-            *complete.potentials.values(),
-            *(observation.variable for observation in complete.observations),
-        ]
-    )
-    after = len(names) + len(potentials)
+    def renewed(observation: Observation) -> Observation:
+        if observation.components is None:
+            return replace(
+                observation,
+                variable=new(observation.variable),
+                density_variable=new(observation.density_variable),
+            )
+        return replace(
+            observation,
+            components=tuple(new(component) for component in observation.components),
+            weights=new(observation.weights),
+        )
+
     return replace(
         complete,
-        deterministics=dict(zip(names, everything, strict=False)),
-        potentials=dict(zip(potentials, everything[len(names) :], strict=False)),
-        observations=tuple(
-            replace(observation, variable=variable)
-            for observation, variable in zip(complete.observations, everything[after:], strict=True)
-        ),
+        deterministics={name: new(v) for name, v in complete.deterministics.items()},
+        potentials={name: new(v) for name, v in complete.potentials.items()},
+        observations=tuple(renewed(observation) for observation in complete.observations),
     )

@@ -17,14 +17,14 @@ import torch
 from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.traversal import ancestors, io_toposort
 from pytensor.tensor.basic import Alloc
-from pytensor.tensor.random.op import RNGConsumerOp
+from pytensor.tensor.random.op import RandomVariable, RNGConsumerOp
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.shape import Reshape
 from pytensor.tensor.type import TensorType
 from torch import Tensor
 
 from pymc_amortized.compile.backend import BatchedGraph
-from pymc_amortized.compile.elements import CompleteModel, Observation
+from pymc_amortized.compile.elements import CompleteModel, Indicator, Observation
 from pymc_amortized.compile.response import Response, differs, observation_inputs
 from pymc_amortized.compile.units import UnitMap
 
@@ -101,11 +101,14 @@ def find_covariates(
     names = {variable: name for name, variable in complete.data.items()}
     exchangeable = {}
     for observation in complete.observations:
-        candidates = _candidates(complete, observation)
+        prior_of = _indicator_along(complete, observation, unit_maps[observation.name], draw)
+        candidates = _candidates(complete, observation, prior_of)
         for position, variable in enumerate(v for v in candidates if v not in names):
             names[variable] = f"{observation.name}_covariate_{position}"
             axes[variable] = []
-        pairing = _Pairing(complete, observation, unit_maps[observation.name], draw, candidates)
+        pairing = _Pairing(
+            complete, observation, unit_maps[observation.name], draw, candidates, prior_of
+        )
         found = pairing.find()
         exchangeable[observation.name] = found is not None
         for variable, axis in (found or {}).items():
@@ -128,13 +131,43 @@ def _value(variable: Variable) -> np.ndarray:
     return np.asarray(BatchedGraph([], [variable])([])[0])
 
 
-def _candidates(complete: CompleteModel, observation: Observation) -> list[Variable]:
+def _indicator_along(
+    complete: CompleteModel,
+    observation: Observation,
+    unit_map: UnitMap,
+    draw: Mapping[str, Tensor],
+) -> Indicator | None:
+    """Return the explicit indicator whose units are the first axes of the entries, if it is one.
+
+    The weights of a mixture are in its response already; the states of a chain are not exchangeable
+    anyway.
+    """
+    for indicator in complete.indicators:
+        units = tuple(draw[indicator.name].shape[1:])
+        op = indicator.variable.owner.op
+        if (
+            indicator.name == unit_map.indicator
+            and indicator.origin != "mixture"
+            and units
+            and unit_map.owner.shape[: len(units)] == units
+            and isinstance(op, RandomVariable)
+        ):
+            return indicator
+    return None
+
+
+def _candidates(
+    complete: CompleteModel, observation: Observation, prior_of: Indicator | None
+) -> list[Variable]:
     """Return ``pm.Data`` and constant arrays on which an observation or its indicator depends."""
     roots = (
         [observation.density_variable]
         if observation.components is None
         else [*observation.components, observation.weights]
     )
+    if prior_of is not None:
+        node = prior_of.variable.owner
+        roots += node.op.dist_params(node)
     cut = observation_inputs(complete, observation)
     data = list(complete.data.values())
     nodes = io_toposort([*cut, *data], roots)
@@ -178,8 +211,9 @@ class _Pairing:
         unit_map: UnitMap,
         draw: Mapping[str, Tensor],
         candidates: Sequence[Variable],
+        prior_of: Indicator | None,
     ) -> None:
-        self.response = Response(complete, observation, draw, extra=candidates)
+        self.response = Response(complete, observation, draw, candidates, prior_of)
         self.values = {
             variable: torch.as_tensor(np.array(_value(variable))).unsqueeze(0)
             for variable in candidates

@@ -263,10 +263,16 @@ def _log_softmax(op: LogSoftmax, node: Apply) -> Rule:
 
 def _over_axis(op: Softmax | LogSoftmax, node: Apply, function: Callable[..., Tensor]) -> Rule:
     ndim = node.inputs[0].type.ndim
-    if op.axis is None:
-        return lambda run, x: function(x.flatten(1), dim=1).reshape(x.shape)
     axis = op.axis[0] if isinstance(op.axis, tuple) else op.axis
-    return lambda run, x: function(x, dim=axis % ndim + 1)
+
+    # PyTensor 3 holds these as nested graphs, which may meet arrays as well as tensors.
+    def rule(run: Run, x: Value) -> Tensor:
+        lifted = run.lift(x)
+        if axis is None:
+            return function(lifted.flatten(1), dim=1).reshape(lifted.shape)
+        return function(lifted, dim=axis % ndim + 1)
+
+    return rule
 
 
 @batch_rule.register(SortOp)

@@ -15,7 +15,7 @@ import torch
 from pytensor.graph.basic import Variable
 from torch import Tensor
 
-from pymc_amortized.compile.elements import CompleteModel, Observation
+from pymc_amortized.compile.elements import CompleteModel, Indicator, Observation
 from pymc_amortized.compile.logp import density_graph, elementwise_logp
 from pymc_amortized.errors import DensityUnavailableError
 
@@ -60,6 +60,9 @@ class Response:
         is given where nothing else is.
     extra : sequence of Variable
         Further variables that can be given, covariates for instance.
+    prior_of : Indicator, optional
+        An indicator with one unit for each entry of the first axes. Its own log probability is
+        then part of the response.
     """
 
     def __init__(
@@ -68,10 +71,11 @@ class Response:
         observation: Observation,
         draw: Mapping[str, Tensor],
         extra: Sequence[Variable] = (),
+        prior_of: Indicator | None = None,
     ) -> None:
         self.entry_shape = entry_shape(observation)
         value = observation.density_variable.type()
-        inputs = [*observation_inputs(complete, observation), *extra, value]
+        inputs = [*observation_inputs(complete, observation), *extra]
         names = observation_input_names(complete, observation)
         own = draw[observation.name]
         if observation.split:
@@ -80,10 +84,19 @@ class Response:
         self._given: dict[Variable | str, Tensor] = {
             variable: draw[name] for variable, name in zip(inputs, names, strict=False)
         }
-        self._inputs = inputs[:-1]
         self._by_name = dict(zip(names, inputs, strict=False))
-        outputs, self._trailing = _responding(observation, value, inputs[:-1])
-        self._graph = density_graph(inputs, outputs)
+        outputs, self._trailing = _responding(observation, value, inputs)
+        self._prior_of: tuple[str, Variable] | None = None
+        if prior_of is not None:
+            z, state = prior_of.variable, prior_of.variable.type()
+            logp = elementwise_logp(z, state, complete.parameter_variables)
+            outputs.append(pt.shape_padright(logp, len(self.entry_shape) - z.type.ndim))
+            self._trailing.append(0)
+            self._prior_of = (prior_of.name, state)
+            self._given[state] = draw[prior_of.name]
+            inputs.append(state)
+        self._inputs = inputs
+        self._graph = density_graph([*inputs, value], outputs)
 
     def __call__(
         self,
@@ -100,6 +113,8 @@ class Response:
             Values of the observation.
         """
         changed = {self._by_name.get(key, key): tensor for key, tensor in given.items()}
+        if self._prior_of is not None and self._prior_of[0] in given:
+            changed[self._prior_of[1]] = given[self._prior_of[0]]
         value = self.value if value is None else value
         sizes = [tensor.shape[0] for tensor in (*changed.values(), value)]
         num_runs = max(sizes)

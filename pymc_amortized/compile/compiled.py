@@ -94,14 +94,6 @@ class CompiledModel:
         """The density, built when it is first asked for."""
         return BatchedDensity(self.complete, self.distributions, self.unit_maps)
 
-    def draw_latents_and_data(
-        self, parameters: Mapping[str, Tensor], device: torch.device, generator: torch.Generator
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Draw indicators and observations given parameters (B, *shape)."""
-        values = [parameters[parameter.name] for parameter in self.complete.parameters]
-        batch = values[0].shape[0] if values else 1
-        return self.draw_given(values, batch, device, generator)
-
     def draw_given(
         self, values: list[Tensor], batch: int, device: torch.device, generator: torch.Generator
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

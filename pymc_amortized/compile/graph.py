@@ -177,7 +177,7 @@ class BatchedGraph:
                 self._slot(variable)
             performs = _performs(node)
             slots = tuple(self._slots[variable] for variable in node.inputs)
-            targets = tuple(self._slot(variable) for variable in node.outputs)
+            targets = tuple(self._target(variable) for variable in node.outputs)
             if performs and varying.isdisjoint(node.inputs):
                 folded = perform(node, [self._initial[slot] for slot in slots])
                 for target, array in zip(targets, folded, strict=True):
@@ -241,6 +241,16 @@ class BatchedGraph:
             self._slots[variable] = len(self._initial)
             self._initial.append(_fixed_value(variable))
         return self._slots[variable]
+
+    def _target(self, variable: Variable) -> int:
+        """Return where a result goes: nowhere that is read, if its value is given as an input.
+
+        Such a node is evaluated for the sake of another of its outputs.
+        """
+        if variable not in self.inputs:
+            return self._slot(variable)
+        self._initial.append(None)
+        return len(self._initial) - 1
 
     def _with_lifetimes(self, steps: list[_Step]) -> list[_Step]:
         last_use: dict[int, int] = {}

@@ -177,7 +177,8 @@ class _Differentiated(torch.autograd.Function):
         wanted = [x for x, needed in zip(inputs, ctx.needs_input_grad[1:], strict=True) if needed]
         higher_order = torch.is_grad_enabled()
         with torch.enable_grad():
-            leaves = wanted if higher_order else [x.detach().requires_grad_() for x in wanted]
+            # Views, so that an input which was computed from another counts as independent of it.
+            leaves = [x.view_as(x) if higher_order else x.detach().requires_grad_() for x in wanted]
             supply = iter(leaves)
             arguments = [
                 next(supply) if needed else x

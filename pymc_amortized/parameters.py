@@ -98,18 +98,20 @@ class ParameterSpace:
             )
         parts = vector.split(self._sizes, dim=1)
         return {
-            spec.name: part.reshape(-1, *spec.unconstrained_shape)
+            spec.name: part.reshape(part.shape[0], *spec.unconstrained_shape)
             for spec, part in zip(self.specs, parts, strict=True)
         }
 
     def join(self, unconstrained: NamedTensors) -> Tensor:
-        """Put unconstrained parameters (S, *unconstrained shape) into a vector (S, D)."""
+        """Put unconstrained parameters (S, *unconstrained shape) into a vector (S, D).
+
+        A model without parameters has a vector of shape (1, 0).
+        """
+        if not self.specs:
+            return torch.zeros(1, 0, dtype=torch.float64)
+        parts = [unconstrained[name] for name in self.names]
         return torch.cat(
-            [
-                unconstrained[name].reshape(-1, size)
-                for name, size in zip(self.names, self._sizes, strict=True)
-            ],
-            dim=1,
+            [part.flatten(1) if part.ndim > 1 else part[:, None] for part in parts], dim=1
         )
 
     def constrain(self, vector: Tensor) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pymc.distributions.transforms import ordered
+from scipy import stats
 
 import pymc_amortized as pma
 
@@ -125,6 +126,43 @@ def test_deterministics(simulators):
     assert set(simulator.deterministics(simulation.parameters)) == {"gap"}
 
 
+def test_censored_components():
+    """An open bound: PyMC 6 clips by the variable itself there."""
+    with pm.Model() as model:
+        mu = pm.Normal("mu", [1, 2], 1)
+        normals = [pm.Normal.dist(mu[k], 1) for k in range(2)]
+        components = [pm.Censored.dist(normal, lower=0, upper=None) for normal in normals]
+        pm.Mixture("y", w=[0.3, 0.7], comp_dists=components, observed=np.array([0.0, 1.0]))
+    draws = as_arrays(pma.compile_simulator(model, device="cpu").sample(20_000, random_seed=1))
+    rng = np.random.default_rng(1)
+    mu = rng.normal([1, 2], 1, size=(20_000, 2))
+    z = (rng.random((20_000, 2)) < 0.7).astype(int)
+    y = np.maximum(rng.normal(np.take_along_axis(mu, z, axis=1), 1), 0)
+    p_value, where = smallest_p_value(draws, {"mu": mu, "y_component": z, "y": y})
+    assert p_value > LEVEL, where
+
+
+def test_models_without_parameters_and_of_one_component():
+    with pm.Model() as model:
+        z = pm.Bernoulli("z", 0.3, shape=4)
+        pm.Normal("y", z, 1, observed=np.zeros(4))
+    simulator = pma.compile_simulator(model, device="cpu")
+    assert simulator.parameters.unconstrain({}).shape == (1, 0)
+    marginal = simulator.density.log_marginal({}, simulator.observed_data)
+    drawn = simulator.sample(3, random_seed=1).indicators
+    assert simulator.density.log_indicators({}, drawn).shape == (3,)
+    expected = 4 * np.log(0.7 * stats.norm.pdf(0) + 0.3 * stats.norm.pdf(1))
+    assert abs(float(marginal) - expected) < 1e-9
+    with pm.Model() as model:
+        w = pm.Dirichlet("w", np.ones(1))
+        pm.NormalMixture("y", w=w, mu=[0.0], sigma=1.0, observed=np.zeros(4))
+    simulator = pma.compile_simulator(model, device="cpu")
+    parameters = simulator.sample(3, random_seed=1).parameters
+    vector = simulator.parameters.unconstrain(parameters)
+    assert vector.shape == (3, 0)
+    assert simulator.parameters.constrain(vector)["w"].tolist() == [[1.0]] * 3
+
+
 def test_memory_does_not_grow_with_components():
     """The peak of one batch grows with B·N, not with B·N·K."""
     few, many, longer = (peak_of_mixture(k, n) for k, n in ((2, 2_000), (40, 2_000), (2, 8_000)))
@@ -186,7 +224,34 @@ def test_an_indicator_of_an_indicator():
         group = pm.Bernoulli("group", 0.5)
         z = pm.Bernoulli("z", pt.switch(group, 0.9, 0.1), shape=3)
         pm.Normal("y", z, 1, observed=np.zeros(3))
-    with pytest.raises(errors.UnsupportedModelError, match="'z' depends on the indicator 'group'"):
+    with pytest.raises(errors.UnsupportedModelError, match="'z' depends on 'group'"):
+        pma.compile_simulator(model)
+
+
+def test_a_parameter_of_an_observed_variable():
+    with pm.Model() as model:
+        x = pm.Normal("x", 0, 1, observed=np.zeros(3))
+        mu = pm.Normal("mu", x.mean(), 1)
+        pm.Normal("y", mu, 1, observed=np.zeros(3))
+    with pytest.raises(errors.UnsupportedModelError, match="'mu' depends on 'x'"):
+        pma.compile_simulator(model)
+
+
+def test_an_observation_of_missing_values():
+    with pm.Model() as model:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            x = pm.Normal("x", 0, 1, observed=np.array([0.0, np.nan, 1.0]))
+        pm.Normal("y", x, 1, observed=np.zeros(3))
+    with pytest.raises(errors.UnsupportedModelError, match="'y' depends on 'x', some of which"):
+        pma.compile_simulator(model)
+
+
+def test_minibatches():
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 1)
+        pm.Normal("y", mu, 1, observed=np.zeros(3), total_size=100)
+    with pytest.raises(errors.UnsupportedModelError, match="Leave out `total_size`"):
         pma.compile_simulator(model)
 
 
@@ -266,6 +331,37 @@ def test_other_arguments():
         pma.compile_simulator(model, device="quantum")
     with pytest.raises(errors.ModelReadingError, match="positive number"):
         pma.compile_simulator(model, device="cpu").sample(0)
+
+
+def test_a_potential_without_parameters():
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 1)
+        pm.Potential("nothing", pt.constant(0.0))
+        pm.Normal("y", mu, 1, observed=np.zeros(3))
+    assert len(pma.compile_simulator(model, device="cpu").sample(4)) == 4
+
+
+@pytest.mark.filterwarnings("ignore::pymc_amortized.errors.BackendFallbackWarning")
+def test_a_distribution_that_cannot_be_simulated():
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 1)
+        pm.CustomDist("y", mu, logp=lambda value, mu: -((value - mu) ** 2), observed=np.zeros(3))
+    with pytest.raises(errors.UnsupportedModelError, match="y to have a way to be simulated"):
+        pma.compile_simulator(model, device="cpu")
+
+
+def test_shapes_that_follow_parameters():
+    """``zeros_like`` and ``ones_like`` of a parameter have its shape, for priors and weights."""
+    with pm.Model() as model:
+        mu = pm.Normal("mu", [-1, 0, 2], 1)
+        shift = pm.Normal("shift", pt.zeros_like(mu), 1)
+        w = pm.Dirichlet("w", pt.ones_like(mu))
+        pm.NormalMixture("y", w, mu + shift, sigma=1, observed=np.zeros(5))
+    simulator = pma.compile_simulator(model, device="cpu")
+    assert [p.shape for p in simulator.spec.parameters] == [(3,), (3,), (3,)]
+    assert simulator.spec.indicators[0].num_components == 3
+    draws = simulator.sample(20_000, random_seed=1)
+    assert abs(float(draws.parameters["w"].mean()) - 1 / 3) < 0.01
 
 
 def test_improper_prior():

@@ -28,7 +28,11 @@ import pymc_amortized.compile.selection
 import pymc_amortized.compile.truncation  # noqa: F401
 
 from pymc_amortized.compile.graph import BatchedGraph, Value, as_tensor
-from pymc_amortized.errors import BackendFallbackWarning, UnconvertibleOpError
+from pymc_amortized.errors import (
+    BackendFallbackWarning,
+    UnconvertibleOpError,
+    UnsupportedModelError,
+)
 
 __all__ = ["Backend", "BatchedFunction", "PyTensorGraph", "SwitchingGraph", "batched_function"]
 
@@ -156,7 +160,17 @@ class PyTensorGraph:
             _full(value, batch, torch.device("cpu")).detach().cpu().numpy().astype(v.type.dtype)
             for value, v in zip(values, self.inputs, strict=True)
         ]
-        return [as_tensor(result, device) for result in self._function(batch, *arrays)]
+        try:
+            results = self._function(batch, *arrays)
+        except NotImplementedError as error:
+            names = ", ".join(str(output.name or output) for output in self.outputs)
+            raise UnsupportedModelError(
+                f"Expected {names} to have a way to be simulated; it has none. A pm.CustomDist "
+                "needs one of:\n\n"
+                "    pm.CustomDist(..., dist=dist)      # symbolic, by other distributions\n"
+                "    pm.CustomDist(..., random=random)  # a Python function"
+            ) from error
+        return [as_tensor(result, device) for result in results]
 
     def _compile(self) -> Callable[..., list[np.ndarray]]:
         batched = [pt.tensor(dtype=v.type.dtype, shape=(None, *v.type.shape)) for v in self.inputs]

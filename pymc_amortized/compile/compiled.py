@@ -35,6 +35,8 @@ from pymc_amortized.errors import UnsupportedModelError
 
 __all__ = ["CompiledModel", "compile_model"]
 
+_NUM_READING_DRAWS = 48
+
 _SUPPORTS = {
     "log": "positive",
     "log_exp_m1": "positive",
@@ -76,18 +78,18 @@ class CompiledModel:
         self.prior = RestrictedPrior(complete, backend)
         self._draw_indicators = _stages(complete, "indicators", backend)
         self._draw_observations = _stages(complete, "observations", backend)
-        draw = self._one_dataset()
+        draws = self._a_few_datasets()
         self.distributions: dict[str, IndicatorDistribution] = {
-            indicator.name: indicator_distribution(complete, indicator, draw)
+            indicator.name: indicator_distribution(complete, indicator, draws)
             for indicator in complete.indicators
         }
         supports = {name: d.support for name, d in self.distributions.items()}
         generator = torch.Generator().manual_seed(0)
         self.unit_maps: dict[str, UnitMap] = {
-            o.name: unit_map(complete, o, supports, draw, generator) for o in complete.observations
+            o.name: unit_map(complete, o, supports, draws, generator) for o in complete.observations
         }
-        self.covariates, exchangeable = find_covariates(complete, self.unit_maps, draw)
-        self.spec = _spec(self, draw, exchangeable)
+        self.covariates, exchangeable = find_covariates(complete, self.unit_maps, draws)
+        self.spec = _spec(self, draws, exchangeable)
 
     @cached_property
     def density(self) -> BatchedDensity:
@@ -114,27 +116,42 @@ class CompiledModel:
         indicators: Mapping[str, Tensor],
         names: tuple[str, ...],
     ) -> dict[str, Tensor]:
-        """Compute deterministics from parameters (S, *shape) and indicators (S, *units)."""
+        """Compute deterministics from parameters (S, *shape) and indicators (S, *units).
+
+        Those that depend on observed variables take their observed values, as in PyMC.
+        """
         complete = self.complete
-        inputs = [*complete.parameter_variables, *complete.indicator_variables]
+        inputs = [
+            *complete.parameter_variables,
+            *complete.indicator_variables,
+            *(o.variable for o in complete.observations),
+        ]
         values = [
             *(parameters[p.name] for p in complete.parameters),
             *(indicators.get(i.name, np.zeros((), "int64")) for i in complete.indicators),
+            *(o.data for o in complete.observations),
         ]
         graph = BatchedGraph(inputs, [complete.deterministics[name] for name in names])
-        batch = values[0].shape[0] if isinstance(values[0], Tensor) else 1
-        results = graph(values, batch=batch)
+        batch = values[0].shape[0] if complete.parameters else 1
         return {
-            name: torch.as_tensor(x) if isinstance(x, Tensor) else torch.as_tensor(x)[None]
-            for name, x in zip(names, results, strict=True)
+            name: _with_batch(value, batch)
+            for name, value in zip(names, graph(values, batch=batch), strict=True)
         }
 
-    def _one_dataset(self) -> dict[str, Tensor]:
+    def _a_few_datasets(self) -> dict[str, Tensor]:
+        """Return data sets under which the model is asked how it responds."""
         cpu = torch.device("cpu")
         generator = torch.Generator().manual_seed(20)
-        parameters = self.prior.sample(1, cpu, generator)
-        indicators, observations = self.draw_given(list(parameters.values()), 1, cpu, generator)
+        parameters = self.prior.sample(_NUM_READING_DRAWS, cpu, generator)
+        indicators, observations = self.draw_given(
+            list(parameters.values()), _NUM_READING_DRAWS, cpu, generator
+        )
         return {**parameters, **indicators, **observations}
+
+
+def _with_batch(value: np.ndarray | Tensor, batch: int) -> Tensor:
+    tensor = value if isinstance(value, Tensor) else torch.as_tensor(value).unsqueeze(0)
+    return tensor.expand(batch, *tensor.shape[1:])
 
 
 def compile_model(model: pm.Model | None = None, backend: Backend = "auto") -> CompiledModel:
@@ -163,38 +180,51 @@ def _stages(complete: CompleteModel, kind: str, backend: Backend) -> dict[str, B
 
 
 def _refuse_unreadable(complete: CompleteModel) -> None:
+    """Refuse dependencies outside of: parameters, then indicators, then observations."""
     indicators = {indicator.variable: indicator.name for indicator in complete.indicators}
+    observed = {v: o.name for o in complete.observations for v in (o.variable, o.density_variable)}
     for kind in ("parameters", "indicators"):
         for item in getattr(complete, kind):
             above = set(ancestors([item.variable])) - {item.variable}
-            if names := [name for variable, name in indicators.items() if variable in above]:
-                raise UnsupportedModelError(
-                    f"Expected {kind} to depend on parameters alone; {item.name!r} depends on the "
-                    f"indicator {names[0]!r}. Let the indicator select among {kind} that do not "
-                    "depend on it:\n\n    mu[z] instead of pm.Normal('x', mu[z], 1)"
-                )
-    observed = [
-        variable for o in complete.observations for variable in (o.variable, o.density_variable)
-    ]
-    forbidden = [*observed, *indicators, *complete.data.values()]
+            for variable, name in {**indicators, **observed}.items():
+                if variable in above:
+                    raise UnsupportedModelError(
+                        f"Expected {kind} to depend on parameters alone; {item.name!r} depends on "
+                        f"{name!r}. Let indicators select among parameters that do not depend on "
+                        "them, and give what is always known as data:\n\n"
+                        "    mu[z] instead of pm.Normal('x', mu[z], 1)\n"
+                        "    pm.Data('x', x) instead of pm.Normal('x', 0, 1, observed=x)"
+                    )
+    forbidden = {*observed, *indicators, *complete.data.values()}
     for name, potential in complete.potentials.items():
-        if set(ancestors([potential])).intersection(forbidden):
+        if not forbidden.isdisjoint(ancestors([potential])):
             raise UnsupportedModelError(
                 f"Expected potentials to depend on parameters alone; {name!r} depends on data or "
                 "indicators, so that it changes the likelihood, and forward simulation no longer "
                 "draws from the model. Write it as an observed variable:\n\n"
                 f'    pm.CustomDist("{name}", ..., logp=logp, random=random, observed=data)'
             )
+    for gap in (o for o in complete.observations if o.observed is not None):
+        for other in complete.observations:
+            roots = other.components or (other.density_variable,)
+            if other is not gap and {gap.variable, gap.density_variable} & set(ancestors(roots)):
+                raise UnsupportedModelError(
+                    f"Expected observations to depend on values that are known; {other.name!r} "
+                    f"depends on {gap.name!r}, some of which are missing. Make the missing values "
+                    "parameters of the model:\n\n"
+                    f'    {gap.name} = pt.set_subtensor(data[missing], pm.Normal("imputed", ...))'
+                )
 
 
 def _spec(
-    compiled: CompiledModel, draw: Mapping[str, Tensor], exchangeable: Mapping[str, bool]
+    compiled: CompiledModel, draws: Mapping[str, Tensor], exchangeable: Mapping[str, bool]
 ) -> ModelSpec:
     complete = compiled.complete
     missing = missing_densities(complete)
+    observed = [observation.variable for observation in complete.observations]
     return ModelSpec(
         parameters=tuple(
-            _parameter_spec(complete, parameter, compiled.prior, draw)
+            _parameter_spec(complete, parameter, compiled.prior, draws)
             for parameter in complete.parameters
         ),
         indicators=tuple(
@@ -222,7 +252,10 @@ def _spec(
         covariates=tuple(_covariate_spec(covariate) for covariate in compiled.covariates),
         deterministics=tuple(
             DeterministicSpec(
-                name, not set(ancestors([variable])).isdisjoint(complete.indicator_variables)
+                name,
+                not set(ancestors([variable], blockers=observed)).isdisjoint(
+                    complete.indicator_variables
+                ),
             )
             for name, variable in complete.deterministics.items()
         ),
@@ -239,18 +272,18 @@ def _parameter_spec(
     complete: CompleteModel,
     parameter: Parameter,
     prior: RestrictedPrior,
-    draw: Mapping[str, Tensor],
+    draws: Mapping[str, Tensor],
 ) -> ParameterSpec:
     names = [p.name for p in complete.parameters]
     position = names.index(parameter.name)
-    parents = [draw[name] for name in names[:position]]
-    unconstrained = prior.bijections[position].forward(draw[parameter.name], parents)
+    parents = [draws[name] for name in names[:position]]
+    unconstrained = prior.bijections[position].forward(draws[parameter.name], parents)
     op = parameter.variable.owner.op
     transform = None if parameter.transform is None else parameter.transform.name
     dims = complete.model.named_vars_to_dims.get(parameter.name)
     return ParameterSpec(
         name=parameter.name,
-        shape=tuple(draw[parameter.name].shape[1:]),
+        shape=tuple(draws[parameter.name].shape[1:]),
         unconstrained_shape=tuple(unconstrained.shape[1:]),
         dims=None if dims is None else tuple(dims),
         distribution=getattr(op, "_print_name", (type(op).__name__,))[0],

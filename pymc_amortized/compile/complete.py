@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pymc as pm
 
-from pymc.distributions.distribution import PartialObservedRV
+from pymc.distributions.distribution import PartialObservedRV, SymbolicRandomVariable
 from pymc.distributions.mixture import _BaseMixtureRV
 from pymc_extras.distributions.timeseries import DiscreteMarkovChainRV
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import ancestors
+from pytensor.tensor.random.op import RandomVariable
 
 from pymc_amortized.compile.compat import inline, is_marginal, marginalized_name
 from pymc_amortized.compile.elements import CompleteModel, Indicator, Observation, Parameter
@@ -44,6 +45,8 @@ def complete_model(model: pm.Model | None = None) -> CompleteModel:
     """
     model = _checked_model(model)
     reading = _Reading(model)
+    for variable in model.basic_RVs:
+        _require_distribution(variable)
     for variable in model.observed_RVs:
         reading.observe(variable)
     for variable in model.free_RVs:
@@ -72,6 +75,16 @@ def _checked_model(model: pm.Model | None) -> pm.Model:
             '    pm.NormalMixture("y", w, mu, sigma, observed=data)'
         )
     return model
+
+
+def _require_distribution(variable: Variable) -> None:
+    op = variable.owner.op
+    if not (isinstance(op, RandomVariable | SymbolicRandomVariable) or is_marginal(op)):
+        raise UnsupportedModelError(
+            f"Expected {variable.name!r} to be drawn from a distribution; got a "
+            f"{type(op).__name__}, which re-weights the likelihood or is otherwise not one. "
+            "Leave out `total_size`: simulations are of whole data sets."
+        )
 
 
 class _Reading:

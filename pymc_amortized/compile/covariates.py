@@ -18,7 +18,6 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.traversal import ancestors, io_toposort
 from pytensor.tensor.basic import Alloc
 from pytensor.tensor.random.op import RandomVariable, RNGConsumerOp
-from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.shape import Reshape
 from pytensor.tensor.type import TensorType
 from torch import Tensor
@@ -76,7 +75,7 @@ class Covariate:
 
 
 def find_covariates(
-    complete: CompleteModel, unit_maps: Mapping[str, UnitMap], draw: Mapping[str, Tensor]
+    complete: CompleteModel, unit_maps: Mapping[str, UnitMap], draws: Mapping[str, Tensor]
 ) -> tuple[tuple[Covariate, ...], dict[str, bool]]:
     """Find the covariates of a model, and whether units are exchangeable given them.
 
@@ -86,8 +85,8 @@ def find_covariates(
         The complete-data model.
     unit_maps : mapping of str to UnitMap
         Units of each observation.
-    draw : mapping of str to Tensor
-        One simulated data set, batch axis (1, ...) included.
+    draws : mapping of str to Tensor, shape (M, *shape)
+        Simulated data sets with their parameters and indicators.
 
     Returns
     -------
@@ -101,13 +100,13 @@ def find_covariates(
     names = {variable: name for name, variable in complete.data.items()}
     exchangeable = {}
     for observation in complete.observations:
-        prior_of = _indicator_along(complete, observation, unit_maps[observation.name], draw)
+        prior_of = _indicator_along(complete, observation, unit_maps[observation.name], draws)
         candidates = _candidates(complete, observation, prior_of)
         for position, variable in enumerate(v for v in candidates if v not in names):
             names[variable] = f"{observation.name}_covariate_{position}"
             axes[variable] = []
         pairing = _Pairing(
-            complete, observation, unit_maps[observation.name], draw, candidates, prior_of
+            complete, observation, unit_maps[observation.name], draws, candidates, prior_of
         )
         found = pairing.find()
         exchangeable[observation.name] = found is not None
@@ -135,7 +134,7 @@ def _indicator_along(
     complete: CompleteModel,
     observation: Observation,
     unit_map: UnitMap,
-    draw: Mapping[str, Tensor],
+    draws: Mapping[str, Tensor],
 ) -> Indicator | None:
     """Return the explicit indicator whose units are the first axes of the entries, if it is one.
 
@@ -143,7 +142,7 @@ def _indicator_along(
     anyway.
     """
     for indicator in complete.indicators:
-        units = tuple(draw[indicator.name].shape[1:])
+        units = tuple(draws[indicator.name].shape[1:])
         op = indicator.variable.owner.op
         if (
             indicator.name == unit_map.indicator
@@ -173,7 +172,7 @@ def _candidates(
     nodes = io_toposort([*cut, *data], roots)
     random = set(cut)
     for node in nodes:
-        if any(v in random or isinstance(v.type, RandomType) for v in node.inputs):
+        if isinstance(node.op, RNGConsumerOp) or not random.isdisjoint(node.inputs):
             random.update(node.outputs)
     found: list[Variable] = []
     for node in nodes:
@@ -209,22 +208,22 @@ class _Pairing:
         complete: CompleteModel,
         observation: Observation,
         unit_map: UnitMap,
-        draw: Mapping[str, Tensor],
+        draws: Mapping[str, Tensor],
         candidates: Sequence[Variable],
         prior_of: Indicator | None,
     ) -> None:
-        self.response = Response(complete, observation, draw, candidates, prior_of)
+        self.response = Response(complete, observation, draws, candidates, prior_of)
         self.values = {
             variable: torch.as_tensor(np.array(_value(variable))).unsqueeze(0)
             for variable in candidates
         }
         self.indicator = unit_map.indicator
-        self.draw = draw
+        self.draws = draws
         shape = self.response.entry_shape
         self.num_entries = shape[0] if shape else 1
         self.permutation = torch.as_tensor(_derangement(self.num_entries))
         self.unit_permutation = self._of_units(observation)
-        units = draw[self.indicator].shape[1:] if self.indicator is not None else ()
+        units = draws[self.indicator].shape[1:] if self.indicator is not None else ()
         self.moves_indicator = bool(units) and units[0] == self.unit_permutation.numel()
 
     def _of_units(self, observation: Observation) -> Tensor:
@@ -253,14 +252,19 @@ class _Pairing:
         return None
 
     def _holds(self, chosen: Sequence[tuple[Variable, int]]) -> bool:
+        """Whether units can be permuted with the chosen covariates, under every draw."""
+        return all(self._holds_under(row, chosen) for row in range(self.response.values.shape[0]))
+
+    def _holds_under(self, row: int, chosen: Sequence[tuple[Variable, int]]) -> bool:
         given: dict[Variable | str, Tensor] = dict(self.values)
-        before = self.response(given)
+        before = self.response(given, row=row)
         for variable, axis in chosen:
             given[variable] = given[variable].index_select(axis + 1, self.unit_permutation)
         if self.moves_indicator:
-            indicator = self.draw[self.indicator]
+            indicator = self.draws[self.indicator][row : row + 1]
             given[self.indicator] = indicator.index_select(1, self.unit_permutation)
-        after = self.response(given, self.response.value.index_select(1, self.permutation))
+        value = self.response.values[row : row + 1].index_select(1, self.permutation)
+        after = self.response(given, value, row)
         return not any(
             bool(differs(x.index_select(1, self.permutation), y).any())
             for x, y in zip(before, after, strict=True)

@@ -1,17 +1,20 @@
 """The batched density of a complete-data model: exact, in float64, and differentiable in torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pytensor.tensor as pt
 import torch
 
+from pytensor.graph.basic import Apply, Variable
+from pytensor.tensor.type import TensorType
 from torch import Tensor
 
 from pymc_amortized.compile.backend import BatchedGraph
 from pymc_amortized.compile.elements import CompleteModel
 from pymc_amortized.compile.likelihood import Likelihood, NamedData
-from pymc_amortized.compile.logp import density_graph
+from pymc_amortized.compile.logp import conditioned_on, density_graph, elementwise_logp
 from pymc_amortized.compile.states import ChainDistribution, IndicatorDistribution, UnitDistribution
 from pymc_amortized.compile.units import UnitMap
 from pymc_amortized.errors import ParameterShapeError
@@ -103,7 +106,9 @@ class BatchedDensity:
         for name, distribution in self._distributions.items():
             codes = indicators[name] - distribution.support[0]
             if isinstance(distribution, UnitDistribution):
-                terms = distribution.log_probs(values).gather(-1, codes.unsqueeze(-1))
+                table = distribution.log_probs(values)
+                table = table.expand(codes.shape[0], *table.shape[1:])
+                terms = table.gather(-1, codes.unsqueeze(-1))
                 total = total + terms.reshape(terms.shape[0], -1).sum(-1)
             else:
                 total = total + _log_path(distribution, values, codes)
@@ -225,6 +230,8 @@ def _log_path(distribution: ChainDistribution, values: Sequence[Tensor], codes: 
     num_states = len(distribution.support)
     initial = distribution.log_initial(values)
     transition = distribution.log_transition(values)
+    initial = initial.expand(codes.shape[0], *initial.shape[1:])
+    transition = transition.expand(codes.shape[0], *transition.shape[1:])
     if not distribution.time_varying:
         transition = transition.unsqueeze(-order - 2)
     lagged = [codes[..., lag : num_times - order + lag] for lag in range(order + 1)]
@@ -238,14 +245,36 @@ def _log_path(distribution: ChainDistribution, values: Sequence[Tensor], codes: 
 
 
 def _prior_graph(complete: CompleteModel) -> BatchedGraph:
-    model = complete.model
-    variables = [model[parameter.name] for parameter in complete.parameters]
-    terms = [
-        *(variables and model.logp(vars=variables, jacobian=True, sum=False)),
-        *(
-            complete.potentials
-            and model.logp(vars=list(model.potentials), jacobian=True, sum=False)
-        ),
+    """Return the log prior density in the unconstrained space, with its Jacobian.
+
+    Built parameter by parameter, for PyMC derives the density of a whole model or nothing.
+    """
+    values = [
+        complete.model.rvs_to_values[complete.model[p.name]].type(name=p.name)
+        for p in complete.parameters
     ]
-    total = sum((term.sum() for term in terms), start=pt.constant(0.0))
-    return density_graph([model.rvs_to_values[variable] for variable in variables], [total])
+    constrained: dict[Variable, Variable] = {}
+    terms = []
+    for parameter, value in zip(complete.parameters, values, strict=True):
+        variable, transform = parameter.variable, parameter.transform
+        point = value
+        if transform is not None:
+            arguments = [v for v in variable.owner.inputs if isinstance(v.type, TensorType)]
+            backward = partial(_of_transform, transform.backward, value, variable.owner)
+            jacobian = partial(_of_transform, transform.log_jac_det, value, variable.owner)
+            point = conditioned_on(constrained, arguments, backward)
+            terms.append(conditioned_on(constrained, arguments, jacobian).sum())
+        terms.append(elementwise_logp(variable, point, constrained).sum())
+        constrained[variable] = point
+    for potential in complete.potentials.values():
+        terms.append(conditioned_on(constrained, [potential], lambda p: p).sum())
+    return density_graph(values, [sum(terms, start=pt.constant(0.0))])
+
+
+def _of_transform(
+    function: Callable[..., Variable], value: Variable, node: Apply, *arguments: Variable
+) -> Variable:
+    """Apply a transform's method, which wants all inputs of the random variable's node."""
+    supply = iter(arguments)
+    inputs = [next(supply) if isinstance(v.type, TensorType) else v for v in node.inputs]
+    return function(value, *inputs)

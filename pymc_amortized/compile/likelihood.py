@@ -13,10 +13,10 @@ from torch import Tensor
 
 from pymc_amortized.compile.elements import CompleteModel, Observation
 from pymc_amortized.compile.logp import density_graph, elementwise_logp
-from pymc_amortized.compile.response import observation_inputs
+from pymc_amortized.compile.response import differs, observation_inputs
 from pymc_amortized.compile.states import IndicatorDistribution
 from pymc_amortized.compile.units import UnitMap
-from pymc_amortized.errors import DensityUnavailableError
+from pymc_amortized.errors import DensityUnavailableError, UnsupportedModelError
 from pymc_amortized.typing import NamedTensors
 
 __all__ = ["Likelihood", "NamedData", "missing_densities"]
@@ -136,9 +136,23 @@ class Likelihood:
         return totals.reshape(table.shape[0], *units, table.shape[-1])
 
     def without_unit(self, table: Tensor) -> Tensor:
-        """Add up the entries that depend on no unit: (S, *entries, K or 1) to (S,)."""
+        """Add up the entries that depend on no unit: (S, *entries, K or 1) to (S,).
+
+        Raises
+        ------
+        UnsupportedModelError
+            If they do depend on one, for these parameters.
+        """
         free = torch.as_tensor(self.unit_map.owner.ravel() < 0, device=table.device)
-        return table[..., 0].reshape(table.shape[0], -1)[:, free].sum(-1)
+        columns = table.reshape(table.shape[0], -1, table.shape[-1])[:, free]
+        if columns.shape[-1] > 1 and bool(differs(columns, columns[..., :1]).any()):
+            raise UnsupportedModelError(
+                f"Expected some values of {self.name!r} not to depend on "
+                f"{self.unit_map.indicator!r}, as it was under all prior draws with which the "
+                "model was read; for these parameters they do. Give components priors under which "
+                "they differ, so that it shows which unit each value belongs to."
+            )
+        return columns[..., 0].sum(-1)
 
 
 def _density(complete: CompleteModel, observation: Observation, value: Variable) -> Variable:

@@ -1,6 +1,6 @@
 """PyMC's log densities as batched graphs that can be evaluated and differentiated in torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pymc as pm
 import pytensor.tensor as pt
@@ -18,10 +18,14 @@ from pytensor.tensor.rewriting.shape import ShapeFeature
 from pymc_amortized.compile.backend import BatchedGraph
 from pymc_amortized.errors import DensityUnavailableError
 
-__all__ = ["density_graph", "elementwise_logp"]
+__all__ = ["conditioned_on", "density_graph", "elementwise_logp"]
 
 
-def elementwise_logp(variable: Variable, value: Variable, given: Sequence[Variable]) -> Variable:
+def elementwise_logp(
+    variable: Variable,
+    value: Variable,
+    given: Sequence[Variable] | Mapping[Variable, Variable],
+) -> Variable:
     """Return the log density of a random variable at a value, one entry per draw of it.
 
     Parameters
@@ -30,23 +34,49 @@ def elementwise_logp(variable: Variable, value: Variable, given: Sequence[Variab
         The random variable.
     value : Variable
         Where to evaluate.
-    given : sequence of Variable
-        Variables on which it is conditioned. PyMC copies graphs whose density it has to derive, so
-        they are set apart before, and put back after.
+    given : sequence or mapping of Variable
+        Variables on which it is conditioned; in a mapping, with what stands for each in the result.
 
     Raises
     ------
     DensityUnavailableError
         If PyMC does not know the density.
     """
-    stand_ins = [v.type(name=v.name) for v in given]
-    [conditioned] = clone_replace([variable], dict(zip(given, stand_ins, strict=True)))
-    try:
-        logp = pm.logp(conditioned, value, warn_rvs=False)
-    except (NotImplementedError, RuntimeError, ValueError, TypeError) as error:
-        first_line = str(error).strip().split("\n")[0]
-        raise DensityUnavailableError(f"{variable.name or variable}: {first_line}") from error
-    return graph_replace([logp], dict(zip(stand_ins, given, strict=True)), strict=False)[0]
+
+    def logp(conditioned: Variable) -> Variable:
+        try:
+            return pm.logp(conditioned, value, warn_rvs=False)
+        except (NotImplementedError, RuntimeError, ValueError, TypeError) as error:
+            first_line = str(error).strip().split("\n")[0]
+            raise DensityUnavailableError(f"{variable.name or variable}: {first_line}") from error
+
+    return conditioned_on(given, [variable], logp)
+
+
+def conditioned_on(
+    given: Sequence[Variable] | Mapping[Variable, Variable],
+    variables: Sequence[Variable],
+    build: Callable[..., Variable],
+) -> Variable:
+    """Build a graph from variables, with those on which they are conditioned set apart.
+
+    PyMC copies graphs whose density it has to derive, and with them the random variables that are
+    conditioned on. So stand-ins take their places before, and give them back after.
+
+    Parameters
+    ----------
+    given : sequence or mapping of Variable
+        Variables to set apart; in a mapping, with what takes their places in the end.
+    variables : sequence of Variable
+        What the graph is built from.
+    build : callable
+        Takes the variables, and returns the graph.
+    """
+    finally_there = given if isinstance(given, Mapping) else dict(zip(given, given, strict=True))
+    stand_ins = {variable: variable.type(name=variable.name) for variable in finally_there}
+    built = build(*clone_replace(list(variables), stand_ins))
+    back = {stand_ins[variable]: final for variable, final in finally_there.items()}
+    return graph_replace([built], back, strict=False)[0]
 
 
 def density_graph(inputs: Sequence[Variable], outputs: Sequence[Variable]) -> BatchedGraph:

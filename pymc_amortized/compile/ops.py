@@ -253,24 +253,20 @@ def _cumulative(op: CumOp, node: Apply) -> Rule:
 
 @batch_rule.register(Softmax)
 def _softmax(op: Softmax, node: Apply) -> Rule:
-    return _over_axis(op, node, torch.softmax)
+    normalized = _log_softmax(op, node)
+    return lambda run, x: torch.exp(normalized(run, x))
 
 
 @batch_rule.register(LogSoftmax)
-def _log_softmax(op: LogSoftmax, node: Apply) -> Rule:
-    return _over_axis(op, node, torch.log_softmax)
-
-
-def _over_axis(op: Softmax | LogSoftmax, node: Apply, function: Callable[..., Tensor]) -> Rule:
+def _log_softmax(op: Softmax | LogSoftmax, node: Apply) -> Rule:
     ndim = node.inputs[0].type.ndim
-    axis = op.axis[0] if isinstance(op.axis, tuple) else op.axis
+    axes = range(ndim) if op.axis is None else np.atleast_1d(op.axis)
+    positions = tuple(int(axis) % ndim + 1 for axis in axes)
 
     # PyTensor 3 holds these as nested graphs, which may meet arrays as well as tensors.
     def rule(run: Run, x: Value) -> Tensor:
         lifted = run.lift(x)
-        if axis is None:
-            return function(lifted.flatten(1), dim=1).reshape(lifted.shape)
-        return function(lifted, dim=axis % ndim + 1)
+        return lifted - torch.logsumexp(lifted, dim=positions, keepdim=True)
 
     return rule
 

@@ -134,7 +134,9 @@ class RestrictedPrior:
                 accepted &= stage.bijection.in_image(draw, drawn)
             drawn.append(draw)
         for name, potential in zip(self._potential_names, self._potentials(drawn), strict=True):
-            accepted &= self._allowed(name, torch.as_tensor(potential), batch)
+            batched = isinstance(potential, Tensor)
+            tensor = potential if batched else torch.as_tensor(potential, device=device)[None]
+            accepted &= self._allowed(name, tensor, batch)
         return drawn, accepted
 
     def _allowed(self, name: str, potential: Tensor, batch: int) -> Tensor:

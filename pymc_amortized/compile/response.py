@@ -55,9 +55,8 @@ class Response:
         The complete-data model.
     observation : Observation
         One of its observations.
-    draw : mapping of str to Tensor
-        One simulated data set with parameters and indicators, batch axis (1, ...) included: what
-        is given where nothing else is.
+    draws : mapping of str to Tensor, shape (M, *shape)
+        Simulated data sets with parameters and indicators: what is given where nothing else is.
     extra : sequence of Variable
         Further variables that can be given, covariates for instance.
     prior_of : Indicator, optional
@@ -69,7 +68,7 @@ class Response:
         self,
         complete: CompleteModel,
         observation: Observation,
-        draw: Mapping[str, Tensor],
+        draws: Mapping[str, Tensor],
         extra: Sequence[Variable] = (),
         prior_of: Indicator | None = None,
     ) -> None:
@@ -77,12 +76,12 @@ class Response:
         value = observation.density_variable.type()
         inputs = [*observation_inputs(complete, observation), *extra]
         names = observation_input_names(complete, observation)
-        own = draw[observation.name]
+        own = draws[observation.name]
         if observation.split:
             own = own[:, torch.as_tensor(observation.observed, device=own.device)]
-        self.value = own.to(getattr(torch, value.type.dtype))
+        self.values = own.to(getattr(torch, value.type.dtype))
         self._given: dict[Variable | str, Tensor] = {
-            variable: draw[name] for variable, name in zip(inputs, names, strict=False)
+            variable: draws[name] for variable, name in zip(inputs, names, strict=False)
         }
         self._by_name = dict(zip(names, inputs, strict=False))
         outputs, self._trailing = _responding(observation, value, inputs)
@@ -93,7 +92,7 @@ class Response:
             outputs.append(pt.shape_padright(logp, len(self.entry_shape) - z.type.ndim))
             self._trailing.append(0)
             self._prior_of = (prior_of.name, state)
-            self._given[state] = draw[prior_of.name]
+            self._given[state] = draws[prior_of.name]
             inputs.append(state)
         self._inputs = inputs
         self._graph = density_graph([*inputs, value], outputs)
@@ -102,6 +101,7 @@ class Response:
         self,
         given: Mapping[Variable | str, Tensor],
         value: Tensor | None = None,
+        row: int = 0,
     ) -> list[Tensor]:
         """Return responses (R, *entries, features), for R runs.
 
@@ -111,14 +111,17 @@ class Response:
             What differs from the draw, by name or variable.
         value : Tensor, shape (R, *entries, *event), optional
             Values of the observation.
+        row : int
+            Which draw everything else is taken from.
         """
         changed = {self._by_name.get(key, key): tensor for key, tensor in given.items()}
         if self._prior_of is not None and self._prior_of[0] in given:
             changed[self._prior_of[1]] = given[self._prior_of[0]]
-        value = self.value if value is None else value
-        sizes = [tensor.shape[0] for tensor in (*changed.values(), value)]
-        num_runs = max(sizes)
-        tensors = [changed.get(v, self._given.get(v)) for v in self._inputs]
+        value = self.values[row : row + 1] if value is None else value
+        num_runs = max(tensor.shape[0] for tensor in (*changed.values(), value))
+        tensors = [
+            changed[v] if v in changed else self._given[v][row : row + 1] for v in self._inputs
+        ]
         arguments = [x.expand(num_runs, *x.shape[1:]) for x in (*tensors, value)]
         results = self._graph(arguments, batch=num_runs)
         return [

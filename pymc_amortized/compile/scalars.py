@@ -61,7 +61,8 @@ def _switch(condition: Tensor, if_true: Tensor, if_false: Tensor) -> Tensor:
 
 
 def _clip(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    return torch.minimum(torch.maximum(x, low), high)
+    """Clip as PyTensor does, below first: ``pm.Censored`` gives x itself for an open bound."""
+    return torch.where(x < low, low, torch.where(x > high, high, x))
 
 
 def _int_div(x: Tensor, y: Tensor) -> Tensor:
@@ -72,8 +73,9 @@ def _round_half_away(x: Tensor) -> Tensor:
     return torch.sign(x) * torch.floor(torch.abs(x) + 0.5)
 
 
-def _second(_: Tensor, value: Tensor) -> Tensor:
-    return value
+def _second(shape: Tensor, value: Tensor) -> Tensor:
+    """Give a value the shape of another tensor, as ``pt.zeros_like`` does."""
+    return torch.broadcast_tensors(shape, value)[1]
 
 
 def _erfc_inverse(x: Tensor) -> Tensor:

@@ -118,7 +118,7 @@ IndicatorDistribution = UnitDistribution | ChainDistribution
 
 
 def indicator_distribution(
-    complete: CompleteModel, indicator: Indicator, draw: Mapping[str, Tensor]
+    complete: CompleteModel, indicator: Indicator, draws: Mapping[str, Tensor]
 ) -> IndicatorDistribution:
     """Read the distribution of an indicator.
 
@@ -128,17 +128,17 @@ def indicator_distribution(
         The complete-data model.
     indicator : Indicator
         One of its indicators.
-    draw : mapping of str to Tensor
-        One simulated data set, batch axis (1, ...) included.
+    draws : mapping of str to Tensor, shape (M, *shape)
+        Simulated data sets with their parameters and indicators.
 
     Raises
     ------
     UnsupportedModelError
         If the indicator has infinitely many values, or depends on other indicators.
     """
-    units = tuple(draw[indicator.name].shape[1:])
+    units = tuple(draws[indicator.name].shape[1:])
     op = indicator.variable.owner.op
-    values = [draw[parameter.name] for parameter in complete.parameters]
+    values = [draws[parameter.name][:1] for parameter in complete.parameters]
     if isinstance(op, DiscreteMarkovChainRV):
         return _known_chain(complete, indicator, units, values)
     if isinstance(op, SymbolicRandomVariable):

@@ -3,7 +3,8 @@
 An explicit indicator may reach the observations in any way: ``mu[z]``, ``mu[z][:, None]``,
 ``mu[z[group]]``, ``pt.switch(z, a, b)``. Rather than to recognize such graphs, they are evaluated:
 indicators are set to binary codes of their own position, and each observation tells by its response
-to which unit it listens. The answer is then verified on random indicators.
+to which unit it listens. That is asked under many draws of the parameters, for there may be some
+under which components are alike. The answer is then verified on random indicators.
 """
 
 import math
@@ -66,7 +67,7 @@ def unit_map(
     complete: CompleteModel,
     observation: Observation,
     supports: Mapping[str, Sequence[int]],
-    draw: Mapping[str, Tensor],
+    draws: Mapping[str, Tensor],
     generator: torch.Generator,
 ) -> UnitMap:
     """Find the unit of every entry of an observation.
@@ -79,8 +80,8 @@ def unit_map(
         One of its observations.
     supports : mapping of str to sequence of int
         The values that each indicator can take.
-    draw : mapping of str to Tensor
-        One simulated data set with its parameters and indicators, batch axis (1, ...) included.
+    draws : mapping of str to Tensor, shape (M, *shape)
+        Simulated data sets with their parameters and indicators.
     generator : torch.Generator
         For the random indicators that verify the answer.
 
@@ -103,9 +104,9 @@ def unit_map(
         return UnitMap(None, np.full(entry_shape(observation), -1))
     [indicator] = found
     if observation.mixture_indicator is not None:
-        shape = draw[indicator.name].shape[1:]
+        shape = draws[indicator.name].shape[1:]
         return UnitMap(indicator.name, np.arange(math.prod(shape)).reshape(shape))
-    probe = _Probe(complete, observation, indicator, draw)
+    probe = _Probe(complete, observation, indicator, draws)
     return UnitMap(indicator.name, probe.owner(supports[indicator.name], generator))
 
 
@@ -117,17 +118,18 @@ class _Probe:
         complete: CompleteModel,
         observation: Observation,
         indicator: Indicator,
-        draw: Mapping[str, Tensor],
+        draws: Mapping[str, Tensor],
     ) -> None:
         self.name = observation.name
         self.indicator_name = indicator.name
-        self.shape = tuple(draw[indicator.name].shape[1:])
-        self._response = Response(complete, observation, draw)
+        self.num_draws, *shape = draws[indicator.name].shape
+        self.shape = tuple(shape)
+        self._response = Response(complete, observation, draws)
 
-    def respond(self, indicator: Tensor) -> list[Tensor]:
+    def respond(self, indicator: Tensor, row: int) -> list[Tensor]:
         """Return the response of each entry to indicators (R, units): (R, entries, features)."""
         runs = indicator.reshape(-1, *self.shape)
-        responses = self._response({self.indicator_name: runs})
+        responses = self._response({self.indicator_name: runs}, row=row)
         return [r.reshape(r.shape[0], -1, r.shape[-1]) for r in responses]
 
     def owner(self, support: Sequence[int], generator: torch.Generator) -> np.ndarray:
@@ -141,8 +143,9 @@ class _Probe:
         for value in support[1:]:
             runs = torch.cat([base, torch.where(bits == 1, value, support[0])])
             changed = torch.zeros(num_bits, found.numel(), dtype=torch.bool)
-            for response in self.respond(runs):
-                changed |= differs(response[1:], response[:1])
+            for row in range(self.num_draws):
+                for response in self.respond(runs, row):
+                    changed |= differs(response[1:], response[:1])
             found |= (changed.long() * weights[:, None]).sum(0)
         owner = found - 1
         self._verify(owner, support, num_units, generator)
@@ -158,16 +161,13 @@ class _Probe:
         """Check on random indicators that each entry depends on its unit alone."""
         values = torch.as_tensor(support)
         picks = torch.randint(len(support), (_NUM_VERIFICATIONS, num_units), generator=generator)
-        tables = self.respond(values[:, None].expand(-1, num_units))
-        responses = self.respond(values[picks])
+        chosen = picks[:, owner.clamp(min=0, max=num_units - 1)]  # (runs, entries)
+        entries = torch.arange(owner.numel())
         agrees = bool((owner < num_units).all())
-        if agrees:
-            chosen = picks[:, owner.clamp(min=0)]  # (runs, entries)
-            entries = torch.arange(owner.numel())
-            agrees = not any(
-                bool(differs(response, table[chosen, entries]).any())
-                for response, table in zip(responses, tables, strict=True)
-            )
+        for row in range(self.num_draws):
+            tables = self.respond(values[:, None].expand(-1, num_units), row)
+            for response, table in zip(self.respond(values[picks], row), tables, strict=True):
+                agrees = agrees and not bool(differs(response, table[chosen, entries]).any())
         if not agrees:
             raise UnsupportedModelError(
                 f"Expected each value of {self.name!r} to depend on one unit of "

@@ -11,6 +11,8 @@ import torch
 from pymc.model.transform.optimization import freeze_dims_and_data
 from pymc_extras import marginalize
 
+import pymc_amortized as pma
+
 from pymc_amortized import errors
 from pymc_amortized.compile.compat import reference_mode
 from tests.cases import CASES
@@ -186,6 +188,22 @@ def test_no_density_says_why(simulators):
     assert simulator.density is None
     assert "logp" in simulator.spec.observations[0].density
     assert not simulator.spec.has_density
+
+
+def test_a_density_that_torch_cannot_evaluate():
+    """The distribution function of Student's t needs the incomplete beta function."""
+    with pm.Model() as model:
+        mu = pm.Normal("mu", [-1, 2], 1)
+        z = pm.Bernoulli("z", 0.4, shape=3)
+        base = pm.StudentT.dist(4, mu=mu[z], sigma=1)
+        pm.Censored("y", base, lower=-1, upper=1, observed=np.array([-1.0, 0.5, 1.0]))
+    simulator = pma.compile_simulator(model, device="cpu")
+    assert simulator.density is None
+    assert "betainc" in simulator.spec.observations[0].density
+    assert simulator.spec.observations[0].owner.tolist() == [0, 1, 2]
+    drawn = simulator.sample(2_000, random_seed=1).observations["y"]
+    assert bool(((drawn == -1) | (drawn == 1)).any())
+    assert float(drawn.abs().max()) == 1
 
 
 def test_bad_data(simulators):

@@ -24,11 +24,22 @@ from pytensor.graph.traversal import io_toposort
 from pytensor.link.pytorch.dispatch import pytorch_funcify
 from pytensor.tensor.random.op import RNGConsumerOp
 from pytensor.tensor.random.type import RandomType
+from pytensor.tensor.shape import Shape, Shape_i
 from torch import Tensor
 
 from pymc_amortized.errors import UnconvertibleOpError
 
-__all__ = ["BatchedGraph", "Rule", "Run", "Value", "batch_rule", "perform", "torch_dtype"]
+__all__ = [
+    "BatchedGraph",
+    "Rule",
+    "Run",
+    "Value",
+    "as_tensor",
+    "batch_rule",
+    "perform",
+    "torch_dtype",
+    "unconvertible_op",
+]
 
 Value = np.ndarray | Tensor
 """Unbatched (NumPy) or with a leading batch axis (torch)."""
@@ -261,6 +272,25 @@ class BatchedGraph:
             if slot not in self._output_slots:
                 finished[index].append(slot)
         return [replace(step, finished=tuple(f)) for step, f in zip(steps, finished, strict=True)]
+
+
+def unconvertible_op(outputs: Sequence[Variable]) -> UnconvertibleOpError | None:
+    """Return the first reason why a graph cannot be evaluated for a batch, without evaluating it.
+
+    What depends on constants and sizes alone is left to PyTensor, and so does not count.
+    """
+    varying: set[Variable] = set()
+    for node in io_toposort([], outputs):
+        roots = (v for v in node.inputs if v.owner is None and not isinstance(v, Constant))
+        varying.update(v for v in roots if not isinstance(v, SharedVariable))
+        if isinstance(node.op, Shape | Shape_i) or varying.isdisjoint(node.inputs):
+            continue
+        varying.update(node.outputs)
+        try:
+            batch_rule(node.op, node)
+        except UnconvertibleOpError as error:
+            return error
+    return None
 
 
 def _rule_or_refusal(node: Apply) -> Rule:

@@ -16,6 +16,7 @@ from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.rewriting.shape import ShapeFeature
 
 from pymc_amortized.compile.backend import BatchedGraph
+from pymc_amortized.compile.graph import unconvertible_op
 from pymc_amortized.errors import DensityUnavailableError
 
 __all__ = ["conditioned_on", "density_graph", "elementwise_logp"]
@@ -40,15 +41,20 @@ def elementwise_logp(
     Raises
     ------
     DensityUnavailableError
-        If PyMC does not know the density.
+        If PyMC does not know the density, or torch lacks an operation that it needs.
     """
 
     def logp(conditioned: Variable) -> Variable:
         try:
-            return pm.logp(conditioned, value, warn_rvs=False)
+            density = pm.logp(conditioned, value, warn_rvs=False)
         except (NotImplementedError, RuntimeError, ValueError, TypeError) as error:
             first_line = str(error).strip().split("\n")[0]
             raise DensityUnavailableError(f"{variable.name or variable}: {first_line}") from error
+        if (refusal := unconvertible_op([density])) is not None:
+            raise DensityUnavailableError(
+                f"{variable.name or variable}: torch lacks {refusal.op_name!r}"
+            ) from refusal
+        return density
 
     return conditioned_on(given, [variable], logp)
 

@@ -13,6 +13,7 @@ import pytensor.tensor as pt
 import torch
 
 from pytensor.graph.basic import Variable
+from pytensor.tensor.random.op import RNGConsumerOp
 from torch import Tensor
 
 from pymc_amortized.compile.elements import CompleteModel, Indicator, Observation
@@ -172,6 +173,15 @@ def _of_distribution(
     try:
         return [elementwise_logp(variable, value, given)], [component_axes]
     except DensityUnavailableError:
-        op = variable.owner.op
-        parameters = list(op.dist_params(variable.owner))
-        return parameters, [ndim + component_axes for ndim in op.ndims_params]
+        parameters = _parameters(variable)
+        return [p for p, _ in parameters], [ndim + component_axes for _, ndim in parameters]
+
+
+def _parameters(variable: Variable) -> list[tuple[Variable, int]]:
+    """Return the parameters of a distribution with their core axes, of those inside it too."""
+    op = variable.owner.op
+    found = []
+    for parameter, ndim in zip(op.dist_params(variable.owner), op.ndims_params, strict=True):
+        nested = parameter.owner is not None and isinstance(parameter.owner.op, RNGConsumerOp)
+        found += _parameters(parameter) if nested else [(parameter, ndim)]
+    return found

@@ -40,12 +40,11 @@ class UnitAxis:
     ----------
     observation : str
         Name of the observation.
-    observation_axis, covariate_axis : int
-        Axes that run together.
+    covariate_axis : int
+        The axis that runs along the first one of the observation.
     """
 
     observation: str
-    observation_axis: int
     covariate_axis: int
 
 
@@ -111,7 +110,7 @@ def find_covariates(
         found = pairing.find()
         exchangeable[observation.name] = found is not None
         for variable, axis in (found or {}).items():
-            axes[variable].append(UnitAxis(observation.name, 0, axis))
+            axes[variable].append(UnitAxis(observation.name, axis))
     covariates = tuple(
         Covariate(
             names[variable],

@@ -134,7 +134,7 @@ def indicator_distribution(
     Raises
     ------
     UnsupportedModelError
-        If the indicator has infinitely many values, or depends on other indicators.
+        If the indicator has infinitely many values, or is a chain that cannot be read.
     """
     units = tuple(draws[indicator.name].shape[1:])
     op = indicator.variable.owner.op

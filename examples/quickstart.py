@@ -1,41 +1,119 @@
-"""Read a mixture model of the Old Faithful geyser, and simulate a thousand data sets from it."""
+"""Old Faithful: two kinds of waiting, by ``pm.sample(method="amortized")``.
 
+    python examples/quickstart.py [--training fast|default|thorough|STEPS] [--output pictures]
+
+Trains a network for 100 to 272 eruptions once (it is found again at the second run), samples the
+posterior of the mixture, shows which eruptions belong to which component, saves three pictures, and
+then answers a second data set, the first 150 eruptions, from the same network.
+"""
+
+import argparse
 import pathlib
 import time
+
+from typing import Any
 
 import numpy as np
 import pymc as pm
 
-from pymc.distributions.transforms import ordered
-
 import pymc_amortized as pma
 
-path = pathlib.Path(__file__).parent / "data" / "faithful.csv"
-waiting = np.genfromtxt(path, delimiter=",", names=True)["waiting"]
+DATA = pathlib.Path(__file__).parent / "data" / "faithful.csv"
 
-with pm.Model(coords={"component": ["short", "long"]}) as model:
-    w = pm.Dirichlet("w", np.ones(2), dims="component")
-    mu = pm.Normal("mu", 70, 20, dims="component", transform=ordered)
-    sigma = pm.HalfNormal("sigma", 10, dims="component")
-    pm.NormalMixture("waiting", w=w, mu=mu, sigma=sigma, observed=waiting)
 
-start = time.perf_counter()
-simulator = pma.compile_simulator(model)
-simulation = simulator.sample(1_000, random_seed=1)
-seconds = time.perf_counter() - start
+def build(waiting: np.ndarray) -> pm.Model:
+    coords = {"component": ["short", "long"], "eruption": np.arange(len(waiting))}
+    with pm.Model(coords=coords) as model:
+        w = pm.Dirichlet("w", np.ones(2), dims="component")
+        mu = pm.Normal(
+            "mu", 70, 20, dims="component", transform=pm.distributions.transforms.ordered
+        )
+        sigma = pm.HalfNormal("sigma", 10, dims="component")
+        pm.NormalMixture("waiting", w=w, mu=mu, sigma=sigma, observed=waiting, dims="eruption")
+    return model
 
-print(simulator, end="\n\n")
-print(simulation, end="\n\n")
-print(f"The model was read and 1,000 data sets were simulated in {seconds:.2f} s.\n")
 
-parameters = {name: value[:3] for name, value in simulation.parameters.items()}
-print("Three data sets: parameters, share of long waits, mean waiting time")
-for row in range(3):
-    means = " and ".join(f"{value:.1f}" for value in parameters["mu"][row])
-    share = simulation.indicators["waiting_component"][row].double().mean()
-    average = simulation.observations["waiting"][row].mean()
-    print(f"  mu {means} min: {share:.0%} long, {average:.1f} min on average")
+def summarize(idata: Any, title: str) -> None:
+    import arviz as az
 
-log_likelihood = simulator.density.log_marginal(parameters, simulator.observed_data)
-print("\nLog likelihood of the observed data at these parameters, in nats:")
-print(" ", np.round(log_likelihood.numpy(), 1))
+    attrs = idata.posterior.attrs
+    print(f"\n{title}")
+    print(az.summary(idata, var_names=["w", "mu", "sigma"], round_to=2).to_string())
+    print(
+        f"{attrs['rung']} ({attrs['checked']}): Pareto k {attrs['pareto_k']:.2f}, importance ESS "
+        f"{attrs['importance_ess']:.0f} of {attrs['num_proposals']:,} draws, "
+        f"{attrs['sampling_time']:.2f} s"
+    )
+
+
+def plot(model: pm.Model, idata: Any, waiting: np.ndarray, directory: pathlib.Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import arviz as az
+    import matplotlib.pyplot as plt
+
+    directory.mkdir(parents=True, exist_ok=True)
+    plot_posterior = getattr(az, "plot_posterior", None) or az.plot_dist
+    plot_posterior(idata, var_names=["w", "mu", "sigma"])
+    plt.gcf().savefig(directory / "posterior.png", dpi=100, bbox_inches="tight")
+
+    with model:
+        predictive = pm.sample_posterior_predictive(
+            idata, var_names=["waiting"], random_seed=1, progressbar=False
+        )
+    draws = np.asarray(predictive.posterior_predictive["waiting"]).reshape(-1, len(waiting))
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    bins = np.arange(35, 110, 3)
+    for row in draws[:: len(draws) // 60]:
+        axes.hist(row, bins, histtype="step", density=True, color="C0", alpha=0.12)
+    axes.hist(waiting, bins, histtype="step", density=True, color="black", label="observed")
+    axes.plot([], color="C0", label="posterior predictive")
+    axes.set(xlabel="waiting time (minutes)", ylabel="density")
+    axes.legend(frameon=False)
+    figure.savefig(directory / "predictive.png", dpi=100)
+
+    p_long = np.asarray(idata.indicator_probabilities["waiting_component"])[:, 1]
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    points = axes.scatter(np.arange(len(waiting)), waiting, c=p_long, cmap="coolwarm", s=18)
+    figure.colorbar(points, label="p(long wait | data)")
+    axes.set(xlabel="eruption", ylabel="waiting time (minutes)")
+    figure.savefig(directory / "membership.png", dpi=100)
+    print(f"\nPictures in {directory}: posterior.png, predictive.png, membership.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--training", default="default")
+    parser.add_argument("--output", type=pathlib.Path)
+    arguments = parser.parse_args()
+    waiting = np.genfromtxt(DATA, delimiter=",", names=True)["waiting"]
+
+    training = arguments.training
+    if training.isdigit():
+        training = pma.TrainingConfig(steps=int(training))
+
+    start = time.perf_counter()
+    model = build(waiting)
+    options = {"sizes": {"waiting": (100, 272)}, "training": training, "random_seed": 1}
+    with model:
+        idata = pm.sample(method="amortized", **options)
+    print(f"{len(waiting)} eruptions, training included: {time.perf_counter() - start:.1f} s")
+    summarize(idata, "All eruptions")
+    p = np.asarray(idata.indicator_probabilities["waiting_component"])
+    print("\nwaiting_component: probabilities of a short and of a long wait")
+    for i in (0, 1, 3, 5):
+        print(f"  eruption {i}, after {waiting[i]:.0f} minutes: {p[i, 0]:.3f} {p[i, 1]:.3f}")
+
+    start = time.perf_counter()
+    posterior = pma.fit(model, **options)  # the same network, from the cache
+    second = posterior.sample({"waiting": waiting[:150]}, random_seed=2)
+    print(f"\nThe second data set: {time.perf_counter() - start:.2f} s")
+    summarize(second, "The first 150 eruptions")
+    print(f"\n{posterior}")
+    if arguments.output is not None:
+        plot(model, idata, waiting, arguments.output)
+
+
+if __name__ == "__main__":
+    main()

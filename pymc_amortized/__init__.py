@@ -1,19 +1,56 @@
-"""Bayesian mixtures and hidden Markov models in PyMC, answered at once."""
+"""Bayesian mixtures and hidden Markov models in PyMC, answered at once.
+
+Importing this package teaches ``pm.sample`` the keyword ``method``, and changes nothing else.
+"""
 
 from pymc_amortized.compile.graph import batch_rule
 from pymc_amortized.compile.random import sampler
 from pymc_amortized.compile.spec import ModelSpec
+from pymc_amortized.estimator import Networks
+from pymc_amortized.fit import fit, load
+from pymc_amortized.networks.contracts import (
+    AbstractClassificationNetwork,
+    AbstractPosteriorNetwork,
+    AbstractSummaryNetwork,
+    Units,
+    UnitShape,
+)
+from pymc_amortized.networks.deep_set import DeepSet
+from pymc_amortized.networks.flow import SplineFlow
+from pymc_amortized.networks.order_statistics import OrderStatisticsNetwork
+from pymc_amortized.networks.set_transformer import SetTransformer
 from pymc_amortized.parameters import ParameterSpace
+from pymc_amortized.posterior import AmortizedPosterior, TrainingRecord
+from pymc_amortized.sampling import AmortizedSampler, sample, teach_pymc
 from pymc_amortized.simulator import Simulation, Simulator, compile_simulator
-
-__version__ = "0.1.0"
+from pymc_amortized.training import TrainingConfig
+from pymc_amortized.version import __version__
 
 __all__ = [
+    "AbstractClassificationNetwork",
+    "AbstractPosteriorNetwork",
+    "AbstractSummaryNetwork",
+    "AmortizedPosterior",
+    "AmortizedSampler",
+    "DeepSet",
     "ModelSpec",
+    "Networks",
+    "OrderStatisticsNetwork",
     "ParameterSpace",
+    "SetTransformer",
     "Simulation",
     "Simulator",
+    "SplineFlow",
+    "TrainingConfig",
+    "TrainingRecord",
+    "UnitShape",
+    "Units",
     "batch_rule",
     "compile_simulator",
+    "fit",
+    "load",
+    "sample",
     "sampler",
 ]
+
+teach_pymc()

@@ -1,14 +1,23 @@
-"""Errors and warnings of the package: each inherits from ours and from the builtin it refines."""
+"""Errors and warnings of the package: errors inherit from ours and from the builtin they refine."""
 
 __all__ = [
     "AcceptanceRateError",
+    "AccuracyWarning",
     "AmortizedError",
     "BackendFallbackWarning",
+    "CacheWarning",
     "DensityUnavailableError",
     "DeviceError",
+    "InvalidArgumentError",
+    "InvalidDataError",
     "ModelReadingError",
+    "NetworkFileError",
     "NonFiniteSimulationError",
+    "ObservationShapeError",
     "ParameterShapeError",
+    "SamplerArgumentError",
+    "TrainingError",
+    "TrainingInterruptedWarning",
     "UnconvertibleOpError",
     "UnsupportedModelError",
 ]
@@ -88,3 +97,86 @@ class ParameterShapeError(AmortizedError, ValueError):
 
 class BackendFallbackWarning(UserWarning):
     """The simulator runs in PyTensor, more slowly, because of an operation that torch lacks."""
+
+
+class ObservationShapeError(AmortizedError, ValueError):
+    """Data do not have the shape or the number of units that a network was trained for.
+
+    Parameters
+    ----------
+    message : str
+        What was expected, what was found, and the way out.
+    variable : str
+        Name of the observed variable.
+    expected : tuple of int
+        The smallest and the largest number of units, or a shape.
+    got : tuple of int
+        The shape of the data.
+    """
+
+    def __init__(
+        self, message: str, variable: str, expected: tuple[int, ...], got: tuple[int, ...]
+    ) -> None:
+        super().__init__(message)
+        self.variable = variable
+        self.expected = expected
+        self.got = got
+
+
+class InvalidDataError(AmortizedError, ValueError):
+    """Data hold values that cannot be observed, or have the wrong type, or the wrong names."""
+
+
+class InvalidArgumentError(AmortizedError, ValueError):
+    """An argument has a value that it cannot have."""
+
+
+class SamplerArgumentError(AmortizedError, TypeError):
+    """An argument of ``pm.sample`` means nothing for this sampler."""
+
+
+class TrainingError(AmortizedError, FloatingPointError):
+    """Training has failed: too many steps were not finite.
+
+    Parameters
+    ----------
+    message : str
+        What was expected, what was found, and the way out.
+    variable : str
+        Name of the variable that it is traced to.
+    """
+
+    def __init__(self, message: str, variable: str) -> None:
+        super().__init__(message)
+        self.variable = variable
+
+
+class NetworkFileError(AmortizedError, ValueError):
+    """A file does not hold a network that can be used here: damaged, newer, or for another model.
+
+    Parameters
+    ----------
+    message : str
+        What was expected, what was found, and the way out.
+    path : str
+        The file.
+    differences : tuple of str
+        Parts of the model that differ, where it is for another one.
+    """
+
+    def __init__(self, message: str, path: str, differences: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.path = path
+        self.differences = differences
+
+
+class AccuracyWarning(UserWarning):
+    """An answer could not be checked, or was checked and found wanting."""
+
+
+class TrainingInterruptedWarning(UserWarning):
+    """Training was interrupted; the best network so far is used."""
+
+
+class CacheWarning(UserWarning):
+    """The cache cannot be read or written; networks are trained, and not kept."""

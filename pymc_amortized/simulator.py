@@ -1,6 +1,6 @@
 """Batches of parameters, indicators and observations, drawn from exactly the user's model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from pymc_amortized.compile.backend import Backend
 from pymc_amortized.compile.compiled import CompiledModel, compile_model
 from pymc_amortized.compile.density import BatchedDensity
+from pymc_amortized.compile.fingerprint import fingerprint_parts
 from pymc_amortized.compile.spec import ModelSpec
 from pymc_amortized.errors import (
     DeviceError,
@@ -169,8 +170,39 @@ class Simulator:
         """The observed values by name, NaN (or 0, for integers) where missing."""
         return {o.name: o.data.copy() for o in self._compiled.complete.observations}
 
+    @property
+    def model(self) -> "pymc.Model":
+        """The user's model, unchanged."""
+        return self._compiled.complete.model
+
+    @property
+    def covariates(self) -> dict[str, np.ndarray]:
+        """The values of the model's covariates by name."""
+        return {c.name: c.values.copy() for c in self._compiled.covariates}
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """A hash for each part of the model, observed values apart."""
+        return fingerprint_parts(self._compiled.complete)
+
+    def log_indicator_probabilities(self, name: str, parameters: Sequence[Tensor]) -> Tensor:
+        """Return log p(z_i = k given θ) (S, *units, K) of an independent indicator.
+
+        Parameters
+        ----------
+        name : str
+            Of the indicator.
+        parameters : sequence of Tensor, shape (S, *shape)
+            Constrained parameters in the order of the model.
+        """
+        return self._compiled.distributions[name].log_probs(parameters)
+
     def deterministics(
-        self, parameters: NamedTensors, indicators: NamedTensors | None = None
+        self,
+        parameters: NamedTensors,
+        indicators: NamedTensors | None = None,
+        *,
+        of_model_data: bool = True,
     ) -> dict[str, Tensor]:
         """Compute the model's deterministics.
 
@@ -180,6 +212,8 @@ class Simulator:
             Constrained parameters.
         indicators : mapping of str to Tensor, shape (S, *units), optional
             Without them, deterministics that need them are left out.
+        of_model_data : bool
+            False leaves out those that depend on observed values or on covariates of units.
 
         Returns
         -------
@@ -189,7 +223,8 @@ class Simulator:
         names = tuple(
             d.name
             for d in self.spec.deterministics
-            if indicators is not None or not d.depends_on_indicators
+            if (indicators is not None or not d.depends_on_indicators)
+            and (of_model_data or not d.depends_on_data)
         )
         return self._compiled.deterministics(parameters, indicators or {}, names)
 

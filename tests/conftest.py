@@ -8,8 +8,30 @@ import pymc_amortized as pma
 
 from pymc_amortized.compile.compat import reference_mode
 from tests.cases import BY_NAME, CASES, Case
+from tests.trained import TRAINED
 
 NUM_DRAWS = 20_000
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Networks that tests train are kept away from the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYMC_AMORTIZED_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def trained():
+    """Models with the networks trained for them, each trained once."""
+    found = {}
+
+    def get(name):
+        if name not in found:
+            found[name] = TRAINED[name]()
+        return found[name]
+
+    return get
 
 
 @pytest.fixture(scope="session")

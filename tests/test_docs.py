@@ -1,8 +1,11 @@
 """What the documents show runs."""
 
+import contextlib
 import pathlib
 import re
 import runpy
+import sys
+import tempfile
 
 import numpy as np
 import pytensor.tensor as pt
@@ -13,9 +16,15 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.tensor.random.op import RandomVariable
 
+import pymc_amortized as pma
+
 from pymc_amortized.compile.backend import BatchedGraph
+from tests.trained import data, normal_mean
 
 ROOT = pathlib.Path(__file__).parents[1]
+SHORT = "training=pma.TrainingConfig(steps=150), progressbar=False"
+
+pytestmark = pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AccuracyWarning")
 
 
 def code_blocks(document):
@@ -23,11 +32,18 @@ def code_blocks(document):
 
 
 def test_readme():
+    """The blocks of the README, one after the other, with a short training."""
     path = ROOT / "examples" / "data" / "faithful.csv"
     names = {"waiting": np.genfromtxt(path, delimiter=",", names=True)["waiting"]}
-    [block] = code_blocks("README.md")
-    exec(block, names)
-    assert names["simulation"].indicators["waiting_component"].shape == (10_000, 272)
+    names["new_waiting"] = names["waiting"][::-1]
+    first, *others = code_blocks("README.md")
+    assert 'method="amortized"' in first
+    first = first.replace("random_seed=1", f"random_seed=1, {SHORT}")
+    with contextlib.chdir(names.setdefault("directory", tempfile.mkdtemp())):
+        for block in (first, *others):
+            block = re.sub(r"pma.fit\(model", f"pma.fit(model, {SHORT}", block)
+            exec(block, names)
+    assert names["idata"].indicator_probabilities["waiting_component"].shape == (272, 2)
 
 
 class MyOp(Op):
@@ -44,9 +60,20 @@ class MyRV(RandomVariable):
     dtype = "floatX"
 
 
+def test_using():
+    names = {"pma": pma, "model": normal_mean(data()), "config": pma.TrainingConfig(steps=10)}
+    for block in code_blocks("docs/using.md"):
+        exec(block, names)
+    assert isinstance(names["posterior"].inference.estimator.summaries[0], pma.SetTransformer)
+
+
 def test_extending():
+    names = {"MyOp": MyOp, "MyRV": MyRV}
     for block in code_blocks("docs/extending.md"):
-        exec(block, {"MyOp": MyOp, "MyRV": MyRV})
+        exec(block, names)
+    options = {"training": pma.TrainingConfig(steps=10), "cache": False, "progressbar": False}
+    posterior = pma.fit(normal_mean(data()), networks=names["networks"], **options)
+    assert posterior.inference.estimator.summaries[0].context_size == 2
     x = pt.dvector()
     [result] = BatchedGraph([x], [MyOp()(x, x)])([torch.ones(2, 3, dtype=torch.float64)])
     assert result.tolist() == [[0.0] * 3] * 2
@@ -59,10 +86,21 @@ def test_extending():
     assert abs(float(drawn.std()) - 2) < 0.05
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:arviz.*")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
-def test_examples(example, capsys):
-    runpy.run_path(str(example), run_name="__main__")
-    assert "waiting_component" in capsys.readouterr().out
+def test_examples(example, capsys, monkeypatch, tmp_path):
+    """Run twice: the second run trains nothing."""
+    options = ["--training", "200", "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", [str(example), *options])
+    for _ in range(2):
+        runpy.run_path(str(example), run_name="__main__")
+        output = capsys.readouterr().out
+        assert "waiting_component" in output
+        assert "The first 150 eruptions" in output
+        monkeypatch.setattr(sys.modules["pymc_amortized.fit"], "train", None)
+    assert len(list(tmp_path.glob("*.png"))) == 3
 
 
 def test_links_lead_somewhere():

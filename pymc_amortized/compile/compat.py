@@ -1,13 +1,17 @@
 """The only module that knows that two generations of PyMC exist.
 
-PyMC 5 (PyTensor 2) runs on Python 3.11, PyMC 6 (PyTensor 3) on Python 3.12 and newer.
+PyMC 5 (PyTensor 2, ArviZ 0.x) runs on Python 3.11, PyMC 6 (PyTensor 3, ArviZ 1.x) on Python 3.12
+and newer.
 """
 
 import importlib
 import inspect
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import arviz
+import xarray
 
 from pytensor.compile.mode import Mode
 from pytensor.graph.basic import Apply, Variable
@@ -22,6 +26,7 @@ __all__ = [
     "one_index_ops",
     "op_class",
     "reference_mode",
+    "result_of_groups",
     "split_axis",
     "supports_time_varying_chains",
 ]
@@ -108,3 +113,10 @@ def reference_mode() -> Mode:
     It runs in Python, after the rewrites that keep densities numerically stable.
     """
     return Mode(linker="py", optimizer="fast_compile").including("canonicalize", "stabilize")
+
+
+def result_of_groups(groups: Mapping[str, xarray.Dataset]) -> Any:
+    """Return InferenceData (ArviZ 0.x) or a DataTree (ArviZ 1.x) of groups."""
+    if int(arviz.__version__.split(".")[0]) < 1:
+        return arviz.InferenceData(**groups)
+    return xarray.DataTree.from_dict(dict(groups))

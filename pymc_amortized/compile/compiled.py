@@ -89,12 +89,25 @@ class CompiledModel:
             o.name: unit_map(complete, o, supports, draws, generator) for o in complete.observations
         }
         self.covariates, exchangeable = find_covariates(complete, self.unit_maps, draws)
+        if self.unit_covariates:
+            self.distributions |= {
+                i.name: indicator_distribution(complete, i, draws, self.unit_covariates)
+                for i in complete.indicators
+                if not self.distributions[i.name].order
+            }
         self.spec = _spec(self, draws, exchangeable)
 
     @cached_property
     def density(self) -> BatchedDensity:
         """The density, built when it is first asked for."""
-        return BatchedDensity(self.complete, self.distributions, self.unit_maps)
+        return BatchedDensity(
+            self.complete, self.distributions, self.unit_maps, self.unit_covariates
+        )
+
+    @property
+    def unit_covariates(self) -> tuple[Covariate, ...]:
+        """The covariates that run along the units of some observation."""
+        return tuple(covariate for covariate in self.covariates if covariate.unit_axes)
 
     def draw_given(
         self, values: list[Tensor], batch: int, device: torch.device, generator: torch.Generator
@@ -256,6 +269,9 @@ def _spec(
                 not set(ancestors([variable], blockers=observed)).isdisjoint(
                     complete.indicator_variables
                 ),
+                not set(ancestors([variable])).isdisjoint(
+                    {*observed, *(c.variable for c in compiled.unit_covariates)}
+                ),
             )
             for name, variable in complete.deterministics.items()
         ),
@@ -326,4 +342,5 @@ def _covariate_spec(covariate: Covariate) -> CovariateSpec:
         covariate.values.shape,
         covariate.origin,
         {axis.observation: axis.covariate_axis for axis in covariate.unit_axes},
+        covariate.local,
     )

@@ -64,6 +64,8 @@ class Covariate:
         ``pm.Data``, or a bare array.
     unit_axes : tuple of UnitAxis
         The axes that run along units; empty where it belongs to all units alike.
+    local : bool
+        Whether units depend on their own rows of it alone, and not on the mean of all, say.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Covariate:
     values: np.ndarray
     origin: str
     unit_axes: tuple[UnitAxis, ...]
+    local: bool
 
 
 def find_covariates(
@@ -98,6 +101,7 @@ def find_covariates(
     axes: dict[Variable, list[UnitAxis]] = {variable: [] for variable in complete.data.values()}
     names = {variable: name for name, variable in complete.data.items()}
     exchangeable = {}
+    shared: set[Variable] = set()
     for observation in complete.observations:
         prior_of = _indicator_along(complete, observation, unit_maps[observation.name], draws)
         candidates = _candidates(complete, observation, prior_of)
@@ -110,7 +114,10 @@ def find_covariates(
         found = pairing.find()
         exchangeable[observation.name] = found is not None
         for variable, axis in (found or {}).items():
-            axes[variable].append(UnitAxis(observation.name, axis))
+            if not _is_place(_value(variable), observation):
+                axes[variable].append(UnitAxis(observation.name, axis))
+        if found and not pairing.is_local(found):
+            shared.update(found)
     covariates = tuple(
         Covariate(
             names[variable],
@@ -118,11 +125,19 @@ def find_covariates(
             _value(variable),
             "data" if names[variable] in complete.data else "constant",
             tuple(unit_axes),
+            variable not in shared,
         )
         for variable, unit_axes in axes.items()
         if names[variable] in complete.data or unit_axes
     )
     return covariates, exchangeable
+
+
+def _is_place(values: np.ndarray, observation: Observation) -> bool:
+    """Whether an array is only where PyMC found the observed entries, and no covariate."""
+    if not observation.split or values.dtype.kind not in "iu":
+        return False
+    return any(np.array_equal(values, place) for place in np.nonzero(observation.observed))
 
 
 def _value(variable: Variable) -> np.ndarray:
@@ -249,6 +264,21 @@ class _Pairing:
                 if len({variable for variable, _ in chosen}) == size and self._holds(chosen):
                     return dict(chosen)
         return None
+
+    def is_local(self, chosen: Mapping[Variable, int]) -> bool:
+        """Whether the first half of the units responds to its own rows of covariates alone."""
+        own = self.num_entries // 2
+        for row in range(self.response.values.shape[0]):
+            given: dict[Variable | str, Tensor] = dict(self.values)
+            before = self.response(given, row=row)
+            for variable, axis in chosen.items():
+                rows = torch.arange(self.unit_permutation.numel())
+                given[variable] = given[variable].index_select(axis + 1, rows.clamp(max=own - 1))
+            after = self.response(given, row=row)
+            pairs = zip(before, after, strict=True)
+            if any(bool(differs(x[:, :own], y[:, :own]).any()) for x, y in pairs):
+                return False
+        return True
 
     def _holds(self, chosen: Sequence[tuple[Variable, int]]) -> bool:
         """Whether units can be permuted with the chosen covariates, under every draw."""

@@ -12,6 +12,7 @@ from pytensor.tensor.type import TensorType
 from torch import Tensor
 
 from pymc_amortized.compile.backend import BatchedGraph
+from pymc_amortized.compile.covariates import Covariate
 from pymc_amortized.compile.elements import CompleteModel
 from pymc_amortized.compile.likelihood import Likelihood, NamedData
 from pymc_amortized.compile.logp import conditioned_on, density_graph, elementwise_logp
@@ -30,7 +31,8 @@ class BatchedDensity:
     All results are log densities in nats, in float64, and differentiable with respect to
     parameters. ``parameters`` are constrained values by name, (S, *shape), as a simulator returns
     them. ``observations`` are data by name: NumPy arrays of one data set (*units, *event), or
-    tensors (S, *units, *event) with a data set for each draw.
+    tensors (S, *units, *event) with a data set for each draw. They may hold covariates that run
+    along units, by name, in place of the model's own.
 
     Notes
     -----
@@ -42,6 +44,7 @@ class BatchedDensity:
         complete: CompleteModel,
         distributions: Mapping[str, IndicatorDistribution],
         unit_maps: Mapping[str, UnitMap],
+        covariates: Sequence[Covariate] = (),
     ) -> None:
         self._complete = complete
         self._distributions = dict(distributions)
@@ -51,6 +54,7 @@ class BatchedDensity:
                 o,
                 unit_maps[o.name],
                 self._distributions.get(unit_maps[o.name].indicator),
+                covariates,
             )
             for o in complete.observations
         }
@@ -77,6 +81,28 @@ class BatchedDensity:
         if not isinstance(result, Tensor):
             return torch.full((num_draws,), float(result), dtype=torch.float64)
         return result.expand(num_draws)
+
+    def log_prior_terms(self, parameters: NamedTensors) -> dict[str, Tensor]:
+        """Log prior density of each parameter as PyMC reports it: without Jacobian.
+
+        Parameters
+        ----------
+        parameters : mapping of str to Tensor, shape (S, *shape)
+            Constrained parameters.
+
+        Returns
+        -------
+        dict of str to Tensor, shape (S, *batch)
+            In nats, by name; one value for each draw of a multivariate prior.
+        """
+        values = self._values(parameters)
+        num_draws = values[0].shape[0] if values else 1
+        terms = _prior_terms_graph(self._complete)(values)
+        tensors = [x if isinstance(x, Tensor) else torch.as_tensor(x).unsqueeze(0) for x in terms]
+        return {
+            name: x.expand(num_draws, *x.shape[1:])
+            for name, x in zip(self._names, tensors, strict=True)
+        }
 
     def indicator_distribution(self, indicator: str | None = None) -> IndicatorDistribution:
         """Return the distribution of an indicator given parameters.
@@ -147,6 +173,26 @@ class BatchedDensity:
         shape = (num_draws, *distribution.units, len(distribution.support))
         return torch.broadcast_to(total, torch.broadcast_shapes(total.shape, shape))
 
+    def log_entries(self, parameters: NamedTensors, observations: NamedData, name: str) -> Tensor:
+        """Log density of each entry of an observation that depends on no indicator.
+
+        Parameters
+        ----------
+        parameters : mapping of str to Tensor, shape (S, *shape)
+            Constrained parameters.
+        observations : mapping of str to array or Tensor
+            Data by name.
+        name : str
+            Which observation.
+
+        Returns
+        -------
+        Tensor, shape (S or 1, *entries)
+            In nats.
+        """
+        values = self._checked(parameters, observations)
+        return self._likelihoods[name].table(values, observations)[..., 0]
+
     def log_marginal(self, parameters: NamedTensors, observations: NamedData) -> Tensor:
         """Log likelihood with every indicator summed out.
 
@@ -170,7 +216,7 @@ class BatchedDensity:
         total = torch.zeros((), dtype=torch.float64)
         for name, distribution in self._distributions.items():
             emission = self.log_likelihood(values, observations, name)
-            total = total + _summed_out(distribution, ordered, emission)
+            total = total + _summed_out(distribution, ordered, emission, observations)
         for likelihood in self._likelihoods.values():
             if (likelihood.unit_map.owner < 0).any():
                 total = total + likelihood.without_unit(likelihood.table(values, observations))
@@ -208,10 +254,13 @@ class BatchedDensity:
 
 
 def _summed_out(
-    distribution: IndicatorDistribution, values: Sequence[Tensor], emission: Tensor
+    distribution: IndicatorDistribution,
+    values: Sequence[Tensor],
+    emission: Tensor,
+    observations: NamedData,
 ) -> Tensor:
     if isinstance(distribution, UnitDistribution):
-        terms = torch.logsumexp(distribution.log_probs(values) + emission, dim=-1)
+        terms = torch.logsumexp(distribution.log_probs(values, observations) + emission, dim=-1)
         return terms.reshape(terms.shape[0], -1).sum(-1)
     chain = MarkovChain(
         distribution.log_initial(values),
@@ -269,6 +318,17 @@ def _prior_graph(complete: CompleteModel) -> BatchedGraph:
     for potential in complete.potentials.values():
         terms.append(conditioned_on(constrained, [potential], lambda p: p).sum())
     return density_graph(values, [sum(terms, start=pt.constant(0.0))])
+
+
+def _prior_terms_graph(complete: CompleteModel) -> BatchedGraph:
+    """Return the log prior density of each parameter at constrained values."""
+    values = [parameter.variable.type(name=parameter.name) for parameter in complete.parameters]
+    given = dict(zip(complete.parameter_variables, values, strict=True))
+    terms = []
+    for position, (parameter, value) in enumerate(zip(complete.parameters, values, strict=True)):
+        before = {v: given[v] for v in complete.parameter_variables[:position]}
+        terms.append(elementwise_logp(parameter.variable, value, before))
+    return density_graph(values, terms)
 
 
 def _of_transform(

@@ -2,7 +2,7 @@
 
 import math
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytensor.tensor as pt
@@ -11,6 +11,7 @@ import torch
 from pytensor.graph.basic import Variable
 from torch import Tensor
 
+from pymc_amortized.compile.covariates import Covariate
 from pymc_amortized.compile.elements import CompleteModel, Observation
 from pymc_amortized.compile.logp import density_graph, elementwise_logp
 from pymc_amortized.compile.response import differs, observation_inputs
@@ -38,6 +39,8 @@ class Likelihood:
         Which unit each entry belongs to.
     distribution : IndicatorDistribution or None
         Distribution of the indicator, if there is one.
+    covariates : sequence of Covariate
+        Those that can be given anew, among the observations.
 
     Raises
     ------
@@ -51,8 +54,10 @@ class Likelihood:
         observation: Observation,
         unit_map: UnitMap,
         distribution: IndicatorDistribution | None,
+        covariates: Sequence[Covariate] = (),
     ) -> None:
         self.name = observation.name
+        self._covariates = tuple(covariates)
         self.unit_map = unit_map
         self.distribution = distribution
         self._observed = observation.observed
@@ -62,13 +67,15 @@ class Likelihood:
         self._indicator_names = [i.name for i in complete.indicators]
         self._is_mixture = observation.components is not None
         inputs = observation_inputs(complete, observation)
+        inputs += [covariate.variable for covariate in self._covariates]
         value = observation.density_variable.type()
-        self._graph = density_graph([*inputs, value], [_density(complete, observation, value)])
+        self._graph = density_graph([*inputs, value], [_density(observation, value, inputs)])
 
     def table(self, parameters: NamedTensors, observations: NamedData) -> Tensor:
         """Return log p(entry given z = k, θ), as (S or 1, *entries, K or 1)."""
         value = self._value(observations)
         others = [observations[name] for name in self._others]
+        others += [observations.get(c.name, c.values) for c in self._covariates]
         arguments = [parameters[name] for name in self._parameter_names]
         device = arguments[0].device if arguments else torch.device("cpu")
         if self._is_mixture or self.distribution is None:
@@ -155,9 +162,8 @@ class Likelihood:
         return columns[..., 0].sum(-1)
 
 
-def _density(complete: CompleteModel, observation: Observation, value: Variable) -> Variable:
+def _density(observation: Observation, value: Variable, given: Sequence[Variable]) -> Variable:
     """Return the log density of each entry; for a mixture, with a last axis of components."""
-    given = observation_inputs(complete, observation)
     if observation.components is None:
         return elementwise_logp(observation.density_variable, value, given)
     if len(observation.components) == 1:
@@ -173,7 +179,8 @@ def missing_densities(complete: CompleteModel) -> dict[str, str]:
     reasons = {}
     for observation in complete.observations:
         try:
-            _density(complete, observation, observation.density_variable.type())
+            given = observation_inputs(complete, observation)
+            _density(observation, observation.density_variable.type(), given)
         except DensityUnavailableError as error:
             reasons[observation.name] = str(error)
     return reasons

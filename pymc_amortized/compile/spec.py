@@ -149,12 +149,15 @@ class CovariateSpec:
         ``pm.Data``, or a bare array.
     unit_axes : dict of str to int
         For each observation along whose units it runs, by which of its axes.
+    local : bool
+        Whether units depend on their own rows of it alone, and not on the mean of all, say.
     """
 
     name: str
     shape: tuple[int, ...]
     origin: str
     unit_axes: dict[str, int]
+    local: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +170,13 @@ class DeterministicSpec:
         As in the model.
     depends_on_indicators : bool
         Whether it needs z, or θ alone.
+    depends_on_data : bool
+        Whether it needs observed values, or covariates that run along units.
     """
 
     name: str
     depends_on_indicators: bool
+    depends_on_data: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

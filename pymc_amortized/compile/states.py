@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pymc_amortized.compile.backend import BatchedGraph
 from pymc_amortized.compile.compat import has_time_varying_transitions
+from pymc_amortized.compile.covariates import Covariate
 from pymc_amortized.compile.custom_states import StateProbe
 from pymc_amortized.compile.elements import CompleteModel, Indicator
 from pymc_amortized.compile.logp import density_graph, elementwise_logp
@@ -48,13 +49,17 @@ class UnitDistribution:
     units: tuple[int, ...]
     _tables: tuple[BatchedGraph, ...]
     _components_last: bool
+    _covariates: tuple[Covariate, ...] = ()
 
     order = 0
 
-    def log_probs(self, parameters: Sequence[Tensor]) -> Tensor:
-        """Return log probabilities (S, *units, K)."""
+    def log_probs(
+        self, parameters: Sequence[Tensor], covariates: Mapping[str, Tensor | np.ndarray] = {}
+    ) -> Tensor:
+        """Return log probabilities (S, *units, K), with the model's covariates or given ones."""
         num_draws = parameters[0].shape[0] if parameters else 1
-        tables = [_as_batch(graph(parameters)[0], parameters) for graph in self._tables]
+        given = [*parameters, *(covariates.get(c.name, c.values) for c in self._covariates)]
+        tables = [_as_batch(graph(given)[0], parameters) for graph in self._tables]
         table = tables[0] if self._components_last else torch.stack(tables, dim=-1)
         missing = len(self.units) + 2 - table.ndim
         table = table.reshape(table.shape[0], *(1,) * missing, *table.shape[1:])
@@ -118,7 +123,10 @@ IndicatorDistribution = UnitDistribution | ChainDistribution
 
 
 def indicator_distribution(
-    complete: CompleteModel, indicator: Indicator, draws: Mapping[str, Tensor]
+    complete: CompleteModel,
+    indicator: Indicator,
+    draws: Mapping[str, Tensor],
+    covariates: Sequence[Covariate] = (),
 ) -> IndicatorDistribution:
     """Read the distribution of an indicator.
 
@@ -130,6 +138,8 @@ def indicator_distribution(
         One of its indicators.
     draws : mapping of str to Tensor, shape (M, *shape)
         Simulated data sets with their parameters and indicators.
+    covariates : sequence of Covariate
+        Those that run along units, which independent indicators can then be given anew.
 
     Raises
     ------
@@ -144,24 +154,24 @@ def indicator_distribution(
     if isinstance(op, SymbolicRandomVariable):
         return _custom_distribution(complete, indicator, units, values)
     support = _support(complete, indicator, values)
+    covariates = tuple(covariates)
+    inputs = [*complete.parameter_variables, *(c.variable for c in covariates)]
     if indicator.origin == "mixture":
         weights = indicator.variable.owner.op.dist_params(indicator.variable.owner)[0]
-        graph = density_graph(complete.parameter_variables, [pt.log(weights)])
-        return UnitDistribution(support, units, (graph,), True)
+        graph = density_graph(inputs, [pt.log(weights)])
+        return UnitDistribution(support, units, (graph,), True, covariates)
     graphs = tuple(
         density_graph(
-            complete.parameter_variables,
+            inputs,
             [
                 elementwise_logp(
-                    indicator.variable,
-                    _constant_states(indicator, units, value),
-                    complete.parameter_variables,
+                    indicator.variable, _constant_states(indicator, units, value), inputs
                 )
             ],
         )
         for value in support
     )
-    return UnitDistribution(support, units, graphs, False)
+    return UnitDistribution(support, units, graphs, False, covariates)
 
 
 def _constant_states(indicator: Indicator, shape: Sequence[int], value: int) -> Variable:

@@ -1,0 +1,299 @@
+"""The estimator: summary, posterior and classification networks with one loss."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from torch import Tensor, nn
+
+from pymc_amortized.layout import UnitTable
+from pymc_amortized.networks.classification import UnitClassifier
+from pymc_amortized.networks.contracts import (
+    AbstractClassificationNetwork,
+    AbstractPosteriorNetwork,
+    AbstractSummaryNetwork,
+    Units,
+    UnitShape,
+)
+from pymc_amortized.networks.deep_set import DeepSet
+from pymc_amortized.networks.flow import SplineFlow
+from pymc_amortized.networks.order_statistics import OrderStatisticsNetwork
+
+__all__ = ["Batch", "Estimator", "FeatureScaling", "Loss", "Networks", "build_estimator"]
+
+_SOFT_LIMIT = 8.0
+_ROWS_PER_DATASET = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """Which networks to build; None chooses from the reading of the model.
+
+    Attributes
+    ----------
+    summary : callable or None
+        Takes a ``UnitShape``, and returns an ``AbstractSummaryNetwork``; called once for each table
+        of units. By default an ``OrderStatisticsNetwork`` for exchangeable scalars, a ``DeepSet``
+        otherwise.
+    posterior : callable or None
+        Takes the number of parameters and the width of the context, and returns an
+        ``AbstractPosteriorNetwork``. By default a ``SplineFlow``.
+    classification : callable or None
+        Takes a ``UnitShape`` and the number of parameters, and returns an
+        ``AbstractClassificationNetwork``. By default a ``UnitClassifier``.
+
+    Examples
+    --------
+    >>> import functools
+    >>> import pymc_amortized as pma
+    >>> pma.Networks(summary=functools.partial(pma.SetTransformer, width=32)).posterior is None
+    True
+    """
+
+    summary: Callable[[UnitShape], AbstractSummaryNetwork] | None = None
+    posterior: Callable[[int, int], AbstractPosteriorNetwork] | None = None
+    classification: Callable[[UnitShape, int], AbstractClassificationNetwork] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Simulated data sets as the networks are trained on them.
+
+    Attributes
+    ----------
+    units : tuple of Units
+        For each table of units, unscaled.
+    scores : Tensor, shape (B, D)
+        Standardized parameters.
+    codes : dict of int to Tensor of int64, shape (B, N, J)
+        For tables with an indicator, its values from 0 to K - 1.
+    """
+
+    units: tuple[Units, ...]
+    scores: Tensor
+    codes: dict[int, Tensor]
+
+    def __len__(self) -> int:
+        return self.scores.shape[0]
+
+    def select(self, index: slice) -> "Batch":
+        """Return some of the data sets."""
+        return Batch(
+            tuple(units.select(index) for units in self.units),
+            self.scores[index],
+            {table: codes[index] for table, codes in self.codes.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loss:
+    """The two terms of the loss, as averages over data sets and over units, in nats.
+
+    Attributes
+    ----------
+    posterior : Tensor, shape ()
+        Negative log density of the parameters.
+    classification : Tensor, shape ()
+        Cross-entropy of the indicators.
+    """
+
+    posterior: Tensor
+    classification: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Their sum."""
+        return self.posterior + self.classification
+
+
+class FeatureScaling(nn.Module):
+    """Features of units to the scale of the prior predictive, softly limited.
+
+    Parameters
+    ----------
+    num_features : int
+        F.
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.register_buffer("location", torch.zeros(num_features, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(num_features, dtype=torch.float64))
+
+    def fit(self, units: Units) -> None:
+        """Set location and scale to the median and the quartiles' distance of simulated units."""
+        rows = units.values[units.mask].double()  # (rows, F)
+        if not rows.shape[0]:
+            return
+        quartiles = torch.stack([_quantiles(column) for column in rows.unbind(-1)], dim=-1)
+        spread = (quartiles[2] - quartiles[0]) / 1.349
+        deviation = torch.stack([_deviation(column) for column in rows.unbind(-1)])
+        spread = torch.where(spread > 0, spread, deviation)
+        self.location.copy_(quartiles[1].nan_to_num())
+        self.scale.copy_(torch.where(spread > 0, spread, torch.ones_like(spread)))
+
+    def forward(self, units: Units) -> Units:
+        """Scale units; values beyond 8 grow with their logarithm, missing ones are 0."""
+        x = (units.values - self.location) / self.scale
+        excess = (x.abs() - _SOFT_LIMIT).clamp(min=0)
+        x = x.clamp(-_SOFT_LIMIT, _SOFT_LIMIT) + x.sign() * excess.log1p()
+        x = x.nan_to_num(nan=0.0).masked_fill(~units.mask.unsqueeze(-1), 0.0)
+        return Units(x.float(), units.mask)
+
+
+def _quantiles(column: Tensor) -> Tensor:
+    known = column[~column.isnan()].sort().values
+    if not known.numel():
+        return column.new_tensor([0.0, 0.0, 0.0])
+    place = (torch.tensor([0.25, 0.5, 0.75]) * (known.numel() - 1)).round().long()
+    return known[place.to(known.device)]
+
+
+def _deviation(column: Tensor) -> Tensor:
+    known = column[~column.isnan()]
+    return known.std() if known.numel() > 1 else column.new_zeros(())
+
+
+class Estimator(nn.Module):
+    """q(θ given y) and q(z given y, θ).
+
+    Parameters
+    ----------
+    summaries : sequence of AbstractSummaryNetwork
+        One for each table of units.
+    posterior : AbstractPosteriorNetwork or None
+        None where a model has no parameters.
+    classifiers : mapping of int to AbstractClassificationNetwork
+        By the position of the table.
+    shapes : sequence of UnitShape
+        Of the tables.
+    """
+
+    def __init__(
+        self,
+        summaries: Sequence[AbstractSummaryNetwork],
+        posterior: AbstractPosteriorNetwork | None,
+        classifiers: Mapping[int, AbstractClassificationNetwork],
+        shapes: Sequence[UnitShape],
+    ) -> None:
+        super().__init__()
+        self.scaling = nn.ModuleList(FeatureScaling(shape.num_features) for shape in shapes)
+        self.summaries = nn.ModuleList(summaries)
+        self.posterior = posterior
+        self.classifiers = nn.ModuleDict({str(i): net for i, net in classifiers.items()})
+        self.by_row = {i: shapes[i].owner is None for i in classifiers}
+
+    def fit_scaling(self, units: Sequence[Units]) -> None:
+        """Fit the scales of features to simulated units, one per table."""
+        for scaling, table in zip(self.scaling, units, strict=True):
+            scaling.fit(table)
+
+    def scaled(self, units: Sequence[Units]) -> list[Units]:
+        """Scale units, one per table."""
+        return [scaling(table) for scaling, table in zip(self.scaling, units, strict=True)]
+
+    def context(self, units: Sequence[Units]) -> Tensor:
+        """Summarize data sets given by scaled units: (B, C)."""
+        parts = [net(table) for net, table in zip(self.summaries, units, strict=True)]
+        return torch.cat(parts, dim=-1)
+
+    def log_prob(self, scores: Tensor, context: Tensor) -> Tensor:
+        """Return log q (B,) in nats of scores (B, D)."""
+        if self.posterior is None:
+            return context.new_zeros(context.shape[0])
+        return self.posterior.log_prob(scores, context)
+
+    def sample(
+        self, context: Tensor, num_draws: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return scores (S, B, D) and log q (S, B)."""
+        if self.posterior is None:
+            shape = (num_draws, context.shape[0])
+            return context.new_zeros(*shape, 0), context.new_zeros(shape)
+        return self.posterior.sample(context, num_draws, generator)
+
+    def classify(self, table: int, units: Units, scores: Tensor) -> Tensor:
+        """Return log q(z given y, θ) (B, N, J, K) of a table's scaled units."""
+        return self.classifiers[str(table)](units, scores)
+
+    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
+        """Return both terms of the loss; classification from 16 rows of each data set."""
+        units = self.scaled(batch.units)
+        context = self.context(units)
+        posterior = -self.log_prob(batch.scores, context).mean()
+        terms = [
+            self._cross_entropy(int(i), units[int(i)], batch, generator) for i in self.classifiers
+        ]
+        return Loss(posterior, sum(terms, start=posterior.new_zeros(())))
+
+    def _cross_entropy(
+        self, table: int, units: Units, batch: Batch, generator: torch.Generator | None
+    ) -> Tensor:
+        codes, known = batch.codes[table], units.mask
+        if self.by_row[table]:
+            rows = _some_rows(known, generator)
+            units = units.rows(rows)
+            known = units.mask
+            codes = codes.gather(1, rows.unsqueeze(-1).expand(*rows.shape, codes.shape[-1]))
+        log_q = self.classify(table, units, batch.scores)
+        terms = -log_q.gather(-1, codes.unsqueeze(-1)).squeeze(-1)  # (B, N, J)
+        if not self.by_row[table]:
+            return terms.mean()
+        weight = known.unsqueeze(-1).to(terms.dtype).expand(terms.shape)
+        return (terms * weight).sum() / weight.sum().clamp(min=1)
+
+
+def _some_rows(known: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Pick up to 16 rows (B, M) of each data set at random, those not in use last."""
+    num_datasets, num_rows = known.shape
+    if num_rows > _ROWS_PER_DATASET and bool(known.all()):
+        shape = (num_datasets, _ROWS_PER_DATASET)
+        return torch.randint(num_rows, shape, generator=generator, device=known.device)
+    order = torch.rand(known.shape, generator=generator, device=known.device)
+    return (order - known.float()).argsort(dim=1)[:, :_ROWS_PER_DATASET]
+
+
+def build_estimator(
+    tables: Sequence[UnitTable],
+    num_parameters: int,
+    networks: Networks | None = None,
+    random_seed: int = 0,
+) -> Estimator:
+    """Build an estimator for tables of units, with weights that depend on the seed alone.
+
+    Parameters
+    ----------
+    tables : sequence of UnitTable
+        Units of the model.
+    num_parameters : int
+        D.
+    networks : Networks, optional
+        The user's own choice.
+    random_seed : int
+        For the initial weights. Torch's global generator is left as it was.
+    """
+    networks = networks or Networks()
+    shapes = [table.shape for table in tables]
+    owners = [t.indicator.name for t in tables if t.indicator is not None]
+    classified = [
+        i
+        for i, table in enumerate(tables)
+        if table.indicator is not None and owners.count(table.indicator.name) == 1
+    ]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random_seed)
+        summaries = [
+            (networks.summary or _default_summary(table))(shape)
+            for table, shape in zip(tables, shapes, strict=True)
+        ]
+        context_size = sum(summary.context_size for summary in summaries)
+        build_posterior = networks.posterior or SplineFlow
+        posterior = build_posterior(num_parameters, context_size) if num_parameters else None
+        build = networks.classification or UnitClassifier
+        classifiers = {i: build(shapes[i], num_parameters) for i in classified}
+    return Estimator(summaries, posterior, classifiers, shapes)
+
+
+def _default_summary(table: UnitTable) -> Callable[[UnitShape], AbstractSummaryNetwork]:
+    return OrderStatisticsNetwork if table.is_scalar else DeepSet

@@ -1,0 +1,180 @@
+"""The exact density of data sets of any size, and the exact distribution of their indicators."""
+
+import math
+
+from collections.abc import Iterator
+
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.compile.density import BatchedDensity
+from pymc_amortized.compile.spec import IndicatorSpec
+from pymc_amortized.layout import DataLayout, Frames, UnitTable
+from pymc_amortized.typing import NamedTensors
+
+__all__ = ["ExactModel"]
+
+_MAX_ENTRIES = 4_000_000
+
+
+class ExactModel:
+    """What the density of a model says of B data sets, for S draws of the parameters of each.
+
+    Parameters
+    ----------
+    density : BatchedDensity
+        The density of the model, for data of its own shape.
+    layout : DataLayout
+        How data sets are laid out in frames of that shape.
+
+    Notes
+    -----
+    Draws are worked on in pieces, so that memory stays bounded however many there are.
+    """
+
+    def __init__(self, density: BatchedDensity, layout: DataLayout) -> None:
+        self.density = density
+        self.layout = layout
+
+    def log_marginal(self, parameters: NamedTensors, frames: Frames) -> Tensor:
+        """Return log p(y given θ) (S, B) in nats, for parameters (S, B, *shape)."""
+
+        def total(part: NamedTensors) -> Tensor:
+            if not self.layout.resized and _is_plain(self.layout, frames):
+                flat, data = self._flat(part, frames)
+                return self.density.log_marginal(flat, data).reshape(-1, len(frames))
+            terms = [self._log_table(t, i, part, frames) for i, t in self._tables()]
+            return sum(terms)
+
+        return torch.cat([total(part) for part in self._pieces(parameters, frames)])
+
+    def log_units(self, indicator: str, parameters: NamedTensors, frames: Frames) -> Tensor:
+        """Return log p(y_i, z_i = k given θ) (S, B, m, *units, K); p(z_i = k) where y_i is missing.
+
+        Everything is kept in memory: pass a limited number of draws, as :meth:`pieces` does.
+        """
+        spec = next(i for i in self.layout.spec.indicators if i.name == indicator)
+        return self._joint(spec, parameters, frames)
+
+    def by_unit(
+        self, parameters: NamedTensors, frames: Frames, table: UnitTable
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield the log likelihood of each unit (S, B, m, *units), its indicator summed out.
+
+        Under the name of the variable; units that are observed through several variables have one
+        for all of them together, under their joined names, with the first of their tables.
+        """
+        if table.indicator is None:
+            pieces = [
+                self._log_entries(table, part, frames) for part in self._pieces(parameters, frames)
+            ]
+            yield table.name, torch.cat(pieces)
+            return
+        owners = [
+            t
+            for t in self.layout.tables
+            if t.indicator is not None and t.indicator.name == table.indicator.name
+        ]
+        if owners[0] is table:
+            pieces = [
+                self._joint(table.indicator, part, frames).logsumexp(-1)
+                for part in self._pieces(parameters, frames)
+            ]
+            yield "_".join(name for t in owners for name in t.names), torch.cat(pieces)
+
+    def pieces(self, parameters: NamedTensors, frames: Frames) -> Iterator[slice]:
+        """Yield slices of draws whose tables of densities fit into memory."""
+        num_draws = next(iter(parameters.values())).shape[0] if parameters else 1
+        components = max([i.num_components for i in self.layout.spec.indicators], default=1)
+        entries = sum(table.num_rows for table in self.layout.tables)
+        cost = len(frames) * frames.num_frames * entries * components
+        step = max(1, _MAX_ENTRIES // max(1, cost))
+        for start in range(0, num_draws, step):
+            yield slice(start, min(start + step, num_draws))
+
+    def _pieces(self, parameters: NamedTensors, frames: Frames) -> Iterator[NamedTensors]:
+        for piece in self.pieces(parameters, frames):
+            yield {name: value[piece] for name, value in parameters.items()}
+
+    def _tables(self) -> Iterator[tuple[int, UnitTable]]:
+        done = set()
+        for index, table in enumerate(self.layout.tables):
+            name = None if table.indicator is None else table.indicator.name
+            if name is None or name not in done:
+                yield index, table
+            done.add(name)
+
+    def _log_table(
+        self, table: UnitTable, index: int, parameters: NamedTensors, frames: Frames
+    ) -> Tensor:
+        if table.indicator is None:
+            entries = self._log_entries(table, parameters, frames)
+            return entries.flatten(2).sum(-1)
+        joint = self._joint(table.indicator, parameters, frames)
+        return joint.logsumexp(-1).flatten(2).sum(-1)
+
+    def _log_entries(self, table: UnitTable, parameters: NamedTensors, frames: Frames) -> Tensor:
+        """Log density of rows without an indicator, (S, B, m, rows)."""
+        flat, data = self._flat(parameters, frames)
+        index = self.layout.tables.index(table)
+        shape = (self._num_draws(parameters), *frames.selected[index].shape[:2])
+        entries = self.density.log_entries(flat, data, table.name)
+        entries = entries.expand(math.prod(shape), *entries.shape[1:])
+        return self._rows(table, index, entries.reshape(*shape, -1), frames)
+
+    def _rows(self, table: UnitTable, index: int, entries: Tensor, frames: Frames) -> Tensor:
+        observed = torch.as_tensor(table.entries_observed(table.observations[0]))
+        if entries.shape[-1] != observed.numel():
+            whole = entries.new_zeros(*entries.shape[:-1], observed.numel())
+            whole[..., observed.flatten().to(entries.device)] = entries
+            entries = whole
+        rows = entries.unflatten(-1, (table.num_rows, -1)).sum(-1)
+        return torch.where(frames.selected[index], rows, torch.zeros_like(rows))
+
+    def _joint(self, indicator: IndicatorSpec, parameters: NamedTensors, frames: Frames) -> Tensor:
+        flat, data = self._flat(parameters, frames)
+        ordered = [flat[p.name] for p in self.layout.spec.parameters]
+        prior = self.density.indicator_distribution(indicator.name).log_probs(ordered, data)
+        likelihood = self.density.log_likelihood(flat, data, indicator.name)
+        shape = (self._num_draws(parameters), len(frames), frames.num_frames)
+        likelihood = likelihood.expand(math.prod(shape), *likelihood.shape[1:])
+        likelihood = likelihood.reshape(*shape, *likelihood.shape[1:])
+        prior = prior.expand(math.prod(shape), *prior.shape[1:]).reshape(*shape, *prior.shape[1:])
+        index = self.layout.table_of(indicator.name)
+        if index is not None and not self.layout.tables[index].grouped:
+            selected = frames.selected[index]
+            spread = selected.reshape(*selected.shape, *(1,) * (likelihood.ndim - 4))
+            likelihood = torch.where(spread, likelihood, torch.zeros_like(likelihood))
+        return prior + likelihood
+
+    def _flat(self, parameters: NamedTensors, frames: Frames) -> tuple[NamedTensors, NamedTensors]:
+        """Pair every draw with every frame: parameters and data with one leading axis S B m."""
+        num_draws, num_frames = self._num_draws(parameters), frames.num_frames
+        shape = (num_draws, len(frames), num_frames)
+
+        def paired(x: Tensor) -> Tensor:
+            return x.expand(num_draws, *x.shape).reshape(math.prod(shape), *x.shape[2:])
+
+        flat = {
+            name: x.unsqueeze(2).expand(*shape, *x.shape[2:]).reshape(-1, *x.shape[2:])
+            for name, x in parameters.items()
+        }
+        data = {name: paired(x) for name, x in frames.observations.items()}
+        data |= {name: paired(x) for name, x in frames.covariates.items()}
+        return flat, data
+
+    @staticmethod
+    def _num_draws(parameters: NamedTensors) -> int:
+        return next(iter(parameters.values())).shape[0] if parameters else 1
+
+
+def _is_plain(layout: DataLayout, frames: Frames) -> bool:
+    """Whether data sets have the model's own shape, and are missing just what the model is."""
+    if frames.num_frames > 1:
+        return False
+    tables = zip(layout.tables, frames.selected, strict=True)
+    return all(
+        bool((chosen.cpu() == torch.as_tensor(table.observed_rows)).all())
+        for table, chosen in tables
+    )

@@ -1,0 +1,269 @@
+"""The door for people with many data sets: train once, answer for ever."""
+
+import math
+import os
+import warnings
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from torch import Tensor
+
+from pymc_amortized.cache import Cache, NetworkCache, network_cache
+from pymc_amortized.compile.fingerprint import describe_value, digest
+from pymc_amortized.errors import CacheWarning, TrainingInterruptedWarning
+from pymc_amortized.estimator import Estimator, Networks
+from pymc_amortized.inference import Inference
+from pymc_amortized.layout import DataLayout, Sizes
+from pymc_amortized.posterior import (
+    AmortizedPosterior,
+    TrainingRecord,
+    assemble,
+    posterior_from_file,
+    posterior_from_tensors,
+)
+from pymc_amortized.rng import RandomSeed, numpy_generator
+from pymc_amortized.simulator import Simulator, compile_simulator
+from pymc_amortized.source import SimulationSource
+from pymc_amortized.training import (
+    Preset,
+    TrainingConfig,
+    TrainingResult,
+    train,
+    training_config,
+)
+from pymc_amortized.version import package_versions
+
+if TYPE_CHECKING:
+    import pymc
+
+__all__ = ["fit", "load"]
+
+_NUM_FOR_SCALES = 20_000
+_NUM_VALIDATION_DATASETS = 64
+_GOOD_K = 0.7
+
+
+def fit(
+    model: "pymc.Model | None" = None,
+    *,
+    sizes: Sizes = None,
+    training: TrainingConfig | Preset | None = None,
+    networks: Networks | None = None,
+    device: str = "auto",
+    random_seed: RandomSeed = None,
+    progressbar: bool = True,
+    cache: Cache = True,
+) -> AmortizedPosterior:
+    """Train networks for a model, or find those that were trained for it before.
+
+    Parameters
+    ----------
+    model : pymc.Model, optional
+        Default: the model of the surrounding ``with`` block. It is not changed, and the values it
+        observes do not matter, only their number.
+    sizes : mapping of str to int or (int, int), optional
+        Numbers of units to train for, by observed variable, such as ``{"y": (50, 500)}``. Default:
+        the number in the model. Covariates that run along the units are then resampled from the
+        model's, and can be given anew with each data set.
+    training : {"fast", "default", "thorough"} or TrainingConfig, optional
+        How long: 2,000, 8,000 or 30,000 steps at most.
+    networks : Networks, optional
+        Which networks. Default: chosen from the reading of the model.
+    device : str
+        ``"auto"`` (the GPU when there is one), or a torch device.
+    random_seed : int, sequence of int, numpy.random.Generator or None
+        As in PyMC. A network found in the cache may have been trained with another one.
+    progressbar : bool
+        Show one while training.
+    cache : bool, str or PathLike
+        Where networks are kept: True for the default directory (``$PYMC_AMORTIZED_CACHE``, or the
+        user's cache), False for nowhere, or a directory.
+
+    Returns
+    -------
+    AmortizedPosterior
+        Ready to answer data sets.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the model cannot be read, or holds a Markov chain.
+    TrainingError
+        If too many steps are not finite.
+
+    Warns
+    -----
+    TrainingInterruptedWarning
+        If training was interrupted by Ctrl-C. The best network so far is returned; called again,
+        training goes on from there.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> import pymc_amortized as pma
+    >>> with pm.Model() as model:
+    ...     mu = pm.Normal("mu", 0, 1)
+    ...     y = pm.Normal("y", mu, 1, observed=[0.5, 1.5])
+    >>> config = pma.TrainingConfig(steps=100, tolerance=None)
+    >>> posterior = pma.fit(model, training=config, random_seed=1, progressbar=False, cache=False)
+    >>> posterior.record.steps
+    100
+    """
+    config = training_config(training)
+    store = network_cache(cache)
+    simulator = compile_simulator(model, device=device)
+    seed = int(numpy_generator(random_seed).integers(2**31))
+    layout, estimator = assemble(simulator, sizes, networks, seed)
+    record = _blank_record(simulator, layout, config, networks)
+    found = store.read(record.fingerprint)
+    if found is not None:
+        try:
+            return posterior_from_tensors(
+                simulator, found[0], TrainingRecord.from_record(found[1]), networks
+            )
+        except (RuntimeError, KeyError, TypeError) as error:
+            warnings.warn(
+                f"The cached network does not fit, and is trained anew: {error}",
+                CacheWarning,
+                stacklevel=2,
+            )
+    posterior = _trained(simulator, layout, estimator, record, seed, progressbar, store)
+    if posterior.record.interrupted:
+        warnings.warn(
+            f"Training was interrupted after {posterior.record.steps:,} of {config.steps:,} steps; "
+            "the best network so far is used. Call again to go on from there.",
+            TrainingInterruptedWarning,
+            stacklevel=2,
+        )
+    else:
+        store.write(record.fingerprint, posterior.tensors(), posterior.record.as_record())
+        store.discard(record.fingerprint, "checkpoint")
+    return posterior
+
+
+def load(
+    path: str | os.PathLike,
+    model: "pymc.Model | None" = None,
+    *,
+    networks: Networks | None = None,
+    device: str = "auto",
+) -> AmortizedPosterior:
+    """Read a network that :meth:`AmortizedPosterior.save` has written.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The file.
+    model : pymc.Model, optional
+        The model that it was trained for. Default: that of the surrounding ``with`` block.
+    networks : Networks, optional
+        As in :func:`fit`, if they were chosen there.
+    device : str
+        As in :func:`fit`.
+
+    Returns
+    -------
+    AmortizedPosterior
+        Which gives the same draws, for the same seed, as the one that was saved.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    NetworkFileError
+        If the file is damaged, newer than this package, or for another model; it says what
+        differs.
+    """
+    return posterior_from_file(path, compile_simulator(model, device=device), networks)
+
+
+def _blank_record(
+    simulator: Simulator,
+    layout: DataLayout,
+    config: TrainingConfig,
+    networks: Networks | None,
+) -> TrainingRecord:
+    parts = simulator.fingerprint
+    sizes = {t.name: t.sizes for t in layout.tables if t.resized}
+    versions = package_versions()
+    fingerprint = digest(
+        repr(sorted(parts.items())),
+        repr([(t.names, t.sizes, t.resized) for t in layout.tables]),
+        repr(config),
+        describe_value(None if networks is None else asdict(networks)),
+        repr(sorted(versions.items())),
+    )
+    return TrainingRecord(
+        fingerprint=fingerprint,
+        parts=parts,
+        versions=versions,
+        sizes=sizes,
+        config=config,
+        steps=0,
+        skipped=0,
+        seconds=0.0,
+        interrupted=False,
+        validation_loss=math.nan,
+        accepted_share=math.nan,
+        history=(),
+    )
+
+
+def _trained(
+    simulator: Simulator,
+    layout: DataLayout,
+    estimator: Estimator,
+    record: TrainingRecord,
+    seed: int,
+    progressbar: bool,
+    store: NetworkCache,
+) -> AmortizedPosterior:
+    resume = store.read(record.fingerprint, "checkpoint")
+    if resume is not None:
+        seed = int(resume[1]["seed"])
+    space = simulator.parameters
+    prior = simulator.sample(_NUM_FOR_SCALES, np.random.default_rng([seed, 3]))
+    if space.size:
+        space = space.with_normal_scores(prior.parameters)
+    source = SimulationSource(simulator, layout, space)
+    estimator.fit_scaling(source.draw(2_000, seed).units)
+    inference = Inference(simulator, layout, space, estimator)
+
+    def share(_: Estimator, num_draws: int = 1_000) -> float:
+        pareto_k = inference.pareto_k(source, _NUM_VALIDATION_DATASETS, num_draws, seed + 1)
+        return float((pareto_k < _GOOD_K).double().mean())
+
+    def keep(tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        content = {"seed": seed, "state": state}
+        store.write(record.fingerprint, tensors, content, "checkpoint")
+
+    can_check = inference.exact is not None and space.size > 0
+    result = train(
+        estimator,
+        source,
+        record.config,
+        seed,
+        progressbar=progressbar,
+        accepted=share if can_check else None,
+        keep=keep,
+        resume=None if resume is None else (resume[0], resume[1]["state"]),
+    )
+    accepted = share(estimator, 2_000) if can_check else math.nan
+    return AmortizedPosterior(inference, _finished(record, result, accepted))
+
+
+def _finished(record: TrainingRecord, result: TrainingResult, accepted: float) -> TrainingRecord:
+    state = result.state
+    return replace(
+        record,
+        steps=state.step,
+        skipped=state.skipped,
+        seconds=state.seconds,
+        interrupted=result.interrupted,
+        validation_loss=state.best_loss,
+        accepted_share=accepted,
+        history=state.history,
+    )

@@ -1,0 +1,365 @@
+"""How data sets of any size are laid out: tables of units, in frames of the model's own shape.
+
+A model that was read with N units can draw and evaluate N at a time. Data sets of other sizes are
+put into as many *frames* of the model's shape as they need, with a mask of the rows in use. Units
+of a set are independent given the parameters, so that this changes nothing but the size.
+"""
+
+import math
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.compile.spec import CovariateSpec, IndicatorSpec, ModelSpec, ObservationSpec
+from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
+from pymc_amortized.networks.contracts import Units, UnitShape
+
+__all__ = ["DataLayout", "Frames", "Sizes", "UnitTable"]
+
+Sizes = Mapping[str, int | tuple[int, int]] | None
+"""Numbers of units to be trained for, by the name of the observed variable."""
+
+_NUM_FREQUENCIES = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frames:
+    """B data sets in m frames of the model's shape each.
+
+    Attributes
+    ----------
+    observations : dict of str to Tensor, shape (B, m, *shape)
+        Observed variables; anything where rows are not in use.
+    covariates : dict of str to Tensor, shape (B, m, *shape)
+        Covariates that run along units; the model's own where absent.
+    selected : tuple of Tensor of bool, shape (B, m, rows)
+        For each table of units, the rows in use: those with something observed.
+    """
+
+    observations: dict[str, Tensor]
+    covariates: dict[str, Tensor]
+    selected: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return self.selected[0].shape[0]
+
+    @property
+    def num_frames(self) -> int:
+        """M."""
+        return self.selected[0].shape[1]
+
+    def select(self, index: slice | Tensor) -> "Frames":
+        """Return some of the data sets."""
+        return Frames(
+            {name: x[index] for name, x in self.observations.items()},
+            {name: x[index] for name, x in self.covariates.items()},
+            tuple(x[index] for x in self.selected),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnitTable:
+    """Observed variables whose rows belong to the same units.
+
+    Attributes
+    ----------
+    observations : tuple of ObservationSpec
+        Which variables.
+    indicator : IndicatorSpec or None
+        The indicator of the units.
+    covariates : tuple of (CovariateSpec, int)
+        What runs along the rows, by which of its axes.
+    num_rows : int
+        R, rows in a frame.
+    observed_rows : numpy.ndarray of bool, shape (R,)
+        Where the model has something observed.
+    sizes : tuple of int
+        The smallest and largest number of observed rows to be trained for.
+    resized : bool
+        Whether the user asked for sizes.
+    grouped : bool
+        Whether several rows belong to one unit.
+    """
+
+    observations: tuple[ObservationSpec, ...]
+    indicator: IndicatorSpec | None
+    covariates: tuple[tuple[CovariateSpec, int], ...]
+    num_rows: int
+    observed_rows: np.ndarray
+    sizes: tuple[int, int]
+    resized: bool
+    grouped: bool
+
+    @property
+    def name(self) -> str:
+        """Of its first variable."""
+        return self.observations[0].name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its variables."""
+        return tuple(o.name for o in self.observations)
+
+    @property
+    def exchangeable(self) -> bool:
+        """Whether rows can be permuted, with the covariates that run along them."""
+        return all(o.exchangeable for o in self.observations)
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether order statistics are sufficient."""
+        return self.exchangeable and not self.grouped and self.shape.num_features == 1
+
+    @property
+    def shape(self) -> UnitShape:
+        """What a network needs to know."""
+        widths = [_width(o, self.grouped) * (1 + self.shows_mask(o)) for o in self.observations]
+        widths += [_covariate_width(c, axis) for c, axis in self.covariates]
+        if not self.exchangeable:
+            widths.append(1 + 2 * _NUM_FREQUENCIES)
+        indicator = self.indicator
+        owner = _full_owner(self.observations[0]).ravel().tolist() if self.grouped else None
+        units = () if indicator is None else indicator.units
+        return UnitShape(
+            num_features=sum(widths),
+            min_rows=self.sizes[0],
+            max_rows=self.sizes[1],
+            num_indicators=1 if self.grouped else math.prod(units[1:]),
+            num_components=0 if indicator is None else indicator.num_components,
+            owner=None if owner is None else tuple(owner),
+            num_units=math.prod(units) if self.grouped else 0,
+        )
+
+    def entries_observed(self, o: ObservationSpec) -> np.ndarray:
+        """Return which entries of a variable the model has observed, (R, entries in a row)."""
+        return _entries_observed(o, self.grouped)
+
+    def shows_mask(self, o: ObservationSpec) -> bool:
+        """Whether rows can be observed in part, so that networks must see which part."""
+        if o.observed is None:
+            return False
+        return _width(o, self.grouped) > 1 or len(self.observations) > 1 or self.grouped
+
+
+class DataLayout:
+    """Tables of units of a model, and how data become what networks read.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The reading of the model.
+    covariates : mapping of str to numpy.ndarray
+        Values of its covariates.
+    sizes : mapping of str to int or (int, int), optional
+        Numbers of units to be trained for.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If ``sizes`` names what is not observed, or holds what are not sizes.
+    UnsupportedModelError
+        If the number of units of the model cannot be varied.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, covariates: Mapping[str, np.ndarray], sizes: Sizes = None
+    ) -> None:
+        self.spec = spec
+        self.covariates = dict(covariates)
+        self.tables = _tables(spec, _checked_sizes(spec, sizes))
+        for table in self.tables:
+            if table.resized:
+                _require_resizable(table, spec)
+
+    @property
+    def resized(self) -> bool:
+        """Whether data of other sizes than the model's can be answered."""
+        return any(table.resized for table in self.tables)
+
+    def table_of(self, indicator: str) -> int | None:
+        """Return the position of the one table that an indicator belongs to, None if several."""
+        found = [
+            i
+            for i, table in enumerate(self.tables)
+            if table.indicator is not None and table.indicator.name == indicator
+        ]
+        return found[0] if len(found) == 1 else None
+
+    def units(self, frames: Frames) -> tuple[Units, ...]:
+        """Return the rows (B, m R) of each table, with NaN where entries are missing."""
+        return tuple(
+            self._units_of(table, frames, selected)
+            for table, selected in zip(self.tables, frames.selected, strict=True)
+        )
+
+    def _units_of(self, table: UnitTable, frames: Frames, selected: Tensor) -> Units:
+        shape = selected.shape  # (B, m, R)
+        columns = []
+        for o in table.observations:
+            values = frames.observations[o.name].double()
+            rows = values.reshape(*shape, -1)
+            if o.observed is not None:
+                observed = torch.as_tensor(table.entries_observed(o), device=values.device)
+                observed = observed.repeat_interleave(rows.shape[-1] // observed.shape[-1], dim=1)
+                rows = torch.where(observed, rows, torch.full_like(rows, math.nan))
+                if table.shows_mask(o):
+                    columns.append(observed.to(rows.dtype).expand(rows.shape))
+            columns.append(rows)
+        for covariate, axis in table.covariates:
+            columns.append(self._covariate_rows(covariate, axis, frames, shape))
+        if not table.exchangeable:
+            columns.append(_positions(table.num_rows, columns[0]).expand(*shape, -1))
+        values = torch.cat(columns, dim=-1).flatten(1, 2)
+        return Units(values, selected.flatten(1))
+
+    def _covariate_rows(
+        self, covariate: CovariateSpec, axis: int, frames: Frames, shape: Sequence[int]
+    ) -> Tensor:
+        values = frames.covariates.get(covariate.name)
+        if values is None:
+            device = frames.selected[0].device
+            values = torch.as_tensor(self.covariates[covariate.name], device=device)
+            values = values.expand(*shape[:2], *values.shape)
+        rows = values.double().movedim(axis + 2, 2)
+        rows = rows.reshape(*rows.shape[:3], -1)
+        return rows.repeat_interleave(shape[2] // rows.shape[2], dim=2)
+
+
+def _tables(spec: ModelSpec, sizes: Mapping[str, tuple[int, int]]) -> tuple[UnitTable, ...]:
+    """Group observed variables: those with the same indicator whose rows are its units."""
+    indicators = {indicator.name: indicator for indicator in spec.indicators}
+    groups: dict[str, list[ObservationSpec]] = {}
+    for o in spec.observations:
+        aligned = o.indicator is not None and _is_aligned(o, indicators[o.indicator])
+        groups.setdefault(f"units of {o.indicator}" if aligned else o.name, []).append(o)
+    return tuple(
+        _table(tuple(group), indicators.get(group[0].indicator), spec, sizes)
+        for group in groups.values()
+    )
+
+
+def _table(
+    observations: tuple[ObservationSpec, ...],
+    indicator: IndicatorSpec | None,
+    spec: ModelSpec,
+    sizes: Mapping[str, tuple[int, int]],
+) -> UnitTable:
+    first = observations[0]
+    grouped = indicator is not None and not _is_aligned(first, indicator)
+    masks = [_entries_observed(o, grouped) for o in observations]
+    observed_rows = np.concatenate(masks, axis=1).any(1)
+    covariates = {
+        c.name: (c, c.unit_axes[o.name])
+        for o in observations
+        for c in spec.covariates
+        if o.name in c.unit_axes
+    }
+    asked = {sizes[o.name] for o in observations if o.name in sizes}
+    if len(asked) > 1:
+        raise InvalidArgumentError(
+            f"Expected one range of sizes for {[o.name for o in observations]}, which belong to "
+            f"the same units; got {sorted(asked)}. Give it for one of them."
+        )
+    count = int(observed_rows.sum())
+    return UnitTable(
+        observations=observations,
+        indicator=indicator,
+        covariates=tuple(covariates.values()),
+        num_rows=observed_rows.size,
+        observed_rows=observed_rows,
+        sizes=asked.pop() if asked else (count, count),
+        resized=any(o.name in sizes for o in observations),
+        grouped=grouped,
+    )
+
+
+def _is_aligned(observation: ObservationSpec, indicator: IndicatorSpec) -> bool:
+    """Whether the rows of an observation are the units of its indicator, in order."""
+    if not observation.shape or not indicator.units:
+        return not observation.shape and not indicator.units
+    num_rows, per_row = indicator.units[0], math.prod(indicator.units[1:])
+    if observation.shape[0] != num_rows:
+        return False
+    row = _full_owner(observation).reshape(num_rows, -1) // per_row
+    here = _entries_observed(observation, grouped=False)
+    return bool(
+        (row == np.arange(num_rows)[:, None])[here.repeat(row.shape[1] // here.shape[1], 1)].all()
+    )
+
+
+def _checked_sizes(spec: ModelSpec, sizes: Sizes) -> dict[str, tuple[int, int]]:
+    names = [o.name for o in spec.observations]
+    checked = {}
+    for name, size in (sizes or {}).items():
+        if name not in names:
+            raise InvalidArgumentError(
+                f"Expected sizes of observed variables, {names}; got {name!r}."
+            )
+        pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
+        whole = len(pair) == 2 and all(isinstance(n, int | np.integer) for n in pair)
+        if not whole or not 1 <= pair[0] <= pair[1]:
+            raise InvalidArgumentError(
+                f"Expected the smallest and the largest number of units for {name!r}; got "
+                f'{size!r}. For instance:\n\n    sizes={{"{name}": (50, 500)}}'
+            )
+        checked[name] = (int(pair[0]), int(pair[1]))
+    return checked
+
+
+def _require_resizable(table: UnitTable, spec: ModelSpec) -> None:
+    reasons = {
+        "it is a sequence": spec.structure == "sequence",
+        "several of its values belong to one unit": table.grouped,
+        "it is a single value": not table.observations[0].shape,
+        "its units cannot be permuted": not table.exchangeable,
+        "units depend on each other's covariates, on their mean for instance": any(
+            not covariate.local for covariate, _ in table.covariates
+        ),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise UnsupportedModelError(
+                f"Expected {table.name!r} to consist of units that can be varied in number; it "
+                f"does not: {reason}. Leave it out of `sizes`, and build the model with data of "
+                "the size that you want."
+            )
+
+
+def _full_owner(o: ObservationSpec) -> np.ndarray:
+    """Return the unit of each entry, also where the density has the observed entries alone."""
+    if o.observed is None or o.owner.shape[: o.observed.ndim] == o.observed.shape:
+        return o.owner
+    owner = np.full((*o.observed.shape, *o.owner.shape[1:]), -1)
+    owner[o.observed] = o.owner
+    return owner
+
+
+def _entries_observed(o: ObservationSpec, grouped: bool) -> np.ndarray:
+    """Return which entries are observed, (rows, entries in a row)."""
+    observed = np.ones(_full_owner(o).shape, dtype=bool)
+    if o.observed is not None:
+        observed &= o.observed.reshape(*o.observed.shape, *(1,) * (observed.ndim - o.observed.ndim))
+    rows = observed.size if grouped or not o.shape else o.shape[0]
+    return observed.reshape(rows, -1)
+
+
+def _width(o: ObservationSpec, grouped: bool) -> int:
+    if not grouped:
+        return math.prod(o.shape[1:])
+    return math.prod(o.shape) // _full_owner(o).size
+
+
+def _covariate_width(covariate: CovariateSpec, axis: int) -> int:
+    return math.prod(covariate.shape) // covariate.shape[axis]
+
+
+def _positions(num_rows: int, like: Tensor) -> Tensor:
+    """Return features (rows, 13) that tell rows apart, where their order matters."""
+    place = torch.linspace(-1, 1, num_rows, dtype=like.dtype, device=like.device)[:, None]
+    frequency = math.pi * 2.0 ** torch.arange(_NUM_FREQUENCIES, device=like.device)
+    return torch.cat([place, (place * frequency).sin(), (place * frequency).cos()], dim=-1)

@@ -1,0 +1,120 @@
+"""What the estimator expects of a network: three contracts, and the data that they are given."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+
+from torch import Tensor, nn
+
+__all__ = [
+    "AbstractClassificationNetwork",
+    "AbstractPosteriorNetwork",
+    "AbstractSummaryNetwork",
+    "UnitShape",
+    "Units",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitShape:
+    """What is known of units before any data are seen.
+
+    Attributes
+    ----------
+    num_features : int
+        F, the features of a row.
+    min_rows, max_rows : int
+        The sizes N to be expected, padding apart.
+    num_indicators : int
+        Indicators per row: 1, or J where an indicator has further axes.
+    num_components : int
+        K, or 0 where the rows have no indicator.
+    owner : tuple of int, or None
+        Where several rows belong to one unit: the unit of each row, -1 where it belongs to none.
+    num_units : int
+        How many units there are, if ``owner`` is given.
+    """
+
+    num_features: int
+    min_rows: int
+    max_rows: int
+    num_indicators: int = 1
+    num_components: int = 0
+    owner: tuple[int, ...] | None = None
+    num_units: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Units:
+    """B data sets of up to N rows.
+
+    Attributes
+    ----------
+    values : Tensor, shape (B, N, F)
+        Features, finite in padded rows too.
+    mask : Tensor of bool, shape (B, N)
+        False in padded rows, whose values never matter.
+    """
+
+    values: Tensor
+    mask: Tensor
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def num_rows(self) -> Tensor:
+        """Rows that are not padding, (B,)."""
+        return self.mask.sum(-1)
+
+    def to(self, device: torch.device | str) -> "Units":
+        """Return these units on a device."""
+        return replace(self, values=self.values.to(device), mask=self.mask.to(device))
+
+    def select(self, index: Tensor | slice) -> "Units":
+        """Return some of the data sets."""
+        return Units(self.values[index], self.mask[index])
+
+    def rows(self, index: Tensor) -> "Units":
+        """Return the rows (B, M) of each data set."""
+        spread = index.unsqueeze(-1).expand(*index.shape, self.values.shape[-1])
+        return Units(self.values.gather(1, spread), self.mask.gather(1, index))
+
+
+class AbstractSummaryNetwork(nn.Module, ABC):
+    """Compresses a data set of any size into a vector of fixed width.
+
+    Attributes
+    ----------
+    context_size : int
+        C, the width of the summary.
+    """
+
+    context_size: int
+
+    @abstractmethod
+    def forward(self, units: Units) -> Tensor:
+        """Summarize data sets: the result (B, C) must not depend on the values of padded rows."""
+
+
+class AbstractPosteriorNetwork(nn.Module, ABC):
+    """A density of D standardized parameters given a context."""
+
+    @abstractmethod
+    def log_prob(self, scores: Tensor, context: Tensor) -> Tensor:
+        """Return log densities (B,) in nats of scores (B, D), given contexts (B, C)."""
+
+    @abstractmethod
+    def sample(
+        self, context: Tensor, num_draws: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return draws (S, B, D) and their log densities (S, B), given contexts (B, C)."""
+
+
+class AbstractClassificationNetwork(nn.Module, ABC):
+    """Probabilities of indicators given the data and the parameters."""
+
+    @abstractmethod
+    def forward(self, units: Units, scores: Tensor) -> Tensor:
+        """Return log probabilities (B, N, J, K), given units and scores (B, D)."""

@@ -1,0 +1,71 @@
+"""The progress bar of training, in terminals and notebooks."""
+
+import math
+
+from types import TracebackType
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+__all__ = ["TrainingProgress"]
+
+
+class TrainingProgress:
+    """Shows step, loss, validation k and the time left.
+
+    Parameters
+    ----------
+    steps : int
+        How many there are at most.
+    show : bool
+        False shows nothing.
+    """
+
+    def __init__(self, steps: int, show: bool) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}"),
+            TextColumn("{task.fields[accepted]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            disable=not show,
+        )
+        self._task = self._bar.add_task("Training", total=steps, loss="-", accepted="")
+
+    def __enter__(self) -> "TrainingProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def update(
+        self,
+        step: int,
+        total: int | None = None,
+        loss: float = math.nan,
+        accepted: float | None = None,
+    ) -> None:
+        """Show a step, and what is newly known."""
+        changes: dict[str, str | int] = {"completed": step}
+        if total is not None:
+            changes["total"] = total
+        if not math.isnan(loss):
+            changes["loss"] = f"{loss:.3f}"
+        if accepted is not None:
+            changes["accepted"] = f"Pareto k < 0.7: {accepted:.0%}"
+        self._bar.update(self._task, **changes)

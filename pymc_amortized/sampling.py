@@ -1,0 +1,296 @@
+"""``pm.sample(method="amortized")``, and the same door without touching PyMC."""
+
+import functools
+import inspect
+import warnings
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pymc
+
+from pymc_amortized.cache import Cache, network_cache
+from pymc_amortized.errors import InvalidArgumentError, SamplerArgumentError
+from pymc_amortized.estimator import Networks
+from pymc_amortized.fit import fit
+from pymc_amortized.inference import Correction, check_correction
+from pymc_amortized.layout import Sizes
+from pymc_amortized.rng import RandomSeed, numpy_generator
+from pymc_amortized.training import Preset, TrainingConfig, training_config
+
+if TYPE_CHECKING:
+    import pymc as pm
+
+__all__ = ["AmortizedSampler", "sample", "teach_pymc"]
+
+_MEANINGLESS = (
+    "tune",
+    "cores",
+    "blas_cores",
+    "mp_ctx",
+    "init",
+    "n_init",
+    "jitter_max_retries",
+    "discard_tuned_samples",
+    "compute_convergence_checks",
+    "keep_warning_stat",
+    "progressbar_theme",
+    "quiet",
+    "target_accept",
+    "compile_kwargs",
+    "backend",
+)
+_CONTRADICTORY = (
+    "step",
+    "nuts_sampler",
+    "nuts_sampler_kwargs",
+    "nuts",
+    "trace",
+    "callback",
+    "initvals",
+)
+
+
+class AmortizedSampler:
+    """A sampler with its configuration, to be called with a model.
+
+    Parameters
+    ----------
+    correction : {"auto", "none", "importance"}
+        How draws of the network are corrected.
+    training : {"fast", "default", "thorough"} or TrainingConfig, optional
+        How long to train, if there is no network yet.
+    sizes : mapping, optional
+        As in :func:`pymc_amortized.fit`.
+    networks : Networks, optional
+        As in :func:`pymc_amortized.fit`.
+    device : str
+        ``"auto"`` or a torch device.
+    cache : bool, str or PathLike
+        Where networks are kept.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> import pymc_amortized as pma
+    >>> with pm.Model() as model:
+    ...     mu = pm.Normal("mu", 0, 1)
+    ...     y = pm.Normal("y", mu, 1, observed=[0.5, 1.5])
+    >>> config = pma.TrainingConfig(steps=200)
+    >>> sampler = pma.AmortizedSampler(training=config, correction="none", cache=False)
+    >>> idata = sampler(model, draws=500, chains=2, random_seed=1, progressbar=False)
+    >>> dict(idata.posterior["mu"].sizes)
+    {'chain': 2, 'draw': 500}
+    """
+
+    def __init__(
+        self,
+        *,
+        correction: Correction = "auto",
+        training: TrainingConfig | Preset | None = None,
+        sizes: Sizes = None,
+        networks: Networks | None = None,
+        device: str = "auto",
+        cache: Cache = True,
+    ) -> None:
+        check_correction(correction)
+        training_config(training)
+        network_cache(cache)
+        self.correction = correction
+        self.training = training
+        self.sizes = sizes
+        self.networks = networks
+        self.device = device
+        self.cache = cache
+
+    def __call__(
+        self,
+        model: "pm.Model | None" = None,
+        *,
+        draws: int = 1000,
+        chains: int | None = None,
+        random_seed: RandomSeed = None,
+        progressbar: bool = True,
+        var_names: Sequence[str] | None = None,
+        idata_kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Train for a model if need be, and draw for the data that it observes.
+
+        Parameters
+        ----------
+        model : pymc.Model, optional
+            Default: the model of the surrounding ``with`` block.
+        draws, chains, random_seed, progressbar, var_names, idata_kwargs
+            As in ``pm.sample``; four chains by default.
+
+        Returns
+        -------
+        InferenceData or DataTree
+            See :meth:`AmortizedPosterior.sample`.
+        """
+        for name, value in (("draws", draws), ("chains", 4 if chains is None else chains)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidArgumentError(f"Expected {name} to be at least 1; got {value!r}.")
+        rng = numpy_generator(random_seed)
+        posterior = fit(
+            model,
+            sizes=self.sizes,
+            training=self.training,
+            networks=self.networks,
+            device=self.device,
+            random_seed=rng,
+            progressbar=bool(progressbar),
+            cache=self.cache,
+        )
+        # Drawn with a seed of its own, so that the answer does not depend on whether it trained.
+        return posterior.sample(
+            draws=draws,
+            chains=4 if chains is None else chains,
+            correction=self.correction,
+            random_seed=rng,
+            var_names=var_names,
+            idata_kwargs=idata_kwargs,
+        )
+
+
+def sample(
+    draws: int = 1000,
+    *,
+    chains: int | None = None,
+    random_seed: RandomSeed = None,
+    progressbar: bool = True,
+    var_names: Sequence[str] | None = None,
+    model: "pm.Model | None" = None,
+    idata_kwargs: Mapping[str, Any] | None = None,
+    return_inferencedata: bool = True,
+    correction: Correction = "auto",
+    training: TrainingConfig | Preset | None = None,
+    sizes: Sizes = None,
+    networks: Networks | None = None,
+    device: str = "auto",
+    cache: Cache = True,
+    **ignored: Any,
+) -> Any:
+    """Sample the posterior of a model by a trained network: ``pm.sample(method="amortized")``.
+
+    Parameters
+    ----------
+    draws, chains, random_seed, progressbar, var_names, model, idata_kwargs, return_inferencedata
+        As in ``pm.sample``. Draws are independent: chains only divide them.
+    correction, training, sizes, networks, device, cache
+        As in :class:`AmortizedSampler`.
+    **ignored
+        Arguments of ``pm.sample`` that tune a Markov chain: each is named in a warning.
+
+    Returns
+    -------
+    InferenceData or DataTree
+        See :meth:`AmortizedPosterior.sample`.
+
+    Raises
+    ------
+    SamplerArgumentError
+        For arguments that ask for something else than this sampler, or are unknown.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> import pymc_amortized as pma
+    >>> with pm.Model() as model:
+    ...     mu = pm.Normal("mu", 0, 1)
+    ...     y = pm.Normal("y", mu, 1, observed=[0.5, 1.5])
+    ...     config = pma.TrainingConfig(steps=200)
+    ...     idata = pma.sample(
+    ...         draws=500, random_seed=1, training=config, correction="none", progressbar=False
+    ...     )
+    >>> abs(float(idata.posterior["mu"].mean()) - 2 / 3) < 0.1
+    True
+    """
+    _refuse_or_warn(ignored)
+    if return_inferencedata is not True:
+        raise SamplerArgumentError(
+            "Expected return_inferencedata=True; there is no MultiTrace of independent draws. "
+            "Leave it out."
+        )
+    sampler = AmortizedSampler(
+        correction=correction,
+        training=training,
+        sizes=sizes,
+        networks=networks,
+        device=device,
+        cache=cache,
+    )
+    return sampler(
+        model,
+        draws=draws,
+        chains=chains,
+        random_seed=random_seed,
+        progressbar=progressbar,
+        var_names=var_names,
+        idata_kwargs=idata_kwargs,
+    )
+
+
+def _refuse_or_warn(arguments: Mapping[str, Any]) -> None:
+    given = {name: value for name, value in arguments.items() if value is not None}
+    for name in given:
+        if name in _CONTRADICTORY:
+            raise SamplerArgumentError(
+                f'Expected no {name!r} with method="amortized", which runs no Markov chain; got '
+                f"one. Leave it out, or use PyMC's own sampler:\n\n    pm.sample({name}=...)"
+            )
+        if name not in _MEANINGLESS:
+            raise SamplerArgumentError(
+                f'Expected arguments that method="amortized" knows; got {name!r}. See '
+                "help(pymc_amortized.sample)."
+            )
+    if given:
+        warnings.warn(
+            f'{", ".join(given)}: no meaning for method="amortized", which runs no Markov chain; '
+            "ignored.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def teach_pymc() -> None:
+    """Teach ``pm.sample`` the keyword ``method``, once however often it is called."""
+    if getattr(pymc.sample, "knows_amortized", False):
+        return
+    pymc.sample = _with_method(pymc.sample)
+
+
+def _with_method(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def with_method(*args: Any, method: str | None = None, **kwargs: Any) -> Any:
+        if method is None or method == "mcmc":
+            return original(*args, **kwargs)
+        if method == "amortized":
+            return sample(*args, **kwargs)
+        raise InvalidArgumentError(f"Expected method to be 'mcmc' or 'amortized'; got {method!r}.")
+
+    with_method.knows_amortized = True
+    with_method.__signature__ = _signature_with_method(original)
+    with_method.__doc__ = _DOCUMENTATION + (original.__doc__ or "")
+    return with_method
+
+
+_DOCUMENTATION = """Draw samples from the posterior.
+
+    ``method="amortized"`` (of ``pymc_amortized``) trains a network for mixture models once, and
+    answers from it ever after: see ``help(pymc_amortized.sample)`` for its arguments. Without
+    ``method``, or with ``method="mcmc"``, this is PyMC's own, whose documentation follows.
+
+    """
+
+
+def _signature_with_method(original: Callable[..., Any]) -> inspect.Signature:
+    signature = inspect.signature(original)
+    method = inspect.Parameter(
+        "method", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=str | None
+    )
+    parameters = list(signature.parameters.values())
+    last = len(parameters)
+    if parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
+        last -= 1
+    return signature.replace(parameters=[*parameters[:last], method, *parameters[last:]])

@@ -29,7 +29,7 @@ class Dataset:
     positions : tuple of numpy.ndarray, shape (rows,)
         For each table of units, where the user's rows are among the m R rows of its frames.
     observations : dict of str to numpy.ndarray
-        As the user gave them, NaN (or 0, for integers) where missing.
+        As the user gave them, NaN where missing.
     covariates : dict of str to numpy.ndarray
         Those in use, the model's own included.
     """
@@ -168,8 +168,7 @@ def _model_mask(o: ObservationSpec) -> np.ndarray:
 
 
 def _with_gaps(values: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    gap = np.nan if values.dtype.kind == "f" else 0
-    return np.where(observed, values, np.asarray(gap, dtype=values.dtype))
+    return values if observed.all() else np.where(observed, values, np.nan)
 
 
 def _checked_observations(

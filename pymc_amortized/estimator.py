@@ -40,7 +40,7 @@ class Networks:
         Takes the number of parameters and the width of the context, and returns an
         ``AbstractPosteriorNetwork``. By default a ``SplineFlow``.
     classification : callable or None
-        Takes a ``UnitShape`` and the number of parameters, and returns an
+        Takes a ``UnitShape`` and the number of parameter features, and returns an
         ``AbstractClassificationNetwork``. By default a ``UnitClassifier``.
 
     Examples
@@ -66,12 +66,15 @@ class Batch:
         For each table of units, unscaled.
     scores : Tensor, shape (B, D)
         Standardized parameters.
+    features : Tensor, shape (B, P)
+        Parameters in both spaces, unscaled.
     codes : dict of int to Tensor of int64, shape (B, N, J)
         For tables with an indicator, its values from 0 to K - 1.
     """
 
     units: tuple[Units, ...]
     scores: Tensor
+    features: Tensor
     codes: dict[int, Tensor]
 
     def __len__(self) -> int:
@@ -82,6 +85,7 @@ class Batch:
         return Batch(
             tuple(units.select(index) for units in self.units),
             self.scores[index],
+            self.features[index],
             {table: codes[index] for table, codes in self.codes.items()},
         )
 
@@ -124,7 +128,7 @@ class FeatureScaling(nn.Module):
     def fit(self, units: Units) -> None:
         """Set location and scale to the median and the quartiles' distance of simulated units."""
         rows = units.values[units.mask].double()  # (rows, F)
-        if not rows.shape[0]:
+        if not rows.numel():
             return
         quartiles = torch.stack([_quantiles(column) for column in rows.unbind(-1)], dim=-1)
         spread = (quartiles[2] - quartiles[0]) / 1.349
@@ -168,6 +172,8 @@ class Estimator(nn.Module):
         By the position of the table.
     shapes : sequence of UnitShape
         Of the tables.
+    num_features : int
+        P.
     """
 
     def __init__(
@@ -176,18 +182,28 @@ class Estimator(nn.Module):
         posterior: AbstractPosteriorNetwork | None,
         classifiers: Mapping[int, AbstractClassificationNetwork],
         shapes: Sequence[UnitShape],
+        num_features: int,
     ) -> None:
         super().__init__()
+        self.parameter_scaling = FeatureScaling(num_features)
         self.scaling = nn.ModuleList(FeatureScaling(shape.num_features) for shape in shapes)
         self.summaries = nn.ModuleList(summaries)
         self.posterior = posterior
         self.classifiers = nn.ModuleDict({str(i): net for i, net in classifiers.items()})
         self.by_row = {i: shapes[i].owner is None for i in classifiers}
 
-    def fit_scaling(self, units: Sequence[Units]) -> None:
-        """Fit the scales of features to simulated units, one per table."""
-        for scaling, table in zip(self.scaling, units, strict=True):
+    def independent_weights(self) -> list[list[nn.Parameter]]:
+        """Return weights by parts that share none: a large gradient of one leaves others alone."""
+        posterior = [] if self.posterior is None else [*self.posterior.parameters()]
+        parts = [[*self.summaries.parameters(), *posterior]]
+        parts += [[*classifier.parameters()] for classifier in self.classifiers.values()]
+        return [part for part in parts if part]
+
+    def fit_scaling(self, batch: Batch) -> None:
+        """Fit the scales of features of units and of parameters to simulations."""
+        for scaling, table in zip(self.scaling, batch.units, strict=True):
             scaling.fit(table)
+        self.parameter_scaling.fit(_one_row(batch.features))
 
     def scaled(self, units: Sequence[Units]) -> list[Units]:
         """Scale units, one per table."""
@@ -213,9 +229,10 @@ class Estimator(nn.Module):
             return context.new_zeros(*shape, 0), context.new_zeros(shape)
         return self.posterior.sample(context, num_draws, generator)
 
-    def classify(self, table: int, units: Units, scores: Tensor) -> Tensor:
+    def classify(self, table: int, units: Units, features: Tensor) -> Tensor:
         """Return log q(z given y, θ) (B, N, J, K) of a table's scaled units."""
-        return self.classifiers[str(table)](units, scores)
+        scaled = self.parameter_scaling(_one_row(features)).values[:, 0]
+        return self.classifiers[str(table)](units, scaled)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
         """Return both terms of the loss; classification from 16 rows of each data set."""
@@ -236,12 +253,18 @@ class Estimator(nn.Module):
             units = units.rows(rows)
             known = units.mask
             codes = codes.gather(1, rows.unsqueeze(-1).expand(*rows.shape, codes.shape[-1]))
-        log_q = self.classify(table, units, batch.scores)
+        log_q = self.classify(table, units, batch.features)
         terms = -log_q.gather(-1, codes.unsqueeze(-1)).squeeze(-1)  # (B, N, J)
         if not self.by_row[table]:
             return terms.mean()
         weight = known.unsqueeze(-1).to(terms.dtype).expand(terms.shape)
         return (terms * weight).sum() / weight.sum().clamp(min=1)
+
+
+def _one_row(features: Tensor) -> Units:
+    """Return parameters (B, P) in the form of units with one row."""
+    mask = torch.ones(features.shape[0], 1, dtype=torch.bool, device=features.device)
+    return Units(features.unsqueeze(1), mask)
 
 
 def _some_rows(known: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -257,6 +280,7 @@ def _some_rows(known: Tensor, generator: torch.Generator | None) -> Tensor:
 def build_estimator(
     tables: Sequence[UnitTable],
     num_parameters: int,
+    num_features: int,
     networks: Networks | None = None,
     random_seed: int = 0,
 ) -> Estimator:
@@ -266,8 +290,8 @@ def build_estimator(
     ----------
     tables : sequence of UnitTable
         Units of the model.
-    num_parameters : int
-        D.
+    num_parameters, num_features : int
+        D, and P, the parameters in both spaces.
     networks : Networks, optional
         The user's own choice.
     random_seed : int
@@ -291,8 +315,8 @@ def build_estimator(
         build_posterior = networks.posterior or SplineFlow
         posterior = build_posterior(num_parameters, context_size) if num_parameters else None
         build = networks.classification or UnitClassifier
-        classifiers = {i: build(shapes[i], num_parameters) for i in classified}
-    return Estimator(summaries, posterior, classifiers, shapes)
+        classifiers = {i: build(shapes[i], num_features) for i in classified}
+    return Estimator(summaries, posterior, classifiers, shapes, num_features)
 
 
 def _default_summary(table: UnitTable) -> Callable[[UnitShape], AbstractSummaryNetwork]:

@@ -4,6 +4,7 @@ import math
 import os
 import warnings
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -222,6 +223,8 @@ def _trained(
     store: NetworkCache,
 ) -> AmortizedPosterior:
     resume = store.read(record.fingerprint, "checkpoint")
+    if resume is not None and not _fits(estimator, resume[0]):
+        resume = None
     if resume is not None:
         seed = int(resume[1]["seed"])
     space = simulator.parameters
@@ -229,7 +232,7 @@ def _trained(
     if space.size:
         space = space.with_normal_scores(prior.parameters)
     source = SimulationSource(simulator, layout, space)
-    estimator.fit_scaling(source.draw(2_000, seed).units)
+    estimator.fit_scaling(source.draw(2_000, seed))
     inference = Inference(simulator, layout, space, estimator)
 
     def share(_: Estimator, num_draws: int = 1_000) -> float:
@@ -253,6 +256,14 @@ def _trained(
     )
     accepted = share(estimator, 2_000) if can_check else math.nan
     return AmortizedPosterior(inference, _finished(record, result, accepted))
+
+
+def _fits(estimator: Estimator, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a checkpoint holds the numbers of this estimator."""
+    return all(
+        f"now.{name}" in tensors and tensors[f"now.{name}"].shape == x.shape
+        for name, x in estimator.state_dict().items()
+    )
 
 
 def _finished(record: TrainingRecord, result: TrainingResult, accepted: float) -> TrainingRecord:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from torch import Tensor
@@ -28,15 +29,21 @@ from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.simulator import Simulator
 from pymc_amortized.source import SimulationSource
 
-__all__ = ["Correction", "Draws", "IndicatorDraws", "Inference", "check_correction"]
+__all__ = [
+    "Correction",
+    "Draws",
+    "IndicatorDraws",
+    "Inference",
+    "check_correction",
+    "check_count",
+]
 
 Correction = Literal["auto", "none", "importance"]
 
 _NUM_PROPOSALS = 4_000
-_MAX_PROPOSALS = 40_000
+_MAX_PROPOSALS = 128_000
 _PROPOSALS_PER_DRAW = 4
 _ENOUGH = 400
-_TOO_FEW = 100
 _MAX_ROWS = 65_536
 _DRAWS_FOR_GAP = 100
 _NUM_FOR_ATOMS = 200
@@ -50,6 +57,8 @@ class Draws:
     ----------
     parameters : dict of str to Tensor, shape (S, *shape)
         Constrained.
+    vector : Tensor, shape (S, D)
+        The same, unconstrained.
     log_joint : Tensor, shape (S,), or None
         log p(θ, y) in nats, over unconstrained parameters; None without a density.
     log_q : Tensor, shape (S,)
@@ -71,6 +80,7 @@ class Draws:
     """
 
     parameters: dict[str, Tensor]
+    vector: Tensor
     log_joint: Tensor | None
     log_q: Tensor
     log_weight: Tensor | None
@@ -213,7 +223,7 @@ class Inference:
         reliable = bool(pareto_k <= pareto_k_threshold(log_joint.shape[0]))
         wanted = _PROPOSALS_PER_DRAW * num_draws
         while reliable and log_joint.shape[0] < _MAX_PROPOSALS:
-            if log_joint.shape[0] >= wanted and effective_sample_size(log_weight) >= _ENOUGH:
+            if log_joint.shape[0] >= wanted and effective_sample_size(log_weight) >= num_draws:
                 break
             more = self.propose(units, log_joint.shape[0], generator)
             log_joint = torch.cat([log_joint, self.log_joint(more, frames)])
@@ -221,7 +231,7 @@ class Inference:
             log_weight, pareto_k = pareto_smooth(log_joint - proposals.log_q)
             reliable = bool(pareto_k <= pareto_k_threshold(log_joint.shape[0]))
         ess = float(effective_sample_size(log_weight))
-        accepted = reliable and ess >= min(_TOO_FEW, num_draws)
+        accepted = reliable and ess >= min(_ENOUGH, num_draws)
         weighted = accepted or correction == "importance"
         index = torch.arange(num_draws, device=self.device)
         if weighted:
@@ -229,6 +239,7 @@ class Inference:
         raw = (log_joint - proposals.log_q)[index, 0]
         return Draws(
             parameters={name: x[index, 0] for name, x in proposals.parameters.items()},
+            vector=proposals.vector[index, 0],
             log_joint=log_joint[index, 0],
             log_q=proposals.log_q[index, 0],
             log_weight=raw,
@@ -254,6 +265,7 @@ class Inference:
         log_q = proposals.log_q[:, 0]
         return Draws(
             parameters={name: x[:, 0] for name, x in proposals.parameters.items()},
+            vector=proposals.vector[:, 0],
             log_joint=log_joint,
             log_q=log_q,
             log_weight=None if log_joint is None else log_joint - log_q,
@@ -325,12 +337,12 @@ class Inference:
         index = self.layout.table_of(indicator.name)
         table = self.layout.tables[index]
         units = self.estimator.scaled(self.layout.units(frames))[index]
-        scores, _ = self.space.standardize(self.space.unconstrain(draws.parameters))
+        features = self.space.features(draws.vector, draws.parameters)
         num_draws, num_rows = draws.log_q.shape[0], units.mask.shape[1]
         step = max(1, 4 * _MAX_ROWS // num_rows)
         for start in range(0, num_draws, step):
             piece = slice(start, min(start + step, num_draws))
-            part = scores[piece].float()
+            part = features[piece]
             repeated = Units(
                 units.values.expand(len(part), *units.values.shape[1:]),
                 units.mask.expand(len(part), -1),
@@ -377,7 +389,7 @@ class Inference:
         """Return how far the network's probabilities are from the exact ones, in nats per unit."""
         index = self.layout.table_of(indicator.name)
         if self.exact is None or index is None or not self.space.size:
-            return math.nan
+            return math.nan  # without parameters the exact table has no axis of draws
         few = _first(draws, _DRAWS_FOR_GAP)
         exact = torch.cat([p for _, p in self._log_probs(indicator, dataset, few, frames)])
         network = torch.cat([p for _, p in self._by_network(indicator, dataset, few, frames)])
@@ -400,9 +412,24 @@ def check_correction(correction: str) -> None:
         )
 
 
+def check_count(name: str, value: Any) -> int:
+    """Return a count of draws or chains.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is not a whole number of at least 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InvalidArgumentError(f"Expected {name} to be at least 1; got {value!r}.")
+    return int(value)
+
+
 def _first(draws: Draws, number: int) -> Draws:
     parameters = {name: x[:number] for name, x in draws.parameters.items()}
-    return replace(draws, parameters=parameters, log_q=draws.log_q[:number])
+    return replace(
+        draws, parameters=parameters, vector=draws.vector[:number], log_q=draws.log_q[:number]
+    )
 
 
 def _joined(first: _Proposals, second: _Proposals) -> _Proposals:

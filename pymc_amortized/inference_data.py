@@ -217,7 +217,8 @@ class _Builder:
             where = self.answer.dataset.positions[index]
             selected = frames.selected[index].flatten(1)[0].cpu().numpy()
             for name, values in exact.by_unit(parameters, frames, table):
-                rows = self._in_chains(_user_rows(table, values, where))
+                every = values.expand(self.answer.draws.log_q.shape[0], *values.shape[1:])
+                rows = self._in_chains(_user_rows(table, every, where))
                 dims = None if table.observations[0].dims is None else table.observations[0].dims
                 if not table.grouped and not selected[where].all():
                     rows = rows[:, :, selected[where]]

@@ -174,6 +174,32 @@ class ParameterSpace:
         return self._fitted().inverse(scores)
 
     @property
+    def num_features(self) -> int:
+        """P, the length of :meth:`features`."""
+        return 2 * self.size + sum(math.prod(spec.shape) for spec in self.specs)
+
+    def features(self, vector: Tensor, parameters: NamedTensors) -> Tensor:
+        """Describe parameters in both spaces, as networks are given them.
+
+        Parameters
+        ----------
+        vector : Tensor, shape (S, D)
+            Unconstrained coordinates.
+        parameters : mapping of str to Tensor, shape (S, *shape)
+            The same, constrained.
+
+        Returns
+        -------
+        Tensor, shape (S, P)
+            Normal scores, unconstrained coordinates, constrained values.
+        """
+        if not self.specs:
+            return vector
+        scores, _ = self.standardize(vector)
+        constrained = [parameters[name].double().reshape(len(vector), -1) for name in self.names]
+        return torch.cat([scores, vector, *constrained], dim=-1)
+
+    @property
     def _sizes(self) -> list[int]:
         return [math.prod(spec.unconstrained_shape) for spec in self.specs]
 

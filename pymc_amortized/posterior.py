@@ -20,13 +20,18 @@ from pymc_amortized.checkpoint import read_file, write_file
 from pymc_amortized.compile.spec import ModelSpec
 from pymc_amortized.errors import (
     AccuracyWarning,
-    InvalidArgumentError,
     NetworkFileError,
     SamplerArgumentError,
     UnsupportedModelError,
 )
 from pymc_amortized.estimator import Estimator, Networks, build_estimator
-from pymc_amortized.inference import Correction, Draws, Inference, check_correction
+from pymc_amortized.inference import (
+    Correction,
+    Draws,
+    Inference,
+    check_correction,
+    check_count,
+)
 from pymc_amortized.inference_data import Answer, inference_data, probabilities_dataset
 from pymc_amortized.layout import DataLayout, Sizes
 from pymc_amortized.parameters import ParameterSpace
@@ -206,7 +211,7 @@ class AmortizedPosterior:
         >>> abs(float(idata.posterior["p"].mean()) - 0.5) < 0.1
         True
         """
-        draws, chains = _count("draws", draws), _count("chains", chains)
+        draws, chains = check_count("draws", draws), check_count("chains", chains)
         check_correction(correction)
         kwargs = _checked_idata_kwargs(idata_kwargs, self)
         started = time.perf_counter()
@@ -421,12 +426,6 @@ class AmortizedPosterior:
         return attrs
 
 
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InvalidArgumentError(f"Expected {name} to be at least 1; got {value!r}.")
-    return int(value)
-
-
 def _checked_idata_kwargs(
     kwargs: Mapping[str, Any] | None, posterior: AmortizedPosterior
 ) -> Mapping[str, Any]:
@@ -462,8 +461,15 @@ def assemble(
             "pymc_amortized.markov; simulate and evaluate it by:\n\n"
             "    simulator = pma.compile_simulator(model)"
         )
+    if not spec.parameters and not spec.indicators:
+        raise UnsupportedModelError(
+            "Expected a model with parameters or indicators; this one has neither, so that there "
+            "is nothing to infer."
+        )
     layout = DataLayout(spec, simulator.covariates, sizes)
-    estimator = build_estimator(layout.tables, simulator.parameters.size, networks, seed)
+    estimator = build_estimator(
+        layout.tables, simulator.parameters.size, simulator.parameters.num_features, networks, seed
+    )
     for indicator in spec.indicators:
         index = layout.table_of(indicator.name)
         if not spec.has_density and (index is None or str(index) not in estimator.classifiers):

@@ -13,7 +13,7 @@ from pymc_amortized.cache import Cache, network_cache
 from pymc_amortized.errors import InvalidArgumentError, SamplerArgumentError
 from pymc_amortized.estimator import Networks
 from pymc_amortized.fit import fit
-from pymc_amortized.inference import Correction, check_correction
+from pymc_amortized.inference import Correction, check_correction, check_count
 from pymc_amortized.layout import Sizes
 from pymc_amortized.rng import RandomSeed, numpy_generator
 from pymc_amortized.training import Preset, TrainingConfig, training_config
@@ -128,9 +128,8 @@ class AmortizedSampler:
         InferenceData or DataTree
             See :meth:`AmortizedPosterior.sample`.
         """
-        for name, value in (("draws", draws), ("chains", 4 if chains is None else chains)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InvalidArgumentError(f"Expected {name} to be at least 1; got {value!r}.")
+        draws = check_count("draws", draws)
+        chains = check_count("chains", 4 if chains is None else chains)
         rng = numpy_generator(random_seed)
         posterior = fit(
             model,
@@ -145,7 +144,7 @@ class AmortizedSampler:
         # Drawn with a seed of its own, so that the answer does not depend on whether it trained.
         return posterior.sample(
             draws=draws,
-            chains=4 if chains is None else chains,
+            chains=chains,
             correction=self.correction,
             random_seed=rng,
             var_names=var_names,
@@ -200,9 +199,8 @@ def sample(
     ...     mu = pm.Normal("mu", 0, 1)
     ...     y = pm.Normal("y", mu, 1, observed=[0.5, 1.5])
     ...     config = pma.TrainingConfig(steps=200)
-    ...     idata = pma.sample(
-    ...         draws=500, random_seed=1, training=config, correction="none", progressbar=False
-    ...     )
+    ...     options = {"training": config, "progressbar": False, "cache": False}
+    ...     idata = pma.sample(draws=500, random_seed=1, correction="none", **options)
     >>> abs(float(idata.posterior["mu"].mean()) - 2 / 3) < 0.1
     True
     """

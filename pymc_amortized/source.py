@@ -37,10 +37,11 @@ class SimulationSource:
     def draw(self, num_datasets: int, seed: int) -> Batch:
         """Return a batch of B new data sets."""
         parameters, frames, codes = self.draw_frames(num_datasets, seed)
-        scores, _ = self.space.standardize(self.space.unconstrain(parameters))
-        scores = scores.expand(num_datasets, -1).float()
+        vector = self.space.unconstrain(parameters).expand(num_datasets, -1)
+        features = self.space.features(vector, parameters)
+        scores = features[:, : self.space.size].float()
         units = self.layout.units(frames)
-        return _compact(self.layout, Batch(units, scores, codes))
+        return _compact(self.layout, Batch(units, scores, features, codes))
 
     def draw_frames(
         self, num_datasets: int, seed: int
@@ -111,4 +112,4 @@ def _compact(layout: DataLayout, batch: Batch) -> Batch:
             if i in codes:
                 index = rows.unsqueeze(-1).expand(*rows.shape, codes[i].shape[-1])
                 codes[i] = codes[i].gather(1, index)
-    return Batch(tuple(units), batch.scores, codes)
+    return Batch(tuple(units), batch.scores, batch.features, codes)

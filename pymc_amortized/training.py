@@ -300,8 +300,11 @@ def _step(run: _Run) -> float:
     loss = run.estimator.loss(batch, generator).total
     run.optimizer.zero_grad()
     loss.backward()
-    norm = nn.utils.clip_grad_norm_(run.estimator.parameters(), _MAX_GRADIENT)
-    finite = bool(torch.isfinite(norm)) and bool(torch.isfinite(loss.detach()))
+    norms = [
+        nn.utils.clip_grad_norm_(part, _MAX_GRADIENT)
+        for part in run.estimator.independent_weights()
+    ]
+    finite = bool(torch.isfinite(torch.stack([loss.detach(), *norms])).all())
     if finite:
         run.optimizer.step()
     _advance(run, finite)

@@ -114,3 +114,17 @@ def test_draws_at_the_edge_of_their_support():
     draws = simulator.sample(1_000, random_seed=1).parameters
     with pytest.raises(errors.NonFiniteSimulationError, match="some of p lie at its edge"):
         simulator.parameters.with_normal_scores(draws)
+
+
+def test_features_are_parameters_in_every_form(simulators):
+    _, simulator = simulators("normal_mixture_ordered")
+    parameters = simulator.sample(500, 1).parameters
+    space = simulator.parameters.with_normal_scores(parameters)
+    vector = space.unconstrain(parameters)
+    features = space.features(vector, parameters)
+    scores, _ = space.standardize(vector)
+    assert features.shape == (500, space.num_features)
+    assert torch.equal(features[:, : space.size], scores)
+    constrained = torch.cat([parameters[name].flatten(1) for name in space.names], dim=1)
+    assert torch.equal(features[:, space.size : 2 * space.size], vector)
+    assert torch.equal(features[:, 2 * space.size :], constrained)

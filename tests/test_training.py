@@ -37,7 +37,7 @@ def prepared():
     def make():
         layout, estimator = assemble(simulator, None, None, 0)
         source = SimulationSource(simulator, layout, space)
-        estimator.fit_scaling(source.draw(200, 0).units)
+        estimator.fit_scaling(source.draw(200, 0))
         return estimator, source
 
     return make
@@ -314,3 +314,20 @@ def test_an_estimator_of_ones_own_seed_leaves_torch_alone():
     fit(cache=False, random_seed=8)
     assert torch.equal(state, torch.get_rng_state())
     assert np.isfinite(fit(cache=False, random_seed=8).record.validation_loss)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_training_and_answering_on_a_gpu(tmp_path):
+    model = normal_mean(data())
+    config = dataclasses.replace(QUICK, steps=200)
+    options = {"training": config, "random_seed": 1, "progressbar": False, "cache": False}
+    posterior = pma.fit(model, device="cuda", **options)
+    assert next(posterior.inference.estimator.parameters()).is_cuda
+    on_gpu = posterior.sample(correction="importance", random_seed=1)
+    posterior.save(tmp_path / "net")
+    on_cpu = pma.load(tmp_path / "net", model, device="cpu").sample(
+        correction="importance", random_seed=1
+    )
+    means = [float(np.asarray(x.posterior["mu"]).mean()) for x in (on_gpu, on_cpu)]
+    assert abs(means[0] - means[1]) < 0.05

@@ -7,9 +7,11 @@ model conditions on, shapes and masks of the observations, but not the observed 
 import functools
 import hashlib
 import pathlib
+import pickle
 import sys
 import sysconfig
 import types
+import uuid
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,16 +20,34 @@ import numpy as np
 
 from pymc.logprob.transforms import Transform
 from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.traversal import io_toposort
+from pytensor.graph.type import Type
 from pytensor.tensor.random.type import RandomType
 
 from pymc_amortized.compile.elements import CompleteModel, Observation
 
 __all__ = ["describe_value", "digest", "fingerprint_parts"]
 
-_INSTALLED = tuple(sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib"))
+_INSTALLED = (
+    pathlib.Path(__file__).parents[1],
+    *(sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib")),
+)
+_NOT_OF_A_CLASS = {
+    "__abstractmethods__",
+    "__annotations__",
+    "__dict__",
+    "__doc__",
+    "__firstlineno__",
+    "__module__",
+    "__qualname__",
+    "__static_attributes__",
+    "__weakref__",
+    "_abc_impl",
+}
+_HEAP_TYPE = 1 << 9  # of CPython: set for classes that are made at run time
+_DESCRIPTORS = (types.GetSetDescriptorType, types.MemberDescriptorType)
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis))
 
 
@@ -156,8 +176,14 @@ def _describe(value: Any, above: tuple[int, ...]) -> str:
         return "{" + ", ".join(f"{k!r}: {_describe(v, above)}" for k, v in value.items()) + "}"
     if isinstance(value, Variable):
         return _Describer({}).graph([value])
+    if isinstance(value, Apply):
+        return f"{_describe(value.op, above)} of {[str(v.type) for v in value.inputs]}"
     if isinstance(value, type):
         return _of_class(value, above)
+    if isinstance(value, property):
+        return _describe((value.fget, value.fset), above)
+    if isinstance(value, staticmethod | classmethod):
+        return _describe(value.__func__, above)
     if isinstance(value, types.MethodType):
         return _describe((value.__func__, value.__self__), above)
     if isinstance(value, types.FunctionType):
@@ -169,9 +195,25 @@ def _describe(value: Any, above: tuple[int, ...]) -> str:
         return _describe((value.func, value.args, value.keywords), above)
     if isinstance(value, Op):
         return _of_op(value, above)
+    if isinstance(value, np.ufunc | np.dtype | Type):
+        return repr(value) if isinstance(value, np.dtype | Type) else value.__name__
+    if isinstance(value, types.ModuleType):
+        return value.__name__
     if isinstance(value, Transform) or not _is_installed(type(value)):
         return f"{_of_class(type(value), above)} {_describe(getattr(value, '__dict__', {}), above)}"
-    return _name(type(value))
+    return f"{_name(type(value))} {_of_state(value)}"
+
+
+def _of_state(value: Any) -> str:
+    """Hash an object of a library by what it would be stored as; it is never read back.
+
+    What cannot be stored is like nothing else: its networks are not found again, which costs time,
+    and they are never mistaken for others, which would cost the answer.
+    """
+    try:
+        return hashlib.blake2b(pickle.dumps(value), digest_size=16).hexdigest()
+    except Exception:
+        return uuid.uuid4().hex
 
 
 def _bytes(array: np.ndarray) -> str:
@@ -185,16 +227,22 @@ def _name(thing: Any) -> str:
 
 
 def _is_installed(thing: Any) -> bool:
-    """Whether a class or a function is found by its name in an installed package."""
+    """Whether a class or a function is found by its name in an installed package, or built in."""
+    if isinstance(thing, type) and not thing.__flags__ & _HEAP_TYPE:
+        return True
     module = sys.modules.get(thing.__module__)
     found = module
     for part in thing.__qualname__.split("."):
         found = getattr(found, part, None)
     if found is not thing:
         return False
+    return _is_in_a_library(module)
+
+
+def _is_in_a_library(module: types.ModuleType) -> bool:
     path = getattr(module, "__file__", None)
     if path is None:
-        return thing.__module__ != "__main__"
+        return module.__name__ != "__main__"
     return any(pathlib.Path(path).is_relative_to(home) for home in _INSTALLED)
 
 
@@ -204,8 +252,7 @@ def _of_class(cls: type, above: tuple[int, ...]) -> str:
     members = {
         name: item
         for name, item in sorted(vars(cls).items())
-        if isinstance(item, types.FunctionType | int | float | str | np.ndarray | tuple)
-        and name not in ("__module__", "__doc__", "__qualname__", "__firstlineno__")
+        if name not in _NOT_OF_A_CLASS and not isinstance(item, _DESCRIPTORS)
     }
     bases = [base for base in cls.__bases__ if base is not object]
     return f"{cls.__name__} {_describe(members, above)} {_describe(bases, above)}"
@@ -215,11 +262,11 @@ def _of_function(function: types.FunctionType, above: tuple[int, ...]) -> str:
     if _is_installed(function):
         return _name(function)
     code = function.__code__
-    used = {
-        name: function.__globals__[name]
-        for name in sorted(_names_in(code))
-        if not isinstance(function.__globals__.get(name, types), types.ModuleType)
-    }
+    names = sorted(_names_in(code))
+    used = {name: function.__globals__[name] for name in names if name in function.__globals__}
+    for name, module in list(used.items()):
+        if isinstance(module, types.ModuleType) and not _is_in_a_library(module):
+            used |= {f"{name}.{n}": getattr(module, n) for n in names if hasattr(module, n)}
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
     return _describe((code, function.__defaults__, function.__kwdefaults__, cells, used), above)
 

@@ -116,5 +116,9 @@ class AbstractClassificationNetwork(nn.Module, ABC):
     """Probabilities of indicators given the data and the parameters."""
 
     @abstractmethod
-    def forward(self, units: Units, scores: Tensor) -> Tensor:
-        """Return log probabilities (B, N, J, K), given units and scores (B, D)."""
+    def forward(self, units: Units, parameters: Tensor) -> Tensor:
+        """Return log probabilities (B, N, J, K), given units and parameters (B, P).
+
+        Parameters are scaled, and in every form that is at hand: D normal scores, D unconstrained
+        coordinates, and the constrained values.
+        """

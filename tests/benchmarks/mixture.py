@@ -138,8 +138,8 @@ def cross_entropies(posterior, number=2_000):
     )
     units = inference.estimator.scaled(inference.layout.units(frames))
     space = inference.space
-    scores, _ = space.standardize(space.unconstrain(simulation.parameters))
-    network = inference.estimator.classify(0, units[0], scores.float())[:, :, 0]
+    features = space.features(space.unconstrain(simulation.parameters), simulation.parameters)
+    network = inference.estimator.classify(0, units[0], features)[:, :, 0]
     z = simulation.indicators["y_component"].unsqueeze(-1)
     parameters = {name: x.unsqueeze(0) for name, x in simulation.parameters.items()}
     exact = inference.exact.log_units("y_component", parameters, frames)[0, :, 0].log_softmax(-1)

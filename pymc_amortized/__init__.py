@@ -19,6 +19,7 @@ from pymc_amortized.networks.deep_set import DeepSet
 from pymc_amortized.networks.flow import SplineFlow
 from pymc_amortized.networks.order_statistics import OrderStatisticsNetwork
 from pymc_amortized.networks.set_transformer import SetTransformer
+from pymc_amortized.networks.soft_clusters import SoftClusterNetwork
 from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.posterior import AmortizedPosterior, TrainingRecord
 from pymc_amortized.sampling import AmortizedSampler, sample, teach_pymc
@@ -40,6 +41,7 @@ __all__ = [
     "SetTransformer",
     "Simulation",
     "Simulator",
+    "SoftClusterNetwork",
     "SplineFlow",
     "TrainingConfig",
     "TrainingRecord",

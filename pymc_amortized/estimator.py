@@ -19,11 +19,13 @@ from pymc_amortized.networks.contracts import (
 from pymc_amortized.networks.deep_set import DeepSet
 from pymc_amortized.networks.flow import SplineFlow
 from pymc_amortized.networks.order_statistics import OrderStatisticsNetwork
+from pymc_amortized.networks.soft_clusters import SoftClusterNetwork
 
 __all__ = ["Batch", "Estimator", "FeatureScaling", "Loss", "Networks", "build_estimator"]
 
 _SOFT_LIMIT = 8.0
 _ROWS_PER_DATASET = 16
+_MAX_FEATURES_TO_CLUSTER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,8 @@ class Networks:
     ----------
     summary : callable or None
         Takes a ``UnitShape``, and returns an ``AbstractSummaryNetwork``; called once for each table
-        of units. By default an ``OrderStatisticsNetwork`` for exchangeable scalars, a ``DeepSet``
-        otherwise.
+        of units. By default an ``OrderStatisticsNetwork`` for exchangeable scalars, a
+        ``SoftClusterNetwork`` for rows of up to 8 features, a ``DeepSet`` otherwise.
     posterior : callable or None
         Takes the number of parameters and the width of the context, and returns an
         ``AbstractPosteriorNetwork``. By default a ``SplineFlow``.
@@ -320,4 +322,8 @@ def build_estimator(
 
 
 def _default_summary(table: UnitTable) -> Callable[[UnitShape], AbstractSummaryNetwork]:
-    return OrderStatisticsNetwork if table.is_scalar else DeepSet
+    if table.is_scalar:
+        return OrderStatisticsNetwork
+    if table.grouped or table.shape.num_features > _MAX_FEATURES_TO_CLUSTER:
+        return DeepSet
+    return SoftClusterNetwork

@@ -58,7 +58,7 @@ class TrainingConfig:
 
     steps: int = 8_000
     batch_size: int = 256
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-4
     max_time: float | None = None
     tolerance: float | None = 0.01

@@ -19,6 +19,8 @@ SUMMARIES = {
     "deep set of vectors": (pma.DeepSet, UnitShape(3, 1, 12)),
     "deep set of many features": (pma.DeepSet, UnitShape(11, 1, 12)),
     "set transformer": (pma.SetTransformer, UnitShape(3, 1, 12)),
+    "soft clusters of scalars": (pma.SoftClusterNetwork, UnitShape(1, 1, 12)),
+    "soft clusters of vectors": (pma.SoftClusterNetwork, UnitShape(3, 1, 12)),
 }
 
 
@@ -143,7 +145,9 @@ def test_quantiles_of_known_values():
     assert quantile_grid(values, ~mask, 3).tolist() == [[0.0, 0.0, 0.0]]
 
 
-@pytest.mark.parametrize("network", [pma.OrderStatisticsNetwork, pma.SetTransformer])
+@pytest.mark.parametrize(
+    "network", [pma.OrderStatisticsNetwork, pma.SetTransformer, pma.SoftClusterNetwork]
+)
 def test_networks_refuse_what_they_are_not_for(network):
     with pytest.raises(ValueError, match="DeepSet"):
         network(UnitShape(2, 10, 10, owner=OWNER, num_units=3))

@@ -25,6 +25,7 @@ PUBLIC = {
     "SetTransformer",
     "Simulation",
     "Simulator",
+    "SoftClusterNetwork",
     "SplineFlow",
     "TrainingConfig",
     "TrainingRecord",

@@ -1,0 +1,120 @@
+"""The summary network of mixtures: learned soft assignments, and moments of what they assign."""
+
+import torch
+
+from torch import Tensor, nn
+
+from pymc_amortized.networks.contracts import AbstractSummaryNetwork, Units, UnitShape
+from pymc_amortized.networks.deep_set import DeepSet
+from pymc_amortized.networks.layers import Perceptron
+from pymc_amortized.networks.order_statistics import OrderStatisticsNetwork
+
+__all__ = ["SoftClusterNetwork"]
+
+_MAX_RESIDUALS = 4
+_MAX_LOG_SCALE = 6.0
+_SMALLEST_VARIANCE = 1e-6
+
+
+class _Step(nn.Module):
+    """One round: rows are assigned to clusters, and the state learns from their moments."""
+
+    def __init__(self, num_features: int, num_clusters: int, state: int, width: int) -> None:
+        super().__init__()
+        self.num_features, self.num_clusters = num_features, num_clusters
+        self.num_residuals = min(num_features, _MAX_RESIDUALS)
+        num_weights = (num_features + 1) * self.num_residuals * num_clusters
+        self.weights = nn.Linear(state, num_weights)
+        self.log_scales = nn.Linear(state, num_clusters)
+        self.biases = nn.Linear(state, num_clusters)
+        first, second = torch.triu_indices(num_features, num_features)
+        self.register_buffer("first", first, persistent=False)
+        self.register_buffer("second", second, persistent=False)
+        num_products = len(first)
+        num_moments = 1 + num_features + num_products + num_features
+        self.learn = Perceptron(state + num_clusters * num_moments, state, width, 1)
+
+    def forward(self, state: Tensor, units: Units) -> Tensor:
+        """Return the next state (B, H)."""
+        values = units.values
+        weights = self.weights(state).unflatten(-1, (self.num_features + 1, -1))
+        residuals = values @ weights[:, 1:] + weights[:, :1]  # (B, N, M R)
+        squares = residuals.unflatten(-1, (self.num_clusters, -1)).square().sum(-1)
+        log_scale = _MAX_LOG_SCALE * torch.tanh(self.log_scales(state) / _MAX_LOG_SCALE)
+        logits = (self.biases(state) + log_scale).unsqueeze(1)
+        logits = logits - 0.5 * squares * (2 * log_scale).exp().unsqueeze(1)
+        share = logits.softmax(-1) * units.mask.unsqueeze(-1)  # (B, N, M)
+        moments = self._moments(values, share, units.num_rows)
+        return state + self.learn(torch.cat([state, moments.flatten(1)], dim=-1))
+
+    def _moments(self, values: Tensor, share: Tensor, num_rows: Tensor) -> Tensor:
+        """Return log size, mean, covariance and log variance of each cluster: (B, M, ·)."""
+        products = torch.cat([values, values[..., self.first] * values[..., self.second]], dim=-1)
+        size = share.sum(1).unsqueeze(-1)  # (B, M, 1)
+        mean = share.transpose(1, 2) @ products / (size + 1e-3)
+        centre = mean[..., : self.num_features]
+        raw = mean[..., self.num_features :]
+        covariance = raw - centre[..., self.first] * centre[..., self.second]
+        variance = covariance[..., self.first == self.second].clamp(min=0) + _SMALLEST_VARIANCE
+        fraction = size / num_rows.clamp(min=1).to(values.dtype)[:, None, None]
+        return torch.cat(
+            [(fraction + 1e-3).log() / 2, centre, covariance, variance.log() / 4], dim=-1
+        )
+
+
+class SoftClusterNetwork(AbstractSummaryNetwork):
+    """Rounds of learned soft clustering, after a first impression of the data set.
+
+    What the posterior of a mixture depends on are sizes, means and variances (or regressions) of
+    clusters, and to whom rows in between belong. A perceptron over all rows can hardly compute such
+    averages; here each round assigns rows to clusters by squared distances whose centres and scales
+    come from the state, as in an E-step, and feeds the moments of the clusters back into the state.
+
+    Parameters
+    ----------
+    shape : UnitShape
+        Of the units; one row per unit.
+    context_size : int
+        C, which is also the width of the state.
+    num_clusters : int
+        M. More than components, so that heavy tails and unlike shapes have room.
+    num_rounds : int
+        How often.
+    width : int
+        Of the hidden layers.
+
+    Raises
+    ------
+    ValueError
+        If several rows belong to one unit.
+    """
+
+    def __init__(
+        self,
+        shape: UnitShape,
+        context_size: int = 96,
+        num_clusters: int = 6,
+        num_rounds: int = 2,
+        width: int = 192,
+    ) -> None:
+        super().__init__()
+        if shape.owner is not None:
+            raise ValueError(
+                "Expected one row per unit; got units with several rows each. Use a DeepSet:\n\n"
+                "    networks=pma.Networks(summary=pma.DeepSet)"
+            )
+        self.context_size = context_size
+        if shape.num_features == 1:
+            self.impression = OrderStatisticsNetwork(shape, context_size)
+        else:
+            self.impression = DeepSet(shape, context_size, width=32, num_hidden=1)
+        self.rounds = nn.ModuleList(
+            _Step(shape.num_features, num_clusters, context_size, width) for _ in range(num_rounds)
+        )
+
+    def forward(self, units: Units) -> Tensor:
+        """Summarize data sets: (B, C)."""
+        state = self.impression(units)
+        for step in self.rounds:
+            state = step(state, units)
+        return state

@@ -21,10 +21,11 @@ from pymc_amortized.networks.order_statistics import OrderStatisticsNetwork
 from pymc_amortized.networks.set_transformer import SetTransformer
 from pymc_amortized.networks.soft_clusters import SoftClusterNetwork
 from pymc_amortized.parameters import ParameterSpace
-from pymc_amortized.posterior import AmortizedPosterior, TrainingRecord
+from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.sampling import AmortizedSampler, sample, teach_pymc
 from pymc_amortized.simulator import Simulation, Simulator, compile_simulator
 from pymc_amortized.training import TrainingConfig
+from pymc_amortized.training_record import TrainingRecord
 from pymc_amortized.version import __version__
 
 __all__ = [

@@ -12,19 +12,14 @@ import numpy as np
 
 from torch import Tensor
 
+from pymc_amortized.assembly import assemble, posterior_from_file, posterior_from_tensors
 from pymc_amortized.cache import Cache, NetworkCache, network_cache
 from pymc_amortized.compile.fingerprint import describe_value, digest
 from pymc_amortized.errors import CacheWarning, TrainingInterruptedWarning
 from pymc_amortized.estimator import Estimator, Networks
 from pymc_amortized.inference import Inference
 from pymc_amortized.layout import DataLayout, Sizes
-from pymc_amortized.posterior import (
-    AmortizedPosterior,
-    TrainingRecord,
-    assemble,
-    posterior_from_file,
-    posterior_from_tensors,
-)
+from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.rng import RandomSeed, numpy_generator
 from pymc_amortized.simulator import Simulator, compile_simulator
 from pymc_amortized.source import SimulationSource
@@ -35,6 +30,7 @@ from pymc_amortized.training import (
     train,
     training_config,
 )
+from pymc_amortized.training_record import TrainingRecord
 from pymc_amortized.version import package_versions
 
 if TYPE_CHECKING:

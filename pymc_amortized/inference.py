@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.compile.spec import IndicatorSpec
-from pymc_amortized.datasets import Dataset, find_atoms, read_dataset
+from pymc_amortized.datasets import Dataset, read_dataset
 from pymc_amortized.errors import InvalidArgumentError, InvalidDataError
 from pymc_amortized.estimator import Estimator
 from pymc_amortized.exact import ExactModel
@@ -28,6 +28,7 @@ from pymc_amortized.networks.contracts import Units
 from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.simulator import Simulator
 from pymc_amortized.source import SimulationSource
+from pymc_amortized.ties import find_atoms
 
 __all__ = [
     "Correction",

@@ -8,7 +8,7 @@ import time
 import warnings
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +16,13 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.checkpoint import read_file, write_file
+from pymc_amortized.checkpoint import write_file
 from pymc_amortized.compile.spec import ModelSpec
 from pymc_amortized.errors import (
     AccuracyWarning,
-    NetworkFileError,
     SamplerArgumentError,
     UnsupportedModelError,
 )
-from pymc_amortized.estimator import Estimator, Networks, build_estimator
 from pymc_amortized.inference import (
     Correction,
     Draws,
@@ -33,87 +31,16 @@ from pymc_amortized.inference import (
     check_count,
 )
 from pymc_amortized.inference_data import Answer, inference_data, probabilities_dataset
-from pymc_amortized.layout import DataLayout, Sizes
-from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.rng import RandomSeed, torch_generator
-from pymc_amortized.simulator import Simulator
-from pymc_amortized.training import TrainingConfig
-from pymc_amortized.transforms import NormalScores
-from pymc_amortized.version import package_versions
+from pymc_amortized.training_record import TrainingRecord
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = [
-    "AmortizedPosterior",
-    "TrainingRecord",
-    "assemble",
-    "posterior_from_file",
-    "posterior_from_tensors",
-]
+__all__ = ["AmortizedPosterior"]
 
 _IDATA_KWARGS = ("log_likelihood", "log_prior")
 _DRAWS_FOR_PROBABILITIES = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRecord:
-    """How a network came about, and how good it is.
-
-    Attributes
-    ----------
-    fingerprint : str
-        Of the model, the sizes, the configuration and the versions.
-    parts : dict of str to str
-        Fingerprints of the parts of the model.
-    versions : dict of str to str
-        Of the packages.
-    sizes : dict of str to tuple
-        As asked for.
-    config : TrainingConfig
-        How it was trained.
-    steps, skipped : int
-        Steps taken, and those left out because they were not finite.
-    seconds : float
-        That training took.
-    interrupted : bool
-        Whether training was stopped by the user.
-    validation_loss : float
-        In nats per data set.
-    accepted_share : float
-        Share of fresh simulated data sets with Pareto k below 0.7; NaN without a density.
-    history : tuple of dict
-        The validation loss over time.
-    """
-
-    fingerprint: str
-    parts: dict[str, str]
-    versions: dict[str, str]
-    sizes: dict[str, tuple[int, int]]
-    config: TrainingConfig
-    steps: int
-    skipped: int
-    seconds: float
-    interrupted: bool
-    validation_loss: float
-    accepted_share: float
-    history: tuple[dict[str, float], ...]
-
-    def as_record(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
-        return asdict(self)
-
-    @staticmethod
-    def from_record(record: Mapping[str, Any]) -> "TrainingRecord":
-        """Undo :meth:`as_record`."""
-        return TrainingRecord(
-            **{
-                **record,
-                "config": TrainingConfig(**record["config"]),
-                "sizes": {name: tuple(size) for name, size in record["sizes"].items()},
-                "history": tuple(record["history"]),
-            }
-        )
 
 
 class AmortizedPosterior:
@@ -441,138 +368,3 @@ def _checked_idata_kwargs(
             f"{posterior._why_unchecked()}. Leave them out of idata_kwargs."
         )
     return kwargs
-
-
-def assemble(
-    simulator: Simulator, sizes: Sizes, networks: Networks | None, seed: int
-) -> tuple[DataLayout, Estimator]:
-    """Lay out the data of a model, and build the networks for them, untrained.
-
-    Raises
-    ------
-    UnsupportedModelError
-        If networks for this kind of model do not exist.
-    """
-    spec = simulator.spec
-    if spec.structure == "sequence":
-        raise UnsupportedModelError(
-            "Expected independent indicators; this model holds a Markov chain, for which there "
-            "are no networks yet. Its exact filtering and smoothing are in "
-            "pymc_amortized.markov; simulate and evaluate it by:\n\n"
-            "    simulator = pma.compile_simulator(model)"
-        )
-    if not spec.parameters and not spec.indicators:
-        raise UnsupportedModelError(
-            "Expected a model with parameters or indicators; this one has neither, so that there "
-            "is nothing to infer."
-        )
-    layout = DataLayout(spec, simulator.covariates, sizes)
-    estimator = build_estimator(
-        layout.tables, simulator.parameters.size, simulator.parameters.num_features, networks, seed
-    )
-    for indicator in spec.indicators:
-        index = layout.table_of(indicator.name)
-        if not spec.has_density and (index is None or str(index) not in estimator.classifiers):
-            raise UnsupportedModelError(
-                f"Expected the units of {indicator.name!r} to be observed in one table of rows, "
-                "as the classification network sees them; they are observed in several of "
-                "different lengths, and without a density their indicators cannot be computed "
-                "otherwise. Give the component a density:\n\n"
-                '    pm.CustomDist("y", ..., logp=logp, random=random)'
-            )
-    return layout, estimator.to(simulator.device)
-
-
-def posterior_from_tensors(
-    simulator: Simulator,
-    tensors: Mapping[str, Tensor],
-    record: TrainingRecord,
-    networks: Networks | None,
-) -> AmortizedPosterior:
-    """Put a network together again.
-
-    Raises
-    ------
-    RuntimeError, KeyError
-        If the numbers do not fit the networks.
-    """
-    layout, estimator = assemble(simulator, record.sizes, networks, 0)
-
-    def part(prefix: str) -> dict[str, Tensor]:
-        device = simulator.device
-        return {
-            name.removeprefix(prefix): x.to(device)
-            for name, x in tensors.items()
-            if name.startswith(prefix)
-        }
-
-    estimator.load_state_dict(part("estimator."))
-    estimator.eval()
-    scores = part("normal_scores.")
-    space = simulator.parameters
-    if scores:
-        space = ParameterSpace(space.specs, space.bijections, NormalScores(**scores))
-    return AmortizedPosterior(Inference(simulator, layout, space, estimator), record)
-
-
-def posterior_from_file(
-    path: str | os.PathLike, simulator: Simulator, networks: Networks | None
-) -> AmortizedPosterior:
-    """Read a network from a file, for the model that it was trained for.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    NetworkFileError
-        If the file is damaged, newer than this package, or for another model.
-    """
-    tensors, content = read_file(path)
-    try:
-        record = TrainingRecord.from_record(content)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise NetworkFileError(
-            f"Expected a trained network; {str(path)!r} holds something else, such as a checkpoint "
-            "of an unfinished training.",
-            str(path),
-        ) from error
-    _require_same_model(path, record, simulator)
-    try:
-        return posterior_from_tensors(simulator, tensors, record, networks)
-    except (RuntimeError, KeyError) as error:
-        raise NetworkFileError(
-            f"Expected the networks that {str(path)!r} was trained with; got others. Pass the "
-            "same:\n\n    pma.load(path, model, networks=networks)",
-            str(path),
-        ) from error
-
-
-def _require_same_model(
-    path: str | os.PathLike, record: TrainingRecord, simulator: Simulator
-) -> None:
-    trained, here = record.parts, simulator.fingerprint
-    differences = tuple(
-        f"{name} "
-        + ("is new" if name not in trained else "is gone" if name not in here else "differs")
-        for name in {**trained, **here}
-        if trained.get(name) != here.get(name)
-    )
-    if not differences:
-        return
-    from_elsewhere = [
-        f"{name} {record.versions[name]}"
-        for name in ("pymc", "pytensor")
-        if record.versions.get(name) != package_versions()[name]
-    ]
-    hint = (
-        f" It was trained with {' and '.join(from_elsewhere)}, which may write the same model down "
-        "differently."
-        if from_elsewhere
-        else ""
-    )
-    raise NetworkFileError(
-        f"Expected the model that {str(path)!r} was trained for; in this one "
-        f"{', '.join(differences)}.{hint} Train for this model:\n\n    pma.fit(model)",
-        str(path),
-        differences,
-    )

@@ -1,3 +1,4 @@
+import sys
 import warnings
 
 import numpy as np
@@ -15,8 +16,9 @@ NUM_DRAWS = 20_000
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
-    """Networks that tests train are kept away from the user's."""
+    """Networks that tests train are kept away from the user's, and validated on fewer data sets."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["pymc_amortized.fit"], "_NUM_VALIDATION_DATASETS", 8)
         patch.setenv("PYMC_AMORTIZED_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 

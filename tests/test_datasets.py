@@ -7,7 +7,7 @@ import torch
 
 import pymc_amortized as pma
 
-from pymc_amortized.datasets import find_atoms, read_dataset, spread_ties
+from pymc_amortized.datasets import read_dataset
 from pymc_amortized.errors import (
     InvalidArgumentError,
     InvalidDataError,
@@ -15,6 +15,7 @@ from pymc_amortized.errors import (
     UnsupportedModelError,
 )
 from pymc_amortized.layout import DataLayout
+from pymc_amortized.ties import find_atoms, spread_ties
 
 N = 10
 

@@ -22,7 +22,7 @@ from pymc_amortized.compile.backend import BatchedGraph
 from tests.trained import data, normal_mean
 
 ROOT = pathlib.Path(__file__).parents[1]
-SHORT = "training=pma.TrainingConfig(steps=150), progressbar=False"
+SHORT = "training=pma.TrainingConfig(steps=100), progressbar=False"
 
 pytestmark = pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AccuracyWarning")
 
@@ -92,7 +92,7 @@ def test_extending():
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
 def test_examples(example, capsys, monkeypatch, tmp_path):
     """Run twice: the second run trains nothing."""
-    options = ["--training", "200", "--output", str(tmp_path)]
+    options = ["--training", "150", "--output", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", [str(example), *options])
     for _ in range(2):
         runpy.run_path(str(example), run_name="__main__")

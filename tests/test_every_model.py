@@ -1,6 +1,5 @@
 """The whole way for every model of the table, hardly trained: shapes, finiteness, density."""
 
-import sys
 import warnings
 
 import numpy as np
@@ -15,11 +14,6 @@ from tests.cases import BY_NAME
 
 CONFIG = pma.TrainingConfig(steps=10, batch_size=16, num_validation=32, tolerance=None)
 OPTIONS = {"training": CONFIG, "random_seed": 1, "progressbar": False, "cache": False}
-
-
-@pytest.fixture(autouse=True)
-def _few_validation_datasets(monkeypatch):
-    monkeypatch.setattr(sys.modules["pymc_amortized.fit"], "_NUM_VALIDATION_DATASETS", 3)
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ import torch
 import pymc_amortized as pma
 
 from pymc_amortized import training
+from pymc_amortized.assembly import assemble
 from pymc_amortized.errors import (
     CacheWarning,
     InvalidArgumentError,
@@ -21,7 +22,6 @@ from pymc_amortized.errors import (
     TrainingInterruptedWarning,
 )
 from pymc_amortized.estimator import Loss
-from pymc_amortized.posterior import assemble
 from pymc_amortized.source import SimulationSource
 from pymc_amortized.training import TrainingConfig, TrainingState, train, training_config
 from tests.trained import data, normal_mean

@@ -44,6 +44,20 @@ class UnitShape:
     owner: tuple[int, ...] | None = None
     num_units: int = 0
 
+    def require_one_row_per_unit(self) -> None:
+        """Refuse units that share rows, for networks that do not pool them.
+
+        Raises
+        ------
+        ValueError
+            If several rows belong to one unit.
+        """
+        if self.owner is not None:
+            raise ValueError(
+                "Expected one row per unit; got units with several rows each. Use a DeepSet:\n\n"
+                "    networks=pma.Networks(summary=pma.DeepSet)"
+            )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Units:

@@ -80,11 +80,7 @@ class SetTransformer(AbstractSummaryNetwork):
         num_heads: int = 4,
     ) -> None:
         super().__init__()
-        if shape.owner is not None:
-            raise ValueError(
-                "Expected one row per unit; got units with several rows each. Use a DeepSet:\n\n"
-                "    networks=pma.Networks(summary=pma.DeepSet)"
-            )
+        shape.require_one_row_per_unit()
         self.context_size = context_size
         self.log_size = float(torch.tensor(max(1, shape.max_rows)).log())
         num_inputs = second_order(torch.zeros(shape.num_features)).numel()

@@ -98,11 +98,7 @@ class SoftClusterNetwork(AbstractSummaryNetwork):
         width: int = 192,
     ) -> None:
         super().__init__()
-        if shape.owner is not None:
-            raise ValueError(
-                "Expected one row per unit; got units with several rows each. Use a DeepSet:\n\n"
-                "    networks=pma.Networks(summary=pma.DeepSet)"
-            )
+        shape.require_one_row_per_unit()
         self.context_size = context_size
         if shape.num_features == 1:
             self.impression = OrderStatisticsNetwork(shape, context_size)

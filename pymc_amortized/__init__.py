@@ -24,7 +24,7 @@ from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.sampling import AmortizedSampler, sample, teach_pymc
 from pymc_amortized.simulator import Simulation, Simulator, compile_simulator
-from pymc_amortized.training import TrainingConfig
+from pymc_amortized.training_config import TrainingConfig
 from pymc_amortized.training_record import TrainingRecord
 from pymc_amortized.version import __version__
 

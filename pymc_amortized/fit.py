@@ -23,13 +23,8 @@ from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.rng import RandomSeed, numpy_generator
 from pymc_amortized.simulator import Simulator, compile_simulator
 from pymc_amortized.source import SimulationSource
-from pymc_amortized.training import (
-    Preset,
-    TrainingConfig,
-    TrainingResult,
-    train,
-    training_config,
-)
+from pymc_amortized.training import TrainingResult, train
+from pymc_amortized.training_config import Preset, TrainingConfig, training_config
 from pymc_amortized.training_record import TrainingRecord
 from pymc_amortized.version import package_versions
 

@@ -61,6 +61,14 @@ class Frames:
             tuple(x[index] for x in self.selected),
         )
 
+    def to(self, device: torch.device) -> "Frames":
+        """Move to a device."""
+        return Frames(
+            {name: x.to(device) for name, x in self.observations.items()},
+            {name: x.to(device) for name, x in self.covariates.items()},
+            tuple(x.to(device) for x in self.selected),
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnitTable:

@@ -23,6 +23,7 @@ from pymc_amortized.errors import (
     SamplerArgumentError,
     UnsupportedModelError,
 )
+from pymc_amortized.indicators import draw_indicators
 from pymc_amortized.inference import (
     Correction,
     Draws,
@@ -271,7 +272,9 @@ class AmortizedPosterior:
             f"{record.seconds:.0f} s" + (", then interrupted" if record.interrupted else ""),
             "validation loss": f"{record.validation_loss:.3f} nats",
         }
-        if math.isnan(record.accepted_share):
+        if not self.spec.parameters and self.inference.exact is not None:
+            facts["accuracy"] = "exact: there are no parameters, and indicators have a density"
+        elif math.isnan(record.accepted_share):
             facts["accuracy"] = f"cannot be checked: {self._why_unchecked()}"
         else:
             facts["accuracy"] = (
@@ -283,7 +286,7 @@ class AmortizedPosterior:
         reasons = [
             f"{o.name} has no density ({o.density})" for o in self.spec.observations if o.density
         ]
-        return "; ".join(reasons) or "there was nothing to check"
+        return "; ".join(reasons)
 
     def _answer(
         self,
@@ -303,7 +306,7 @@ class AmortizedPosterior:
         generator = torch_generator(random_seed, inference.device)
         draws = inference.draw_parameters(dataset, num_draws, correction, generator)
         indicators = {
-            spec.name: inference.draw_indicators(spec, dataset, draws, generator)
+            spec.name: draw_indicators(inference, spec, dataset, draws, generator)
             for spec in self.spec.indicators
         }
         return Answer(dataset, draws, indicators, chains, own_data=data is None)

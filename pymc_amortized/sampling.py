@@ -16,7 +16,7 @@ from pymc_amortized.fit import fit
 from pymc_amortized.inference import Correction, check_correction, check_count
 from pymc_amortized.layout import Sizes
 from pymc_amortized.rng import RandomSeed, numpy_generator
-from pymc_amortized.training import Preset, TrainingConfig, training_config
+from pymc_amortized.training_config import Preset, TrainingConfig, training_config
 
 if TYPE_CHECKING:
     import pymc as pm

@@ -185,7 +185,12 @@ class Simulator:
         """A hash for each part of the model, observed values apart."""
         return fingerprint_parts(self._compiled.complete)
 
-    def log_indicator_probabilities(self, name: str, parameters: Sequence[Tensor]) -> Tensor:
+    def log_indicator_probabilities(
+        self,
+        name: str,
+        parameters: Sequence[Tensor],
+        covariates: NamedTensors | None = None,
+    ) -> Tensor:
         """Return log p(z_i = k given θ) (S, *units, K) of an independent indicator.
 
         Parameters
@@ -194,8 +199,10 @@ class Simulator:
             Of the indicator.
         parameters : sequence of Tensor, shape (S, *shape)
             Constrained parameters in the order of the model.
+        covariates : mapping of str to Tensor, shape (S, *shape), optional
+            Instead of the model's.
         """
-        return self._compiled.distributions[name].log_probs(parameters)
+        return self._compiled.distributions[name].log_probs(parameters, covariates or {})
 
     def deterministics(
         self,

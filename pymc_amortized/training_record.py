@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pymc_amortized.training import TrainingConfig
+from pymc_amortized.training_config import TrainingConfig
 
 __all__ = ["TrainingRecord"]
 

@@ -23,7 +23,8 @@ from pymc_amortized.errors import (
 )
 from pymc_amortized.estimator import Loss
 from pymc_amortized.source import SimulationSource
-from pymc_amortized.training import TrainingConfig, TrainingState, train, training_config
+from pymc_amortized.training import TrainingState, train
+from pymc_amortized.training_config import TrainingConfig, training_config
 from tests.trained import data, normal_mean
 
 QUICK = TrainingConfig(steps=60, batch_size=32, num_validation=64, tolerance=None)

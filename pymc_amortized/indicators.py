@@ -1,0 +1,175 @@
+"""Draws of indicators for each draw of the parameters: exact where a density exists."""
+
+import math
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.compile.spec import IndicatorSpec
+from pymc_amortized.datasets import Dataset
+from pymc_amortized.inference import Draws, Inference
+from pymc_amortized.networks.contracts import Units
+
+__all__ = ["IndicatorDraws", "draw_indicators"]
+
+_MAX_ROWS = 262_144
+_DRAWS_FOR_GAP = 100
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IndicatorDraws:
+    """Indicators of one data set.
+
+    Attributes
+    ----------
+    values : Tensor of int64, shape (S, *units)
+        A draw for each draw of the parameters.
+    probabilities : Tensor, shape (*units, K)
+        p(z_i = k given y), averaged over draws.
+    gap : float
+        Mean over units of the divergence of the network's probabilities from the exact ones, in
+        nats; NaN unless both exist.
+    """
+
+    values: Tensor
+    probabilities: Tensor
+    gap: float
+
+
+def draw_indicators(
+    inference: Inference,
+    indicator: IndicatorSpec,
+    dataset: Dataset,
+    draws: Draws,
+    generator: torch.Generator,
+) -> IndicatorDraws:
+    """Draw an indicator for each draw of the parameters, and average its probabilities.
+
+    Parameters
+    ----------
+    inference : Inference
+        Whose model or network answers.
+    indicator : IndicatorSpec
+        Which.
+    dataset : Dataset
+        The data.
+    draws : Draws
+        S draws of the parameters.
+    generator : torch.Generator
+        Of the randomness.
+    """
+    return _Conditional(inference, indicator, dataset).draw(draws, generator)
+
+
+class _Conditional:
+    """p(z given y, θ) of one indicator and one data set."""
+
+    def __init__(self, inference: Inference, indicator: IndicatorSpec, dataset: Dataset) -> None:
+        self.inference = inference
+        self.indicator = indicator
+        self.frames = dataset.frames.to(inference.device)
+        self.table = inference.layout.table_of(indicator.name)
+        by_row = self.table is not None and not inference.layout.tables[self.table].grouped
+        self.where = (
+            torch.as_tensor(dataset.positions[self.table], device=inference.device)
+            if by_row and indicator.units
+            else None
+        )
+
+    def draw(self, draws: Draws, generator: torch.Generator) -> IndicatorDraws:
+        num_draws = draws.log_q.shape[0]
+        pieces = self._by_network if self.inference.exact is None else self._by_density
+        values, total = [], 0.0
+        for piece, log_probs in pieces(draws):
+            count = len(range(*piece.indices(num_draws)))
+            probabilities = log_probs.expand(count, *log_probs.shape[1:]).exp()
+            total = total + probabilities.sum(0)
+            edges = probabilities.cumsum(-1)[..., :-1]
+            uniform = torch.rand(
+                probabilities.shape[:-1],
+                generator=generator,
+                device=probabilities.device,
+                dtype=probabilities.dtype,
+            )
+            codes = (uniform.unsqueeze(-1) > edges).sum(-1)
+            values.append(codes + self.indicator.support[0])
+        return IndicatorDraws(torch.cat(values), total / num_draws, self._gap(draws))
+
+    def _by_density(self, draws: Draws) -> Iterator[tuple[slice, Tensor]]:
+        """Yield exact log p(z given y, θ) (s, *units, K) for pieces of the draws."""
+        exact = self.inference.exact
+        parameters = {name: x.unsqueeze(1) for name, x in draws.parameters.items()}
+        for piece in exact.pieces(parameters, self.frames):
+            part = {name: x[piece] for name, x in parameters.items()}
+            joint = exact.log_units(self.indicator.name, part, self.frames)[:, 0]
+            whole = piece if parameters else slice(0, draws.log_q.shape[0])
+            yield whole, self._in_order(joint.log_softmax(-1))
+
+    @torch.no_grad()
+    def _by_network(self, draws: Draws) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the network's log q(z given y, θ) (s, *units, K) for pieces of the draws."""
+        inference, units = self.inference, self._units()
+        features = inference.space.features(draws.vector, draws.parameters)
+        num_draws, num_rows = draws.log_q.shape[0], units.mask.shape[1]
+        step = max(1, _MAX_ROWS // num_rows)
+        for start in range(0, num_draws, step):
+            piece = slice(start, min(start + step, num_draws))
+            part = features[piece]
+            repeated = Units(
+                units.values.expand(len(part), *units.values.shape[1:]),
+                units.mask.expand(len(part), -1),
+            )
+            log_q = inference.estimator.classify(self.table, repeated, part).double()
+            grouped = inference.layout.tables[self.table].grouped
+            num_frames = 1 if grouped else self.frames.num_frames
+            log_q = log_q.reshape(
+                len(part), num_frames, *self.indicator.units, self.indicator.num_components
+            )
+            if not grouped:
+                log_q = self._prior_where_missing(draws, piece, log_q)
+            yield piece, self._in_order(log_q)
+
+    def _units(self) -> Units:
+        inference = self.inference
+        return inference.estimator.scaled(inference.layout.units(self.frames))[self.table]
+
+    def _prior_where_missing(self, draws: Draws, piece: slice, log_q: Tensor) -> Tensor:
+        """Put log p(z_i given θ) where unit i is not observed, in frames (s, m, *units, K)."""
+        selected = self.frames.selected[self.table][0]  # (m, R)
+        if bool(selected.all()):
+            return log_q
+        count, num_frames = log_q.shape[:2]
+        parameters = [
+            draws.parameters[p.name][piece].double().repeat_interleave(num_frames, dim=0)
+            for p in self.inference.layout.spec.parameters
+        ]
+        covariates = {
+            name: x[0].repeat(count, *(1,) * (x.ndim - 2))
+            for name, x in self.frames.covariates.items()
+        }
+        prior = self.inference.simulator.log_indicator_probabilities(
+            self.indicator.name, parameters, covariates
+        )
+        prior = prior.expand(count * num_frames, *prior.shape[1:]).reshape(log_q.shape)
+        spread = selected.reshape(*selected.shape, *(1,) * (log_q.ndim - 3))
+        return torch.where(spread, log_q, prior.to(log_q.dtype))
+
+    def _in_order(self, table: Tensor) -> Tensor:
+        """Bring frames (s, m, *units, K) into the order of the user's rows (s, *units, K)."""
+        return table[:, 0] if self.where is None else table.flatten(1, 2)[:, self.where]
+
+    @torch.no_grad()
+    def _gap(self, draws: Draws) -> float:
+        """Return how far the network's probabilities are from the exact ones, in nats per unit."""
+        inference = self.inference
+        if inference.exact is None or self.table is None or not inference.space.size:
+            return math.nan  # without parameters the exact table has no axis of draws
+        few = draws.first(_DRAWS_FOR_GAP)
+        exact = torch.cat([log_p for _, log_p in self._by_density(few)])
+        network = torch.cat([log_q for _, log_q in self._by_network(few)])
+        terms = exact.exp() * (exact - network)
+        return float(torch.where(exact.exp() > 0, terms, torch.zeros_like(terms)).sum(-1).mean())

@@ -1,0 +1,91 @@
+"""How long and how to train: the configuration, and its presets."""
+
+import math
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pymc_amortized.errors import InvalidArgumentError
+
+__all__ = ["Preset", "TrainingConfig", "training_config"]
+
+Preset = Literal["fast", "default", "thorough"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """How long and how to train.
+
+    Attributes
+    ----------
+    steps : int
+        Of the optimizer, at most.
+    batch_size : int
+        Data sets per step, all new.
+    learning_rate : float
+        The highest of the one cosine cycle.
+    weight_decay : float
+        Of AdamW.
+    max_time : float or None
+        Seconds after which the cycle ends. Networks then depend on the speed of the machine.
+    tolerance : float or None
+        Stop early once a fifth of the steps has lowered the validation loss by less than this, in
+        nats per data set. None goes through all steps.
+    num_validation : int
+        Data sets on which the validation loss is computed.
+
+    Examples
+    --------
+    >>> training_config("thorough").steps
+    30000
+    """
+
+    steps: int = 8_000
+    batch_size: int = 256
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+    max_time: float | None = None
+    tolerance: float | None = 0.01
+    num_validation: int = 1_024
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "num_validation"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InvalidArgumentError(f"Expected {name} to be at least 1; got {value!r}.")
+        for name in ("learning_rate", "max_time", "tolerance", "weight_decay"):
+            value = getattr(self, name)
+            optional = name in ("max_time", "tolerance")
+            lowest = 0.0 if name in ("weight_decay", "tolerance") else math.ulp(0.0)
+            if (value is None and optional) or (
+                isinstance(value, int | float) and lowest <= value < math.inf
+            ):
+                continue
+            raise InvalidArgumentError(f"Expected {name} to be positive; got {value!r}.")
+
+
+_PRESETS = {
+    "fast": TrainingConfig(steps=2_000),
+    "default": TrainingConfig(),
+    "thorough": TrainingConfig(steps=30_000, tolerance=0.003),
+}
+
+
+def training_config(training: TrainingConfig | Preset | None) -> TrainingConfig:
+    """Return a configuration for a preset, a configuration, or None.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is none of these.
+    """
+    if isinstance(training, TrainingConfig):
+        return training
+    if training is None:
+        return _PRESETS["default"]
+    if isinstance(training, str) and training in _PRESETS:
+        return _PRESETS[training]
+    raise InvalidArgumentError(
+        f"Expected training to be one of {list(_PRESETS)} or a TrainingConfig; got {training!r}. "
+        "For instance:\n\n    training=pma.TrainingConfig(steps=4_000)"
+    )

@@ -76,8 +76,11 @@ def read_dataset(
     else:
         values, observed = _checked_observations(layout, data)
         covariates = _checked_covariates(layout, data, values)
-    movable = not any(table.grouped for table in layout.tables)
+    movable = not any(t.grouped for t in layout.tables) and not any(
+        o.depends_on for o in layout.spec.observations
+    )
     positions = tuple(_positions(table, observed, movable) for table in layout.tables)
+    _require_same_places(layout, positions)
     in_use = {**layout.covariates, **covariates}
     frames = _frames(layout, positions, values, observed, in_use)
     smooth_values = {
@@ -135,7 +138,7 @@ def _checked_observations(
 def _checked_values(o: ObservationSpec, data: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return values of the model's type, and where they are observed."""
     mask = np.ma.getmaskarray(data) if isinstance(data, np.ma.MaskedArray) else False
-    values = np.asarray(np.ma.getdata(data))
+    values = _as_array(o.name, np.ma.getdata(data) if mask is not False else data)
     if values.dtype.kind not in "biuf":
         raise InvalidDataError(
             f"Expected numbers for {o.name!r}; got {values.dtype}. Convert them, for instance:\n\n"
@@ -156,17 +159,18 @@ def _checked_values(o: ObservationSpec, data: Any) -> tuple[np.ndarray, np.ndarr
         )
     observed = np.broadcast_to(~np.asarray(mask), values.shape)
     _require_finite(o.name, values[observed], masked=True)
-    wanted = np.dtype(o.dtype)
-    if wanted.kind in "iu" and values.dtype.kind == "f":
-        whole = values[observed]
-        if (whole != np.round(whole)).any():
-            first = whole[whole != np.round(whole)][0]
-            raise InvalidDataError(
-                f"Expected integers for {o.name!r}, as in the model; got {first}. Round them "
-                "yourself if that is meant:\n\n    np.round(values).astype(int)"
-            )
     clean = np.where(observed, values, 0)
-    return clean.astype(wanted), observed
+    return _of_type(o.name, clean, np.dtype(o.dtype)), observed
+
+
+def _as_array(name: str, data: Any) -> np.ndarray:
+    try:
+        return np.asarray(data)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InvalidDataError(
+            f"Expected an array of numbers for {name!r}; this {type(data).__name__} cannot be made "
+            f"one: {error}"
+        ) from error
 
 
 def _require_finite(name: str, values: np.ndarray, *, masked: bool) -> None:
@@ -202,7 +206,7 @@ def _checked_covariates(
                         f'\n\n    posterior.sample({{..., "{name}": ...}})'
                     )
             continue
-        value = np.asarray(data[name])
+        value = _as_array(name, data[name])
         expected = list(covariate.shape)
         for axis, length in lengths.items():
             expected[axis] = length
@@ -222,8 +226,20 @@ def _checked_covariates(
                 "Train over covariates resampled from the model's, by asking for sizes:\n\n"
                 f'    pma.fit(model, sizes={{"{first}": ({size}, {size})}})'
             )
-        given[name] = value.astype(layout.covariates[name].dtype)
+        given[name] = _of_type(name, value, layout.covariates[name].dtype)
     return given
+
+
+def _of_type(name: str, values: np.ndarray, wanted: np.dtype) -> np.ndarray:
+    """Convert to the model's type, integers from floats only where they are whole."""
+    if wanted.kind in "iu" and values.dtype.kind == "f":
+        broken = values[values != np.round(values)]
+        if broken.size:
+            raise InvalidDataError(
+                f"Expected integers for {name!r}, as in the model; got {broken[0]}. Round them "
+                "yourself if that is meant:\n\n    np.round(values).astype(int)"
+            )
+    return values.astype(wanted)
 
 
 def _runs_along(covariate: CovariateSpec, table: UnitTable) -> bool:
@@ -248,8 +264,8 @@ def _positions(table: UnitTable, observed: Mapping[str, np.ndarray], movable: bo
         return np.arange(len(wanted))
     if not (movable and table.exchangeable):
         raise InvalidDataError(
-            f"Expected values of {table.name!r} to be missing where they are in the model, because "
-            "its units cannot be permuted; got others. Build the model with these data."
+            f"Expected values of {table.name!r} to be missing where they are in the model, whose "
+            "rows cannot be moved; got others. Build the model with these data."
         )
     return _match(table, wanted, offered)
 
@@ -306,6 +322,20 @@ def _match(table: UnitTable, wanted: np.ndarray, offered: np.ndarray) -> np.ndar
     free = (place for place in range(len(taken) + empty.size) if place not in taken)
     positions[empty] = [place for place, _ in zip(free, empty, strict=False)]
     return positions
+
+
+def _require_same_places(layout: DataLayout, positions: tuple[np.ndarray, ...]) -> None:
+    """Refuse rows of one covariate that would have to be in two places."""
+    for covariate in layout.spec.covariates:
+        along = [i for i, table in enumerate(layout.tables) if _runs_along(covariate, table)]
+        for i in along[1:]:
+            if not np.array_equal(positions[i], positions[along[0]]):
+                names = [layout.tables[along[0]].name, layout.tables[i].name]
+                raise InvalidDataError(
+                    f"Expected values of {names} to be missing in the same rows, or where they are "
+                    f"in the model, since {covariate.name!r} runs along both; got others. Build "
+                    "the model with these data."
+                )
 
 
 def _frames(

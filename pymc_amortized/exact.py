@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pymc_amortized.compile.density import BatchedDensity
 from pymc_amortized.compile.spec import IndicatorSpec
+from pymc_amortized.errors import InvalidDataError
 from pymc_amortized.layout import DataLayout, Frames, UnitTable
 from pymc_amortized.typing import NamedTensors
 
@@ -47,7 +48,16 @@ class ExactModel:
             terms = [self._log_table(t, i, part, frames) for i, t in self._tables()]
             return sum(terms)
 
-        return torch.cat([total(part) for part in self._pieces(parameters, frames)])
+        try:
+            return torch.cat([total(part) for part in self._pieces(parameters, frames)])
+        except (IndexError, RuntimeError) as error:
+            if not frames.covariates or "index" not in str(error):
+                raise
+            names = list(frames.covariates)
+            raise InvalidDataError(
+                f"Expected covariates among {names} that can serve as an index, as in the model; "
+                f"a value is out of range: {error}"
+            ) from error
 
     def log_units(self, indicator: str, parameters: NamedTensors, frames: Frames) -> Tensor:
         """Return log p(y_i, z_i = k given θ) (S, B, m, *units, K); p(z_i = k) where y_i is missing.

@@ -15,7 +15,7 @@ from torch import Tensor
 from pymc_amortized.assembly import assemble, posterior_from_file, posterior_from_tensors
 from pymc_amortized.cache import Cache, NetworkCache, network_cache
 from pymc_amortized.compile.fingerprint import describe_value, digest
-from pymc_amortized.errors import CacheWarning, TrainingInterruptedWarning
+from pymc_amortized.errors import CacheWarning, InvalidArgumentError, TrainingInterruptedWarning
 from pymc_amortized.estimator import Estimator, Networks
 from pymc_amortized.inference import Inference
 from pymc_amortized.layout import DataLayout, Sizes
@@ -31,7 +31,7 @@ from pymc_amortized.version import package_versions
 if TYPE_CHECKING:
     import pymc
 
-__all__ = ["fit", "load"]
+__all__ = ["fit", "fit_simulator", "load"]
 
 _NUM_FOR_SCALES = 20_000
 _NUM_VALIDATION_DATASETS = 64
@@ -104,9 +104,35 @@ def fit(
     >>> posterior.record.steps
     100
     """
+    return fit_simulator(
+        compile_simulator(model, device=device),
+        sizes=sizes,
+        training=training,
+        networks=networks,
+        random_seed=random_seed,
+        progressbar=progressbar,
+        cache=cache,
+    )
+
+
+def fit_simulator(
+    simulator: Simulator,
+    *,
+    sizes: Sizes,
+    training: TrainingConfig | Preset | None,
+    networks: Networks | None,
+    random_seed: RandomSeed,
+    progressbar: bool,
+    cache: Cache,
+) -> AmortizedPosterior:
+    """Do what :func:`fit` does, for a model that has been compiled."""
     config = training_config(training)
+    if networks is not None and not isinstance(networks, Networks):
+        raise InvalidArgumentError(
+            f"Expected networks to be pma.Networks; got {networks!r}. For instance:\n\n"
+            "    networks=pma.Networks(summary=pma.SetTransformer)"
+        )
     store = network_cache(cache)
-    simulator = compile_simulator(model, device=device)
     seed = int(numpy_generator(random_seed).integers(2**31))
     layout, estimator = assemble(simulator, sizes, networks, seed)
     record = _blank_record(simulator, layout, config, networks)
@@ -120,7 +146,7 @@ def fit(
             warnings.warn(
                 f"The cached network does not fit, and is trained anew: {error}",
                 CacheWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
     posterior = _trained(simulator, layout, estimator, record, seed, progressbar, store)
     if posterior.record.interrupted:
@@ -128,7 +154,7 @@ def fit(
             f"Training was interrupted after {posterior.record.steps:,} of {config.steps:,} steps; "
             "the best network so far is used. Call again to go on from there.",
             TrainingInterruptedWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     else:
         store.write(record.fingerprint, posterior.tensors(), posterior.record.as_record())

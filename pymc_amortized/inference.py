@@ -150,7 +150,25 @@ class Inference:
 
     def read(self, data: Mapping[str, Any] | None) -> Dataset:
         """Check a user's data, and lay them out; None stands for those of the model."""
+        self._require_unchanged(data)
         return read_dataset(self.layout, self.simulator.observed_data, data, self._atoms)
+
+    def _require_unchanged(self, data: Mapping[str, Any] | None) -> None:
+        """Refuse to answer for data that the model no longer holds."""
+        changed = self.simulator.changed_data
+        if data is not None:
+            covariates = {c.name for c in self.simulator.spec.covariates}
+            changed = tuple(name for name in changed if name in covariates and name not in data)
+        if not changed:
+            return
+        names = [o.name for o in self.simulator.spec.observations]
+        given = ", ".join(f'"{name}": ...' for name in (*names, *changed) if name not in changed)
+        raise InvalidDataError(
+            f"Expected the data that the model held when it was read; {list(changed)} have been "
+            "changed since, by pm.set_data. Read the model again (a network that fits is found in "
+            "the cache), or give the data by name:\n\n"
+            f"    posterior = pma.fit(model)\n    posterior.sample({{{given}}})"
+        )
 
     @torch.no_grad()
     def propose(self, units: list[Units], num_draws: int, generator: torch.Generator) -> _Proposals:

@@ -13,7 +13,7 @@ import xarray
 from torch import Tensor
 
 from pymc_amortized.compile.compat import result_of_groups
-from pymc_amortized.compile.spec import Dims
+from pymc_amortized.compile.spec import Dims, ModelSpec
 from pymc_amortized.datasets import Dataset
 from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.exact import ExactModel
@@ -22,7 +22,7 @@ from pymc_amortized.inference import Draws
 from pymc_amortized.layout import UnitTable
 from pymc_amortized.simulator import Simulator
 
-__all__ = ["Answer", "inference_data", "probabilities_dataset"]
+__all__ = ["Answer", "check_var_names", "inference_data", "probabilities_dataset"]
 
 _LIBRARY = "pymc_amortized"
 
@@ -106,6 +106,21 @@ def probabilities_dataset(simulator: Simulator, answer: Answer) -> xarray.Datase
     return _Builder(simulator, answer).probabilities()
 
 
+def check_var_names(spec: ModelSpec, var_names: Sequence[str]) -> None:
+    """Refuse names of variables that a posterior does not hold.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If they are not a list of known names.
+    """
+    known = [v.name for v in (*spec.parameters, *spec.indicators, *spec.deterministics)]
+    if isinstance(var_names, str) or any(name not in known for name in var_names):
+        raise InvalidArgumentError(
+            f"Expected var_names to be a list of names among {known}; got {var_names!r}."
+        )
+
+
 def _made_by() -> dict[str, str]:
     return {
         "created_at": datetime.now(UTC).isoformat(),
@@ -126,6 +141,19 @@ class _Builder:
             for name, values in simulator.model.coords.items()
             if values is not None
         }
+        self.ambiguous = self._ambiguous_dims()
+
+    def _ambiguous_dims(self) -> set[str]:
+        """Find dims along which variables have different lengths: they cannot be one axis."""
+        shapes = [
+            (o.dims, self.answer.dataset.observations[o.name]) for o in self.spec.observations
+        ]
+        shapes += [(i.dims, self.answer.indicators[i.name].values[0]) for i in self.spec.indicators]
+        lengths: dict[str, set[int]] = {}
+        for dims, values in shapes:
+            for dim, length in zip(dims or (), values.shape, strict=False):
+                lengths.setdefault(dim, set()).add(length)
+        return {dim for dim, found in lengths.items() if len(found) > 1 and dim is not None}
 
     def posterior(self, var_names: Sequence[str] | None) -> xarray.Dataset:
         variables = {
@@ -135,7 +163,7 @@ class _Builder:
             variables[spec.name] = (self.answer.indicators[spec.name].values, spec.dims)
         variables |= self._deterministics()
         if var_names is not None:
-            self._require_known(var_names, variables)
+            check_var_names(self.spec, var_names)
             variables = {name: variables[name] for name in variables if name in set(var_names)}
         return self._dataset(
             self._array(name, self._in_chains(tensor), dims, sampled=True)
@@ -166,14 +194,6 @@ class _Builder:
         dims = self.simulator.model.named_vars_to_dims
         return {name: (value, dims.get(name)) for name, value in found.items()}
 
-    def _require_known(self, var_names: Sequence[str], variables: Mapping[str, Any]) -> None:
-        unknown = [name for name in var_names if name not in variables]
-        if isinstance(var_names, str) or unknown:
-            raise InvalidArgumentError(
-                f"Expected var_names to be a list of names among {list(variables)}; got "
-                f"{var_names!r}."
-            )
-
     def probabilities(self) -> xarray.Dataset:
         arrays = []
         for spec in self.spec.indicators:
@@ -192,9 +212,11 @@ class _Builder:
 
     def _component_dim(self, name: str, num_components: int) -> str:
         """Return ``component``, or a name of its own where that is something else already."""
-        sizes = {spec.num_components for spec in self.spec.indicators}
+        supports = {spec.support for spec in self.spec.indicators}
         taken = self.coords.get("component")
-        if len(sizes) > 1 or (taken is not None and len(taken) != num_components):
+        of_units = any("component" in (spec.dims or ()) for spec in self.spec.indicators)
+        wrong = taken is not None and len(taken) != num_components
+        if len(supports) > 1 or of_units or wrong:
             return f"{name}_value"
         return "component"
 
@@ -261,7 +283,7 @@ class _Builder:
         leading = ("chain", "draw") if sampled else ()
         own = values.shape[len(leading) :]
         names = [
-            dim if dim is not None else f"{name}_dim_{i}"
+            f"{name}_dim_{i}" if dim is None or dim in self.ambiguous else dim
             for i, dim in enumerate(dims if dims is not None else [None] * len(own))
         ]
         coords: dict[str, np.ndarray] = {

@@ -182,7 +182,7 @@ class DataLayout:
         self.tables = _tables(spec, _checked_sizes(spec, sizes))
         for table in self.tables:
             if table.resized:
-                _require_resizable(table, spec)
+                _require_resizable(table, self.tables, spec)
 
     @property
     def resized(self) -> bool:
@@ -303,6 +303,11 @@ def _is_aligned(observation: ObservationSpec, indicator: IndicatorSpec) -> bool:
 def _checked_sizes(spec: ModelSpec, sizes: Sizes) -> dict[str, tuple[int, int]]:
     names = [o.name for o in spec.observations]
     checked = {}
+    if sizes is not None and not isinstance(sizes, Mapping):
+        raise InvalidArgumentError(
+            f"Expected sizes by name of an observed variable; got {sizes!r}. For instance:\n\n"
+            f'    sizes={{"{names[0]}": (50, 500)}}'
+        )
     for name, size in (sizes or {}).items():
         if name not in names:
             raise InvalidArgumentError(
@@ -319,14 +324,25 @@ def _checked_sizes(spec: ModelSpec, sizes: Sizes) -> dict[str, tuple[int, int]]:
     return checked
 
 
-def _require_resizable(table: UnitTable, spec: ModelSpec) -> None:
+def _require_resizable(table: UnitTable, tables: Sequence[UnitTable], spec: ModelSpec) -> None:
     reasons = {
         "it is a sequence": spec.structure == "sequence",
         "several of its values belong to one unit": table.grouped,
         "it is a single value": not table.observations[0].shape,
+        "observed variables depend on each other": any(o.depends_on for o in spec.observations),
+        "its units are observed through another variable, with other rows": sum(
+            t.indicator is not None and t.indicator is table.indicator for t in tables
+        )
+        > 1,
         "its units cannot be permuted": not table.exchangeable,
         "units depend on each other's covariates, on their mean for instance": any(
             not covariate.local for covariate, _ in table.covariates
+        ),
+        "the prior of a parameter depends on the covariates of its units": any(
+            covariate.in_prior for covariate, _ in table.covariates
+        ),
+        "the model calculates with their number": any(
+            covariate.counted for covariate, _ in table.covariates
         ),
     }
     for reason, holds in reasons.items():

@@ -139,6 +139,31 @@ class ParameterSpace:
             parents.append(value)
         return self.join(parts)
 
+    def unconstrain_within(self, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Map parameters by name to a vector (S, D), and tell which lie in their support (S,).
+
+        Vectors of those outside are zero.
+
+        Raises
+        ------
+        ParameterShapeError
+            If a parameter is missing, unknown, of another shape than the model's, or if there are
+            not as many draws of each.
+        """
+        unknown = [name for name in parameters if name not in self.names]
+        lengths = {name: len(x) for name, x in parameters.items() if x.ndim}
+        if unknown or len(set(lengths.values())) > 1:
+            raise ParameterShapeError(
+                f"Expected as many draws of each of {list(self.names)}; got {lengths or unknown}."
+            )
+        vector = self.unconstrain(parameters)
+        again = self.constrain(vector.nan_to_num())
+        inside = torch.isfinite(vector).all(1)
+        for name, value in again.items():
+            close = torch.isclose(value, parameters[name].to(value.dtype), rtol=1e-6, atol=1e-8)
+            inside = inside & close.reshape(len(close), -1).all(1)
+        return vector.masked_fill(~inside.unsqueeze(1), 0.0), inside
+
     def with_normal_scores(self, parameters: Mapping[str, Tensor]) -> "ParameterSpace":
         """Return this space with the normal-score map fitted to prior draws.
 

@@ -31,14 +31,19 @@ from pymc_amortized.inference import (
     check_correction,
     check_count,
 )
-from pymc_amortized.inference_data import Answer, inference_data, probabilities_dataset
+from pymc_amortized.inference_data import (
+    Answer,
+    check_var_names,
+    inference_data,
+    probabilities_dataset,
+)
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.training_record import TrainingRecord
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["AmortizedPosterior"]
+__all__ = ["AmortizedPosterior", "check_request"]
 
 _IDATA_KWARGS = ("log_likelihood", "log_prior")
 _DRAWS_FOR_PROBABILITIES = 1_000
@@ -140,8 +145,8 @@ class AmortizedPosterior:
         True
         """
         draws, chains = check_count("draws", draws), check_count("chains", chains)
-        check_correction(correction)
-        kwargs = _checked_idata_kwargs(idata_kwargs, self)
+        check_request(self.spec, correction, var_names, idata_kwargs)
+        kwargs = idata_kwargs or {}
         started = time.perf_counter()
         answer = self._answer(data, draws * chains, chains, correction, random_seed)
         seconds = time.perf_counter() - started
@@ -180,7 +185,7 @@ class AmortizedPosterior:
                 "Expected a model with indicators; this one has parameters only. See them by:\n\n"
                 "    posterior.sample().posterior"
             )
-        check_correction(correction)
+        check_request(self.spec, correction)
         answer = self._answer(data, _DRAWS_FOR_PROBABILITIES, 1, correction, random_seed)
         self._warn(answer.draws, correction)
         return probabilities_dataset(self.inference.simulator, answer)
@@ -200,12 +205,13 @@ class AmortizedPosterior:
         Returns
         -------
         numpy.ndarray, shape (S,)
-            log q(θ given y) in nats, over PyMC's unconstrained parameters.
+            log q(θ given y) in nats, over PyMC's unconstrained parameters; -inf outside of their
+            support.
 
         Raises
         ------
         ParameterShapeError
-            If a parameter is missing or has another shape than the model's.
+            If a parameter is missing, unknown, or of another shape than the model's.
         """
         inference = self.inference
         layout, device = inference.layout, inference.device
@@ -215,13 +221,13 @@ class AmortizedPosterior:
             for name, x in parameters.items()
         }
         with torch.no_grad():
-            vector = inference.space.unconstrain(tensors)
+            vector, inside = inference.space.unconstrain_within(tensors)
             scores, log_det = inference.space.standardize(vector)
             units = [u.to(device) for u in layout.units(dataset.smooth)]
             context = inference.estimator.context(inference.estimator.scaled(units))
             repeated = context.expand(scores.shape[0], -1)
             log_q = inference.estimator.log_prob(scores.float(), repeated).double() + log_det
-        return log_q.cpu().numpy()
+        return log_q.masked_fill(~inside, -math.inf).cpu().numpy()
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the network to a file, to be read by :func:`pymc_amortized.load`.
@@ -275,18 +281,12 @@ class AmortizedPosterior:
         if not self.spec.parameters and self.inference.exact is not None:
             facts["accuracy"] = "exact: there are no parameters, and indicators have a density"
         elif math.isnan(record.accepted_share):
-            facts["accuracy"] = f"cannot be checked: {self._why_unchecked()}"
+            facts["accuracy"] = f"cannot be checked: {_without_density(self.spec)}"
         else:
             facts["accuracy"] = (
                 f"Pareto k below 0.7 for {record.accepted_share:.0%} of fresh simulated data sets"
             )
         return facts
-
-    def _why_unchecked(self) -> str:
-        reasons = [
-            f"{o.name} has no density ({o.density})" for o in self.spec.observations if o.density
-        ]
-        return "; ".join(reasons)
 
     def _answer(
         self,
@@ -298,11 +298,6 @@ class AmortizedPosterior:
     ) -> Answer:
         inference = self.inference
         dataset = inference.read(data)
-        if correction == "importance" and inference.exact is None:
-            raise UnsupportedModelError(
-                f"Expected a density to weigh draws with; {self._why_unchecked()}. Take the draws "
-                'as they are:\n\n    posterior.sample(correction="none")'
-            )
         generator = torch_generator(random_seed, inference.device)
         draws = inference.draw_parameters(dataset, num_draws, correction, generator)
         indicators = {
@@ -314,8 +309,8 @@ class AmortizedPosterior:
     def _warn(self, draws: Draws, correction: Correction) -> None:
         if self.inference.exact is None:
             warnings.warn(
-                f"This answer could not be checked: {self._why_unchecked()}. It is the network's, "
-                "as it was trained.",
+                f"This answer could not be checked: {_without_density(self.spec)}. It is the "
+                "network's, as it was trained.",
                 AccuracyWarning,
                 stacklevel=3,
             )
@@ -350,24 +345,52 @@ class AmortizedPosterior:
             "settings": json.dumps({"correction": correction, "training": asdict(record.config)}),
         }
         if self.inference.exact is None:
-            attrs["not_checked_because"] = self._why_unchecked()
+            attrs["not_checked_because"] = _without_density(self.spec)
         for name, indicator in answer.indicators.items():
             attrs[f"classification_gap_{name}"] = indicator.gap
         return attrs
 
 
-def _checked_idata_kwargs(
-    kwargs: Mapping[str, Any] | None, posterior: AmortizedPosterior
-) -> Mapping[str, Any]:
-    kwargs = kwargs or {}
+def check_request(
+    spec: ModelSpec,
+    correction: str,
+    var_names: Sequence[str] | None = None,
+    idata_kwargs: Mapping[str, Any] | None = None,
+) -> None:
+    """Refuse, before anything is trained or drawn, what cannot be answered for a model.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the correction or the name of a variable is unknown.
+    SamplerArgumentError
+        If a group in ``idata_kwargs`` is unknown.
+    UnsupportedModelError
+        If there is no density for what is asked.
+    """
+    check_correction(correction)
+    if correction == "importance" and not spec.has_density:
+        raise UnsupportedModelError(
+            f"Expected a density to weigh draws with; {_without_density(spec)}. Take the draws "
+            'as they are:\n\n    posterior.sample(correction="none")'
+        )
+    if var_names is not None:
+        check_var_names(spec, var_names)
+    kwargs = idata_kwargs or {}
     unknown = [name for name in kwargs if name not in _IDATA_KWARGS]
     if unknown:
         raise SamplerArgumentError(
             f"Expected idata_kwargs among {list(_IDATA_KWARGS)}; got {unknown[0]!r}."
         )
-    if any(kwargs.values()) and posterior.inference.exact is None:
+    if any(kwargs.values()) and not spec.has_density:
         raise UnsupportedModelError(
             f"Expected a density for the log likelihood and the log prior; "
-            f"{posterior._why_unchecked()}. Leave them out of idata_kwargs."
+            f"{_without_density(spec)}. Leave them out of idata_kwargs."
         )
-    return kwargs
+
+
+def _without_density(spec: ModelSpec) -> str:
+    """Name what has no density, and why."""
+    return "; ".join(
+        f"{o.name} has no density ({o.density})" for o in spec.observations if o.density
+    )

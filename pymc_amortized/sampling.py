@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pymc
 
 from pymc_amortized.cache import Cache, network_cache
+from pymc_amortized.datasets import read_dataset
 from pymc_amortized.errors import InvalidArgumentError, SamplerArgumentError
 from pymc_amortized.estimator import Networks
-from pymc_amortized.fit import fit
+from pymc_amortized.fit import fit_simulator
 from pymc_amortized.inference import Correction, check_correction, check_count
-from pymc_amortized.layout import Sizes
+from pymc_amortized.layout import DataLayout, Sizes
+from pymc_amortized.posterior import check_request
 from pymc_amortized.rng import RandomSeed, numpy_generator
+from pymc_amortized.simulator import Simulator, compile_simulator
 from pymc_amortized.training_config import Preset, TrainingConfig, training_config
 
 if TYPE_CHECKING:
@@ -130,13 +133,14 @@ class AmortizedSampler:
         """
         draws = check_count("draws", draws)
         chains = check_count("chains", 4 if chains is None else chains)
+        simulator = compile_simulator(model, device=self.device)
+        self._check_before_training(simulator, var_names, idata_kwargs)
         rng = numpy_generator(random_seed)
-        posterior = fit(
-            model,
+        posterior = fit_simulator(
+            simulator,
             sizes=self.sizes,
             training=self.training,
             networks=self.networks,
-            device=self.device,
             random_seed=rng,
             progressbar=bool(progressbar),
             cache=self.cache,
@@ -150,6 +154,18 @@ class AmortizedSampler:
             var_names=var_names,
             idata_kwargs=idata_kwargs,
         )
+
+    def _check_before_training(
+        self,
+        simulator: Simulator,
+        var_names: Sequence[str] | None,
+        idata_kwargs: Mapping[str, Any] | None,
+    ) -> None:
+        """Refuse what would fail after training."""
+        check_request(simulator.spec, self.correction, var_names, idata_kwargs)
+        if self.sizes is not None:
+            layout = DataLayout(simulator.spec, simulator.covariates, self.sizes)
+            read_dataset(layout, simulator.observed_data)
 
 
 def sample(

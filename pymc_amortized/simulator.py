@@ -181,6 +181,11 @@ class Simulator:
         return {c.name: c.values.copy() for c in self._compiled.covariates}
 
     @property
+    def changed_data(self) -> tuple[str, ...]:
+        """The names of ``pm.Data`` that ``pm.set_data`` has changed since the model was read."""
+        return self._compiled.changed_data
+
+    @property
     def fingerprint(self) -> dict[str, str]:
         """A hash for each part of the model, observed values apart."""
         return fingerprint_parts(self._compiled.complete)

@@ -75,6 +75,7 @@ class CompiledModel:
     def __init__(self, complete: CompleteModel, backend: Backend) -> None:
         _refuse_unreadable(complete)
         self.complete = complete
+        self._data_as_read = {v.name: v.get_value() for v in complete.model.data_vars}
         self.prior = RestrictedPrior(complete, backend)
         self._draw_indicators = _stages(complete, "indicators", backend)
         self._draw_observations = _stages(complete, "observations", backend)
@@ -102,6 +103,15 @@ class CompiledModel:
         """The density, built when it is first asked for."""
         return BatchedDensity(
             self.complete, self.distributions, self.unit_maps, self.unit_covariates
+        )
+
+    @property
+    def changed_data(self) -> tuple[str, ...]:
+        """The ``pm.Data`` of the model whose values are not those that were read."""
+        return tuple(
+            v.name
+            for v in self.complete.model.data_vars
+            if not np.array_equal(v.get_value(borrow=True), self._data_as_read[v.name])
         )
 
     @property
@@ -217,16 +227,25 @@ def _refuse_unreadable(complete: CompleteModel) -> None:
                 "draws from the model. Write it as an observed variable:\n\n"
                 f'    pm.CustomDist("{name}", ..., logp=logp, random=random, observed=data)'
             )
-    for gap in (o for o in complete.observations if o.observed is not None):
-        for other in complete.observations:
-            roots = other.components or (other.density_variable,)
-            if other is not gap and {gap.variable, gap.density_variable} & set(ancestors(roots)):
+    for other in complete.observations:
+        for gap in _observations_behind(complete, other):
+            if gap.observed is not None:
                 raise UnsupportedModelError(
                     f"Expected observations to depend on values that are known; {other.name!r} "
                     f"depends on {gap.name!r}, some of which are missing. Make the missing values "
                     "parameters of the model:\n\n"
                     f'    {gap.name} = pt.set_subtensor(data[missing], pm.Normal("imputed", ...))'
                 )
+
+
+def _observations_behind(complete: CompleteModel, o: Observation) -> list[Observation]:
+    """Return the other observed variables that one depends on."""
+    roots = set(ancestors(o.components or (o.density_variable,)))
+    return [
+        other
+        for other in complete.observations
+        if other is not o and roots & {other.variable, other.density_variable}
+    ]
 
 
 def _spec(
@@ -259,6 +278,7 @@ def _spec(
                 compiled.unit_maps[observation.name],
                 exchangeable[observation.name],
                 missing.get(observation.name),
+                tuple(other.name for other in _observations_behind(complete, observation)),
             )
             for observation in complete.observations
         ),
@@ -309,7 +329,11 @@ def _parameter_spec(
 
 
 def _observation_spec(
-    observation: Observation, units: UnitMap, exchangeable: bool, reason: str | None
+    observation: Observation,
+    units: UnitMap,
+    exchangeable: bool,
+    reason: str | None,
+    depends_on: tuple[str, ...],
 ) -> ObservationSpec:
     return ObservationSpec(
         name=observation.name,
@@ -322,6 +346,7 @@ def _observation_spec(
         exchangeable=exchangeable,
         density=reason,
         dims=observation.dims,
+        depends_on=depends_on,
     )
 
 
@@ -343,4 +368,6 @@ def _covariate_spec(covariate: Covariate) -> CovariateSpec:
         covariate.origin,
         {axis.observation: axis.covariate_axis for axis in covariate.unit_axes},
         covariate.local,
+        covariate.in_prior,
+        covariate.counted,
     )

@@ -161,7 +161,7 @@ class _Reading:
         dims = self._dims(dims_of)
         if isinstance(density_variable.owner.op, _BaseMixtureRV):
             _, weights, *components = density_variable.owner.inputs
-            indicator_name = f"{name}_component"
+            indicator_name = self._free_name(f"{name}_component")
             ndim_supp = density_variable.owner.op.ndim_supp
             unit_ndim = density_variable.type.ndim - ndim_supp
             indicator = _mixture_indicator(weights, data.shape[:unit_ndim], indicator_name)
@@ -233,6 +233,12 @@ class _Reading:
             observed=observed,
             split=not partial,
         )
+
+    def _free_name(self, name: str) -> str:
+        """Return a name that no variable of the model has: with underscores added if need be."""
+        while name in self.model.named_vars:
+            name += "_"
+        return name
 
     def _dims(self, name: str) -> tuple[str | None, ...] | None:
         dims = self.model.named_vars_to_dims.get(name)

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.traversal import ancestors, io_toposort
 from pytensor.tensor.basic import Alloc
+from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.random.op import RandomVariable, RNGConsumerOp
-from pytensor.tensor.shape import Reshape
+from pytensor.tensor.shape import Reshape, Shape, Shape_i
+from pytensor.tensor.subtensor import Subtensor
 from pytensor.tensor.type import TensorType
 from torch import Tensor
 
@@ -66,6 +68,10 @@ class Covariate:
         The axes that run along units; empty where it belongs to all units alike.
     local : bool
         Whether units depend on their own rows of it alone, and not on the mean of all, say.
+    in_prior : bool
+        Whether the prior of some parameter depends on it.
+    counted : bool
+        Whether the model calculates with the number of its units.
     """
 
     name: str
@@ -74,6 +80,8 @@ class Covariate:
     origin: str
     unit_axes: tuple[UnitAxis, ...]
     local: bool
+    in_prior: bool
+    counted: bool
 
 
 def find_covariates(
@@ -118,6 +126,14 @@ def find_covariates(
                 axes[variable].append(UnitAxis(observation.name, axis))
         if found and not pairing.is_local(found):
             shared.update(found)
+    for observation in complete.observations:
+        behind = _values_behind(observation.components or (observation.density_variable,))
+        shared.update(
+            variable
+            for variable, unit_axes in axes.items()
+            if variable in behind and observation.name not in {a.observation for a in unit_axes}
+        )
+    of_prior = _values_behind(complete.parameter_variables)
     covariates = tuple(
         Covariate(
             names[variable],
@@ -126,11 +142,56 @@ def find_covariates(
             "data" if names[variable] in complete.data else "constant",
             tuple(unit_axes),
             variable not in shared,
+            variable in of_prior,
+            _is_counted(complete, variable, unit_axes),
         )
         for variable, unit_axes in axes.items()
         if names[variable] in complete.data or unit_axes
     )
     return covariates, exchangeable
+
+
+def _values_behind(variables: Sequence[Variable]) -> set[Variable]:
+    """Return what values depend on, other than through the shape of something."""
+    everything = ancestors(variables)
+    shapes = [v for v in everything if v.owner is not None and _is_shape(v.owner)]
+    return set(ancestors(variables, blockers=shapes))
+
+
+def _is_shape(node: Apply) -> bool:
+    return isinstance(node.op, Shape | Shape_i)
+
+
+def _is_counted(complete: CompleteModel, variable: Variable, unit_axes: Sequence[UnitAxis]) -> bool:
+    """Whether the number of units of a covariate enters a calculation, other than of sizes."""
+    axes = {axis.covariate_axis for axis in unit_axes}
+    counts: set[Variable] = set()
+    roots = [*complete.parameter_variables, *(o.variable for o in complete.observations)]
+    for node in io_toposort([], roots):
+        if _is_shape(node):
+            known = isinstance(node.op, Shape) or node.op.i in axes
+            if node.inputs[0] is variable and known:
+                counts.update(node.outputs)
+        elif not counts.isdisjoint(node.inputs):
+            place = _place_in_shape(node)
+            if place is not None and place % variable.ndim not in axes:
+                continue
+            if isinstance(node.op, Elemwise) and node.outputs[0].type.dtype.startswith("float"):
+                return True
+            if node.outputs[0].type.dtype.startswith("int"):
+                counts.update(node.outputs)
+    return False
+
+
+def _place_in_shape(node: Apply) -> int | None:
+    """Return k for ``x.shape[k]``."""
+    source = node.inputs[0].owner
+    if not isinstance(node.op, Subtensor) or source is None or not _is_shape(source):
+        return None
+    index = node.inputs[1:]
+    if node.outputs[0].type.ndim or len(index) != 1 or not isinstance(index[0], Constant):
+        return None
+    return int(index[0].data)
 
 
 def _is_place(values: np.ndarray, observation: Observation) -> bool:

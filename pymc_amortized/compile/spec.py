@@ -116,6 +116,8 @@ class ObservationSpec:
         Why there is no density; None where there is one.
     dims : tuple of str, or None
         Names of the axes.
+    depends_on : tuple of str
+        Other observed variables of which it is a function.
     """
 
     name: str
@@ -128,6 +130,7 @@ class ObservationSpec:
     exchangeable: bool
     density: str | None
     dims: Dims
+    depends_on: tuple[str, ...] = ()
 
     @property
     def num_missing(self) -> int:
@@ -151,6 +154,10 @@ class CovariateSpec:
         For each observation along whose units it runs, by which of its axes.
     local : bool
         Whether units depend on their own rows of it alone, and not on the mean of all, say.
+    in_prior : bool
+        Whether the prior of some parameter depends on it.
+    counted : bool
+        Whether the model calculates with the number of its units.
     """
 
     name: str
@@ -158,6 +165,8 @@ class CovariateSpec:
     origin: str
     unit_axes: dict[str, int]
     local: bool = True
+    in_prior: bool = False
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,9 +218,15 @@ def _checked_covariates(
         _require_finite(name, value, masked=False)
         if value.shape == covariate.shape and np.array_equal(value, layout.covariates[name]):
             continue
-        if not lengths or not all(t.resized for t in layout.tables if _runs_along(covariate, t)):
-            first = next(iter(covariate.unit_axes), layout.tables[0].name)
-            size = values[first].shape[0] if values[first].ndim else 1
+        if not lengths:
+            raise InvalidDataError(
+                f"Expected the values of {name!r} that the network was trained with; got others. "
+                "They do not run along units, so that no network takes them as data. Build the "
+                "model with these values."
+            )
+        if not all(t.resized for t in layout.tables if _runs_along(covariate, t)):
+            first = next(iter(covariate.unit_axes))
+            size = values[first].shape[0]
             raise InvalidDataError(
                 f"Expected the values of {name!r} that the network was trained with; got others. "
                 "Train over covariates resampled from the model's, by asking for sizes:\n\n"

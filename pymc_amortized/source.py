@@ -38,6 +38,7 @@ class SimulationSource:
         """Return a batch of B new data sets."""
         parameters, frames, codes = self.draw_frames(num_datasets, seed)
         vector = self.space.unconstrain(parameters).expand(num_datasets, -1)
+        vector = self.space.from_edge(vector) if self.space.size else vector
         features = self.space.features(vector, parameters)
         scores = features[:, : self.space.size].float()
         units = self.layout.units(frames)

@@ -25,6 +25,7 @@ __all__ = [
     "marginalized_name",
     "one_index_ops",
     "op_class",
+    "positive_definite_ops",
     "reference_mode",
     "result_of_groups",
     "split_axis",
@@ -58,6 +59,12 @@ def one_index_ops() -> tuple[type, ...]:
     subtensor = importlib.import_module("pytensor.tensor.subtensor")
     names = ("AdvancedSubtensor1", "AdvancedIncSubtensor1")
     return tuple(getattr(subtensor, name) for name in names if hasattr(subtensor, name))
+
+
+def positive_definite_ops() -> tuple[type, ...]:
+    """Return the operation by which PyMC 5 asks whether a matrix is positive definite."""
+    module = importlib.import_module("pymc.distributions.multivariate")
+    return (module.PosDefMatrix,) if hasattr(module, "PosDefMatrix") else ()
 
 
 def split_axis(op: Op, values: Sequence[Any]) -> tuple[Any, Sequence[Any]]:

@@ -297,17 +297,23 @@ class _Pairing:
         shape = self.response.entry_shape
         self.num_entries = shape[0] if shape else 1
         self.permutation = torch.as_tensor(_derangement(self.num_entries))
+        self.row_of_entry = self._rows(observation)
         self.unit_permutation = self._of_units(observation)
         units = draws[self.indicator].shape[1:] if self.indicator is not None else ()
         self.moves_indicator = bool(units) and units[0] == self.unit_permutation.numel()
 
+    def _rows(self, observation: Observation) -> Tensor:
+        """Return the unit of each entry: only observed ones have entries in a split variable."""
+        if not observation.split or observation.observed.ndim > 1:
+            return torch.arange(self.num_entries)
+        return torch.as_tensor(np.flatnonzero(observation.observed))
+
     def _of_units(self, observation: Observation) -> Tensor:
-        """Return the permutation of all units, of which only the observed ones have entries."""
+        """Return the permutation of all units that permutes the observed ones."""
         if not observation.split or observation.observed.ndim > 1:
             return self.permutation
-        positions = torch.as_tensor(np.flatnonzero(observation.observed))
         whole = torch.arange(observation.observed.size)
-        whole[positions] = positions[self.permutation]
+        whole[self.row_of_entry] = self.row_of_entry[self.permutation]
         return whole
 
     def find(self) -> dict[Variable, int] | None:
@@ -329,12 +335,13 @@ class _Pairing:
     def is_local(self, chosen: Mapping[Variable, int]) -> bool:
         """Whether the first half of the units responds to its own rows of covariates alone."""
         own = self.num_entries // 2
+        last_row = int(self.row_of_entry[own - 1])
         for row in range(self.response.values.shape[0]):
             given: dict[Variable | str, Tensor] = dict(self.values)
             before = self.response(given, row=row)
             for variable, axis in chosen.items():
                 rows = torch.arange(self.unit_permutation.numel())
-                given[variable] = given[variable].index_select(axis + 1, rows.clamp(max=own - 1))
+                given[variable] = given[variable].index_select(axis + 1, rows.clamp(max=last_row))
             after = self.response(given, row=row)
             pairs = zip(before, after, strict=True)
             if any(bool(differs(x[:, :own], y[:, :own]).any()) for x, y in pairs):

@@ -116,7 +116,7 @@ def _subtensor(op: Subtensor | AdvancedSubtensor, node: Apply) -> Rule:
         positions = _positions(shape, entries, run)
         if positions.shape[0] == 1:
             selected = _flat(run.lift(x))[:, positions.flatten()]
-            return selected.reshape(-1, *positions.shape[1:])
+            return selected.reshape(len(selected), *positions.shape[1:])
         data = _flat(run.expand(x))
         return data.gather(1, _flat(positions)).reshape(positions.shape)
 

@@ -13,10 +13,11 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.tensor.basic import ExtractDiag
 from pytensor.tensor.blockwise import Blockwise
+from pytensor.tensor.extra_ops import FillDiagonal
 from pytensor.tensor.math import Dot
 from torch import Tensor
 
-from pymc_amortized.compile.compat import op_class
+from pymc_amortized.compile.compat import op_class, positive_definite_ops
 from pymc_amortized.compile.graph import Rule, Run, Value, batch_rule
 
 __all__: list[str] = []
@@ -121,6 +122,21 @@ batch_rule.register(op_class("MatrixInverse"), _on_matrix(torch.linalg.inv))
 batch_rule.register(op_class("Det"), _on_matrix(torch.linalg.det))
 batch_rule.register(op_class("SLogDet"), _on_matrix(torch.linalg.slogdet))
 batch_rule.register(op_class("Eigh"), _on_matrix(torch.linalg.eigh))
+for positive_definite in positive_definite_ops():
+    batch_rule.register(
+        positive_definite, _on_matrix(lambda x: torch.linalg.cholesky_ex(x).info == 0)
+    )
+
+
+@batch_rule.register(FillDiagonal)
+def _fill_diagonal(op: FillDiagonal, node: Apply) -> Rule:
+    def rule(run: Run, x: Value, value: Value) -> Tensor:
+        x, value = run.expand(x), run.expand(value)
+        length = min(x.shape[1:])
+        diagonal = value.to(x.dtype).reshape(-1, 1).expand(-1, length)
+        return torch.diagonal_scatter(x, diagonal, 0, 1, 2)
+
+    return rule
 
 
 @batch_rule.register(ExtractDiag)

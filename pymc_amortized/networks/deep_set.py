@@ -7,9 +7,15 @@ from torch import Tensor
 from pymc_amortized.networks.contracts import AbstractSummaryNetwork, Units, UnitShape
 from pymc_amortized.networks.layers import Perceptron, masked_max, masked_mean, pool_by_owner
 
-__all__ = ["DeepSet", "second_order"]
+__all__ = ["DeepSet", "products_of", "second_order"]
 
 _MAX_FEATURES_TO_MULTIPLY = 8
+
+
+def products_of(values: Tensor) -> Tensor:
+    """Return all products of two features, (..., F (F + 1) / 2)."""
+    first, second = torch.triu_indices(values.shape[-1], values.shape[-1], device=values.device)
+    return values[..., first] * values[..., second]
 
 
 def second_order(values: Tensor) -> Tensor:
@@ -30,11 +36,9 @@ def second_order(values: Tensor) -> Tensor:
     >>> second_order(torch.tensor([2.0, 3.0]))
     tensor([2., 3., 4., 6., 9.])
     """
-    num_features = values.shape[-1]
-    if num_features > _MAX_FEATURES_TO_MULTIPLY:
+    if values.shape[-1] > _MAX_FEATURES_TO_MULTIPLY:
         return values
-    first, second = torch.triu_indices(num_features, num_features, device=values.device)
-    return torch.cat([values, values[..., first] * values[..., second]], dim=-1)
+    return torch.cat([values, products_of(values)], dim=-1)
 
 
 class DeepSet(AbstractSummaryNetwork):

@@ -17,19 +17,32 @@ class Perceptron(nn.Module):
         Widths of the input, of the output and of the hidden layers.
     num_hidden : int
         How many residual layers follow the first one.
+    normalized : bool
+        Whether residual layers see their input normalized.
     """
 
-    def __init__(self, in_features: int, out_features: int, width: int, num_hidden: int) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        width: int,
+        num_hidden: int,
+        *,
+        normalized: bool = False,
+    ) -> None:
         super().__init__()
         self.first = nn.Linear(in_features, width)
         self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(num_hidden))
+        self.norms = nn.ModuleList(
+            nn.LayerNorm(width) if normalized else nn.Identity() for _ in range(num_hidden)
+        )
         self.last = nn.Linear(width, out_features)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (…, in_features) to (…, out_features)."""
         x = F.silu(self.first(x))
-        for layer in self.hidden:
-            x = x + F.silu(layer(x))
+        for norm, layer in zip(self.norms, self.hidden, strict=True):
+            x = x + F.silu(layer(norm(x)))
         return self.last(x)
 
 

@@ -49,7 +49,7 @@ def quantile_grid(values: Tensor, mask: Tensor, num_points: int) -> Tensor:
 
 
 class OrderStatisticsNetwork(AbstractSummaryNetwork):
-    """Quantiles and the logs of the gaps between them, through a perceptron.
+    """Quantiles, raw and standardized, and the logs of the gaps between them, in a perceptron.
 
     Parameters
     ----------
@@ -93,7 +93,9 @@ class OrderStatisticsNetwork(AbstractSummaryNetwork):
         self.context_size = context_size
         self.num_points = max(2, min(shape.max_rows, max_points))
         self.log_size = float(torch.tensor(max(1, shape.max_rows)).log())
-        self.perceptron = Perceptron(2 * self.num_points + 2, context_size, width, num_hidden)
+        self.perceptron = Perceptron(
+            3 * self.num_points + 2, context_size, width, num_hidden, normalized=True
+        )
 
     def forward(self, units: Units) -> Tensor:
         """Summarize data sets: (B, C)."""
@@ -103,5 +105,7 @@ class OrderStatisticsNetwork(AbstractSummaryNetwork):
         size = units.num_rows.clamp(min=1).to(values.dtype).log().unsqueeze(-1) - self.log_size
         mean = masked_mean(values.unsqueeze(-1), mask)
         square = masked_mean((values.unsqueeze(-1) - mean.unsqueeze(1)) ** 2, mask)
-        spread = (square + _SMALLEST_GAP**2).log() / 6
-        return self.perceptron(torch.cat([grid, gaps, size, mean, spread], dim=-1))
+        variance = square + _SMALLEST_GAP**2
+        standardized = (grid - mean) * variance.rsqrt()
+        spread = variance.log() / 6
+        return self.perceptron(torch.cat([grid, standardized, gaps, size, mean, spread], dim=-1))

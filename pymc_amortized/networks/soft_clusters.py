@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pymc_amortized.networks.contracts import AbstractSummaryNetwork, Units, UnitShape
-from pymc_amortized.networks.deep_set import DeepSet
+from pymc_amortized.networks.deep_set import DeepSet, products_of
 from pymc_amortized.networks.layers import Perceptron
 from pymc_amortized.networks.order_statistics import OrderStatisticsNetwork
 
@@ -34,29 +34,31 @@ class _Step(nn.Module):
         num_moments = 1 + num_features + num_products + num_features
         self.learn = Perceptron(state + num_clusters * num_moments, state, width, 1)
 
-    def forward(self, state: Tensor, units: Units) -> Tensor:
-        """Return the next state (B, H)."""
+    def forward(self, state: Tensor, units: Units, products: Tensor) -> Tensor:
+        """Return the next state (B, H), given rows with their products (B, N, ·)."""
         values = units.values
-        weights = self.weights(state).unflatten(-1, (self.num_features + 1, -1))
-        residuals = values @ weights[:, 1:] + weights[:, :1]  # (B, N, M R)
-        squares = residuals.unflatten(-1, (self.num_clusters, -1)).square().sum(-1)
         log_scale = _MAX_LOG_SCALE * torch.tanh(self.log_scales(state) / _MAX_LOG_SCALE)
-        logits = (self.biases(state) + log_scale).unsqueeze(1)
-        logits = logits - 0.5 * squares * (2 * log_scale).exp().unsqueeze(1)
-        share = logits.softmax(-1) * units.mask.unsqueeze(-1)  # (B, N, M)
-        moments = self._moments(values, share, units.num_rows)
+        weights = self.weights(state).unflatten(-1, (self.num_clusters, self.num_residuals, -1))
+        weights = (weights * (log_scale.exp() * 0.5**0.5)[..., None, None]).flatten(1, 2)
+        # Rows are the last axis, the longest one, along which the processor works in parallel.
+        residuals = torch.baddbmm(weights[..., :1], weights[..., 1:], values.mT)  # (B, M R, N)
+        squares = residuals.square()
+        if self.num_residuals > 1:
+            squares = squares.unflatten(1, (self.num_clusters, -1)).sum(2)
+        logits = (self.biases(state) + log_scale).unsqueeze(-1) - squares
+        share = logits.softmax(1) * units.mask.unsqueeze(1)  # (B, M, N)
+        moments = self._moments(products, share, units.num_rows)
         return state + self.learn(torch.cat([state, moments.flatten(1)], dim=-1))
 
-    def _moments(self, values: Tensor, share: Tensor, num_rows: Tensor) -> Tensor:
+    def _moments(self, products: Tensor, share: Tensor, num_rows: Tensor) -> Tensor:
         """Return log size, mean, covariance and log variance of each cluster: (B, M, ·)."""
-        products = torch.cat([values, values[..., self.first] * values[..., self.second]], dim=-1)
-        size = share.sum(1).unsqueeze(-1)  # (B, M, 1)
-        mean = share.transpose(1, 2) @ products / (size + 1e-3)
+        size = share.sum(-1, keepdim=True)  # (B, M, 1)
+        mean = share @ products / (size + 1e-3)
         centre = mean[..., : self.num_features]
         raw = mean[..., self.num_features :]
         covariance = raw - centre[..., self.first] * centre[..., self.second]
         variance = covariance[..., self.first == self.second].clamp(min=0) + _SMALLEST_VARIANCE
-        fraction = size / num_rows.clamp(min=1).to(values.dtype)[:, None, None]
+        fraction = size / num_rows.clamp(min=1).to(share.dtype)[:, None, None]
         return torch.cat(
             [(fraction + 1e-3).log() / 2, centre, covariance, variance.log() / 4], dim=-1
         )
@@ -111,6 +113,7 @@ class SoftClusterNetwork(AbstractSummaryNetwork):
     def forward(self, units: Units) -> Tensor:
         """Summarize data sets: (B, C)."""
         state = self.impression(units)
+        products = torch.cat([units.values, products_of(units.values)], dim=-1)
         for step in self.rounds:
-            state = step(state, units)
+            state = step(state, units, products)
         return state

@@ -1,6 +1,6 @@
 """Answers for independent mixtures against long NUTS runs: accuracy, time, and what was accepted.
 
-    python -m tests.benchmarks.mixture [model ...] [--steps N]
+    python -m tests.benchmarks.mixture [model ...] [--training PRESET] [--no-nuts]
 
 Needs the ``benchmark`` extra (nutpie, scikit-learn). For each model: the time of training; the
 share of fresh data sets with Pareto k below 0.7; the classification network's cross-entropy against
@@ -266,18 +266,19 @@ def compare(name, posterior, model):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("models", nargs="*", default=list(MODELS))
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("--training", choices=["fast", "default", "thorough"], default="default")
     parser.add_argument("--no-nuts", action="store_true")
     arguments = parser.parse_args()
     print(
         f"Python {platform.python_version()}, PyMC {pm.__version__}, torch {torch.__version__}, "
         f"{torch.get_num_threads()} threads"
     )
-    training = None if arguments.steps is None else pma.TrainingConfig(steps=arguments.steps)
     for name in arguments.models or list(MODELS):
         model = build(name)
         start = time.perf_counter()
-        posterior = pma.fit(model, training=training, random_seed=1, cache=False, progressbar=False)
+        posterior = pma.fit(
+            model, training=arguments.training, random_seed=1, cache=False, progressbar=False
+        )
         seconds = time.perf_counter() - start
         share, each = accepted_share(posterior)
         network, exact = cross_entropies(posterior)

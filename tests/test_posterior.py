@@ -225,6 +225,20 @@ def test_log_prob_is_that_of_the_draws(trained):
         posterior.log_prob({"w": parameters["w"]})
 
 
+def test_log_prob_outside_of_the_support(trained):
+    _, posterior = trained("mixture")
+    draws = posterior.inference.simulator.sample(3, 1).parameters
+    values = {name: x.numpy() for name, x in draws.items()}
+    values["w"] = np.array([[0.5, 0.5], [1.0, 1.0], [-0.5, 1.5]])
+    log_q = posterior.log_prob(values)
+    assert np.isfinite(log_q[0])
+    assert np.isneginf(log_q[1:]).all()
+    with pytest.raises(ParameterShapeError, match="as many draws"):
+        posterior.log_prob({**values, "w": values["w"][:2]})
+    with pytest.raises(ParameterShapeError, match="nothing"):
+        posterior.log_prob({**values, "nothing": values["w"]})
+
+
 def test_indicator_probabilities(trained):
     _, posterior = trained("mixture")
     p = posterior.indicator_probabilities(random_seed=1)["y_component"]

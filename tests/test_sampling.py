@@ -144,6 +144,17 @@ def test_bad_values(model, arguments):
         sample(**arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [{"var_names": ["nothing"]}, {"idata_kwargs": {"dims": {}}}, {"sizes": {"y": (500, 501)}}],
+    ids=str,
+)
+def test_what_cannot_be_answered_is_not_trained_for(model, arguments, tmp_path):
+    with model, pytest.raises((ValueError, TypeError), match="Expected"):
+        sample(cache=tmp_path, **arguments)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_answer_does_not_depend_on_whether_it_was_cached(tmp_path):
     model = mixture(data())
     first = sample(model=model, cache=tmp_path, draws=20)

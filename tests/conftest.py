@@ -1,9 +1,11 @@
+import os
 import sys
 import warnings
 
 import numpy as np
 import pymc as pm
 import pytest
+import torch
 
 import pymc_amortized as pma
 
@@ -12,6 +14,10 @@ from tests.cases import BY_NAME, CASES, Case
 from tests.trained import TRAINED
 
 NUM_DRAWS = 20_000
+PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
+
+if PARALLEL:
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,7 +25,9 @@ def _own_cache(tmp_path_factory):
     """Networks that tests train are kept away from the user's, and validated on fewer data sets."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules["pymc_amortized.fit"], "_NUM_VALIDATION_DATASETS", 8)
-        patch.setenv("PYMC_AMORTIZED_CACHE", str(tmp_path_factory.mktemp("cache")))
+        base = tmp_path_factory.getbasetemp()
+        shared = base.parent if PARALLEL else base
+        patch.setenv("PYMC_AMORTIZED_CACHE", str(shared / "cache"))
         yield
 
 

@@ -24,7 +24,7 @@ from pymc_amortized.networks.soft_clusters import SoftClusterNetwork
 __all__ = ["Batch", "Estimator", "FeatureScaling", "Loss", "Networks", "build_estimator"]
 
 _SOFT_LIMIT = 8.0
-_ROWS_PER_DATASET = 16
+_ROWS_PER_DATASET = 8
 _MAX_FEATURES_TO_CLUSTER = 8
 
 
@@ -237,7 +237,7 @@ class Estimator(nn.Module):
         return self.classifiers[str(table)](units, scaled)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
-        """Return both terms of the loss; classification from 16 rows of each data set."""
+        """Return both terms of the loss; classification from 8 rows of each data set."""
         units = self.scaled(batch.units)
         context = self.context(units)
         posterior = -self.log_prob(batch.scores, context).mean()
@@ -270,7 +270,7 @@ def _one_row(features: Tensor) -> Units:
 
 
 def _some_rows(known: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Pick up to 16 rows (B, M) of each data set at random, those not in use last."""
+    """Pick up to 8 rows (B, M) of each data set at random, those not in use last."""
     num_datasets, num_rows = known.shape
     if num_rows > _ROWS_PER_DATASET and bool(known.all()):
         shape = (num_datasets, _ROWS_PER_DATASET)

@@ -61,7 +61,7 @@ def fit(
         the number in the model. Covariates that run along the units are then resampled from the
         model's, and can be given anew with each data set.
     training : {"fast", "default", "thorough"} or TrainingConfig, optional
-        How long: 2,000, 8,000 or 30,000 steps at most.
+        How long: 2,000, 7,000 or 30,000 steps at most.
     networks : Networks, optional
         Which networks. Default: chosen from the reading of the model.
     device : str

@@ -40,7 +40,7 @@ class TrainingConfig:
     30000
     """
 
-    steps: int = 8_000
+    steps: int = 7_000
     batch_size: int = 256
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4

@@ -226,3 +226,23 @@ def test_missing_values_do_not_matter(simulators):
             simulator.density.log_marginal(parameters, data),
             simulator.density.log_marginal(parameters, {"y": other}),
         )
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_correlations_as_parameters(size):
+    with pm.Model() as model:
+        pm.LKJCorr("correlation", n=size, eta=2)
+        mu = pm.Normal("mu", 0, 1, shape=2)
+        pm.NormalMixture("y", w=[0.5, 0.5], mu=mu, sigma=1, observed=np.arange(4.0))
+    simulator = pma.compile_simulator(model, device="cpu")
+    parameters = simulator.sample(3, 1).parameters
+    split = simulator.parameters.split(simulator.parameters.unconstrain(parameters))
+    ours = simulator.density.log_prior(split) + simulator.density.log_marginal(
+        parameters, {"y": np.arange(4.0)}
+    )
+    log_prob = model.compile_logp()
+    for i in range(3):
+        values = [split[v.name][i].numpy() for v in model.free_RVs]
+        names = [model.rvs_to_values[v].name for v in model.free_RVs]
+        expected = log_prob(dict(zip(names, values, strict=True)))
+        assert abs(float(ours[i]) - expected) < 1e-8 * abs(expected)

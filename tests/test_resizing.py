@@ -215,3 +215,20 @@ def test_priors_that_reach_the_edge_of_their_support():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AccuracyWarning)
         assert np.isfinite(posterior.sample(**DRAW).sample_stats["lp"]).all()
+
+
+def test_missing_units_have_the_prior_of_their_own_covariates():
+    def draw(mean, rng=None, size=None):
+        return rng.normal(mean, 0.1, size=size)
+
+    with pm.Model() as model:
+        x = pm.Data("x", np.linspace(-1, 1, 4))
+        b = pm.Normal("b", 0, 0.01)
+        z = pm.Bernoulli("z", pm.math.sigmoid(b + 3 * x), shape=4)
+        pm.CustomDist("y", 2.0 * z, random=draw, observed=X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no density, and no torch for numpy's draws
+        posterior = pma.fit(model, sizes={"y": (2, 8)}, **FIT)
+        given = {"y": np.ma.array(np.ones(6), mask=[0, 1, 0, 0, 0, 0]), "x": np.full(6, 0.4)}
+        probabilities = posterior.indicator_probabilities(given, random_seed=1)["z"]
+    assert abs(float(probabilities[1, 1]) - 1 / (1 + np.exp(-1.2))) < 0.01

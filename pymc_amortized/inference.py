@@ -155,14 +155,15 @@ class Inference:
 
     def _require_unchanged(self, data: Mapping[str, Any] | None) -> None:
         """Refuse to answer for data that the model no longer holds."""
+        spec = self.simulator.spec
+        conditions = {c.name for c in spec.covariates}
         changed = self.simulator.changed_data
         if data is not None:
-            covariates = {c.name for c in self.simulator.spec.covariates}
-            changed = tuple(name for name in changed if name in covariates and name not in data)
+            changed = tuple(name for name in changed if name in conditions and name not in data)
         if not changed:
             return
-        names = [o.name for o in self.simulator.spec.observations]
-        given = ", ".join(f'"{name}": ...' for name in (*names, *changed) if name not in changed)
+        names = [o.name for o in spec.observations] + [n for n in changed if n in conditions]
+        given = ", ".join(f'"{name}": ...' for name in names)
         raise InvalidDataError(
             f"Expected the data that the model held when it was read; {list(changed)} have been "
             "changed since, by pm.set_data. Read the model again (a network that fits is found in "

@@ -78,7 +78,7 @@ class Simulator:
     Notes
     -----
     Built by :func:`compile_simulator`. The model is read once: later ``pm.set_data`` does not
-    change a simulator.
+    change a simulator; its density must have been asked for before.
     """
 
     def __init__(self, compiled: CompiledModel, device: torch.device) -> None:

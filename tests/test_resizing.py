@@ -10,7 +10,12 @@ import pytest
 import pymc_amortized as pma
 
 from pymc_amortized.datasets import read_dataset
-from pymc_amortized.errors import AccuracyWarning, InvalidDataError, UnsupportedModelError
+from pymc_amortized.errors import (
+    AccuracyWarning,
+    InvalidDataError,
+    ModelReadingError,
+    UnsupportedModelError,
+)
 from pymc_amortized.layout import DataLayout
 
 X = np.array([1.0, 2.0, 3.0, 4.0])
@@ -160,6 +165,23 @@ def test_data_that_were_changed_are_not_answered_silently():
     with model:
         pm.set_data({"x": X})
     assert np.array_equal(before, posterior.sample(**DRAW).posterior["mean"])
+
+
+def test_a_simulator_stays_with_the_data_that_it_has_read():
+    with pm.Model() as model:
+        x = pm.Data("x", X)
+        b = pm.Normal("b", 0, 1)
+        pm.Deterministic("mean", b * x)
+        pm.Normal("y", b * x, 1, observed=X)
+    simulator = pma.compile_simulator(model, device="cpu")
+    draws = simulator.sample(3, 1)
+    before = simulator.deterministics(draws.parameters)["mean"]
+    with model:
+        pm.set_data({"x": 5 * X})
+    assert (simulator.deterministics(draws.parameters)["mean"] == before).all()
+    assert (simulator.sample(3, 1).observations["y"] == draws.observations["y"]).all()
+    with pytest.raises(ModelReadingError, match="'x'"):
+        _ = simulator.density
 
 
 def test_a_name_that_is_taken():

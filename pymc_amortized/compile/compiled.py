@@ -31,7 +31,7 @@ from pymc_amortized.compile.states import (
     indicator_distribution,
 )
 from pymc_amortized.compile.units import UnitMap, unit_map
-from pymc_amortized.errors import UnsupportedModelError
+from pymc_amortized.errors import ModelReadingError, UnsupportedModelError
 
 __all__ = ["CompiledModel", "compile_model"]
 
@@ -101,6 +101,12 @@ class CompiledModel:
     @cached_property
     def density(self) -> BatchedDensity:
         """The density, built when it is first asked for."""
+        if self.changed_data:
+            raise ModelReadingError(
+                f"Expected the data that the model held when it was read; "
+                f"{list(self.changed_data)} have been changed since, by pm.set_data. Read it "
+                "again:\n\n    simulator = pma.compile_simulator(model)"
+            )
         return BatchedDensity(
             self.complete, self.distributions, self.unit_maps, self.unit_covariates
         )
@@ -148,11 +154,13 @@ class CompiledModel:
             *complete.parameter_variables,
             *complete.indicator_variables,
             *(o.variable for o in complete.observations),
+            *complete.data.values(),
         ]
         values = [
             *(parameters[p.name] for p in complete.parameters),
             *(indicators.get(i.name, np.zeros((), "int64")) for i in complete.indicators),
             *(o.data for o in complete.observations),
+            *(self._data_as_read[v.name] for v in complete.data.values()),
         ]
         graph = BatchedGraph(inputs, [complete.deterministics[name] for name in names])
         batch = values[0].shape[0] if complete.parameters else 1

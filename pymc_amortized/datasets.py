@@ -11,7 +11,8 @@ import torch
 
 from pymc_amortized.compile.spec import CovariateSpec, ObservationSpec
 from pymc_amortized.errors import InvalidDataError, ObservationShapeError
-from pymc_amortized.layout import DataLayout, Frames, UnitTable
+from pymc_amortized.frames import Frames
+from pymc_amortized.layout import DataLayout, UnitTable
 from pymc_amortized.ties import spread_ties
 
 __all__ = ["Dataset", "read_dataset"]

@@ -11,7 +11,8 @@ from torch import Tensor
 from pymc_amortized.compile.density import BatchedDensity
 from pymc_amortized.compile.spec import IndicatorSpec
 from pymc_amortized.errors import InvalidDataError
-from pymc_amortized.layout import DataLayout, Frames, UnitTable
+from pymc_amortized.frames import Frames
+from pymc_amortized.layout import DataLayout, UnitTable
 from pymc_amortized.typing import NamedTensors
 
 __all__ = ["ExactModel"]

@@ -2,16 +2,60 @@
 
 import math
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 
 from torch import Tensor
 
 __all__ = [
+    "Weights",
     "effective_sample_size",
+    "log_mean_weight",
+    "mixture_log_weights",
     "pareto_k_threshold",
     "pareto_smooth",
     "resample",
+    "tempered",
+    "weigh",
 ]
+
+_NUM_BISECTIONS = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """Smoothed weights of S draws for each of B data sets.
+
+    Attributes
+    ----------
+    log_weights : Tensor, shape (S, B)
+        In nats; their ``logsumexp`` over draws is 0.
+    pareto_k : Tensor, shape (B,)
+        Shape of the tail of the weights before they were smoothed.
+    ess : Tensor, shape (B,)
+        Importance effective sample size, in draws.
+    """
+
+    log_weights: Tensor
+    pareto_k: Tensor
+    ess: Tensor
+
+    @property
+    def reliable(self) -> Tensor:
+        """Whether the tails are light enough, (B,)."""
+        return self.pareto_k <= pareto_k_threshold(self.log_weights.shape[0])
+
+    def select(self, index: Tensor) -> "Weights":
+        """Return those of some data sets."""
+        return Weights(self.log_weights[:, index], self.pareto_k[index], self.ess[index])
+
+
+def weigh(log_weights: Tensor) -> Weights:
+    """Smooth log weights (S, B), and tell what they are worth."""
+    smooth, pareto_k = pareto_smooth(log_weights)
+    return Weights(smooth, pareto_k, effective_sample_size(smooth))
 
 
 def pareto_k_threshold(num_draws: int) -> float:
@@ -136,6 +180,112 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
     return (-(2 * log_weights).logsumexp(dim=0)).exp()
 
 
+def mixture_log_weights(
+    log_target: Tensor, log_proposals: Sequence[Tensor], counts: Sequence[int]
+) -> Tensor:
+    r"""Weigh the draws of several proposals against all proposals together [1]_.
+
+    .. math:: \log w_s = \log p(\theta_s) - \log \sum_j \frac{n_j}{S} q_j(\theta_s)
+
+    A draw that one proposal can hardly produce is not given a large weight for it where another
+    proposal produces such draws with ease: the weights of a proposal that is far too narrow, or
+    far off, do no harm.
+
+    Parameters
+    ----------
+    log_target : Tensor, shape (S, *batch)
+        Log density of all S draws, up to a constant, in nats.
+    log_proposals : sequence of Tensor, shape (S, *batch)
+        Log density of each proposal, at all S draws, in nats.
+    counts : sequence of int
+        How many of the draws come from each.
+
+    Returns
+    -------
+    Tensor, shape (S, *batch)
+        Log weights, whose mean estimates the integral of the target.
+
+    References
+    ----------
+    .. [1] Veach, E. & Guibas, L. J. (1995). Optimally combining sampling techniques for Monte Carlo
+       rendering. SIGGRAPH, the balance heuristic; Cornuet, J.-M., et al. (2012). Adaptive multiple
+       importance sampling. Scandinavian Journal of Statistics 39(4).
+
+    Examples
+    --------
+    Two proposals, of which the second never reaches the first draw.
+
+    >>> log_proposals = [torch.zeros(2), torch.tensor([-torch.inf, 0.0])]
+    >>> mixture_log_weights(torch.zeros(2), log_proposals, [1, 1]).exp()
+    tensor([2., 1.])
+    """
+    total = sum(counts)
+    terms = [
+        log_q + math.log(count / total) for log_q, count in zip(log_proposals, counts, strict=True)
+    ]
+    return log_target - torch.stack(terms).logsumexp(0)
+
+
+def tempered(log_weights: Tensor, ess: float) -> Tensor:
+    """Raise weights to the largest power up to 1 at which they are worth so many draws.
+
+    Parameters
+    ----------
+    log_weights : Tensor, shape (S, *batch)
+        Normalized log weights in nats.
+    ess : float
+        Effective sample size asked for.
+
+    Returns
+    -------
+    Tensor, shape (S, *batch)
+        Normalized log weights.
+
+    Examples
+    --------
+    >>> one_has_all = torch.tensor([0.0, -50.0, -50.0, -50.0])
+    >>> effective_sample_size(tempered(one_has_all, 2.0)).round(decimals=2)
+    tensor(2.)
+    """
+    low = torch.zeros_like(log_weights[0])
+    high = torch.ones_like(low)
+    finite = log_weights.clamp(min=-1e6)
+    for step in range(_NUM_BISECTIONS):
+        # The first try is the power 1 itself, which ends the search where it is enough.
+        power = (low + high) / 2 if step else high
+        enough = effective_sample_size((power * finite).log_softmax(0)) >= ess
+        low, high = torch.where(enough, power, low), torch.where(enough, high, power)
+    return (low * finite).log_softmax(0)
+
+
+def log_mean_weight(log_weights: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Return the log of the mean weight, an estimate of :math:`\log p(y)`, and its error.
+
+    Parameters
+    ----------
+    log_weights : Tensor, shape (S, *batch)
+        Log weights in nats, of normalized proposals.
+
+    Returns
+    -------
+    log_mean : Tensor, shape (*batch,)
+        In nats.
+    error : Tensor, shape (*batch,)
+        Monte Carlo standard error of it, by the delta method.
+
+    Examples
+    --------
+    >>> log_mean, error = log_mean_weight(torch.tensor([1.0, 3.0]).log())
+    >>> log_mean.exp(), error
+    (tensor(2.), tensor(0.5000))
+    """
+    num_draws = log_weights.shape[0]
+    total = log_weights.logsumexp(0)
+    ess = effective_sample_size(log_weights - total)
+    variance = ((1 / ess - 1 / num_draws) * num_draws / max(num_draws - 1, 1)).clamp(min=0)
+    return total - math.log(num_draws), variance.sqrt()
+
+
 def resample(
     log_weights: Tensor, num_draws: int, generator: torch.Generator | None = None
 ) -> Tensor:
@@ -143,7 +293,7 @@ def resample(
 
     Parameters
     ----------
-    log_weights : Tensor, shape (S,)
+    log_weights : Tensor, shape (S, *batch)
         Normalized log weights in nats.
     num_draws : int
         How many to pick.
@@ -152,7 +302,7 @@ def resample(
 
     Returns
     -------
-    Tensor of int64, shape (num_draws,)
+    Tensor of int64, shape (num_draws, *batch)
         Which draws, in random order: each the floor or the ceiling of its expected number of times.
 
     References
@@ -166,10 +316,12 @@ def resample(
     >>> index.sort().values
     tensor([0, 1, 1, 2])
     """
-    device = log_weights.device
-    start = torch.rand((), generator=generator, device=device, dtype=torch.float64)
-    points = (torch.arange(num_draws, device=device) + start) / num_draws
-    cumulative = log_weights.double().exp().cumsum(0)
-    index = torch.searchsorted(cumulative / cumulative[-1], points, right=True)
-    order = torch.randperm(num_draws, generator=generator, device=device)
-    return index.clamp(max=log_weights.shape[0] - 1)[order]
+    options = {"generator": generator, "device": log_weights.device, "dtype": torch.float64}
+    rows = log_weights.double().flatten(1).T if log_weights.ndim > 1 else log_weights[None].double()
+    start = torch.rand(len(rows), 1, **options)
+    points = (torch.arange(num_draws, device=rows.device) + start) / num_draws  # (B, num_draws)
+    cumulative = rows.exp().cumsum(1)
+    index = torch.searchsorted(cumulative / cumulative[:, -1:], points, right=True)
+    order = torch.rand(points.shape, **options).argsort(1)
+    index = index.clamp(max=rows.shape[1] - 1).gather(1, order)
+    return index.T.reshape(num_draws, *log_weights.shape[1:])

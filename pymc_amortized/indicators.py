@@ -11,7 +11,8 @@ from torch import Tensor
 
 from pymc_amortized.compile.spec import IndicatorSpec
 from pymc_amortized.datasets import Dataset
-from pymc_amortized.inference import Draws, Inference
+from pymc_amortized.correction import Draws
+from pymc_amortized.inference import Inference
 from pymc_amortized.networks.contracts import Units
 
 __all__ = ["IndicatorDraws", "draw_indicators"]

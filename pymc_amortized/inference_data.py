@@ -18,7 +18,7 @@ from pymc_amortized.datasets import Dataset
 from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.exact import ExactModel
 from pymc_amortized.indicators import IndicatorDraws
-from pymc_amortized.inference import Draws
+from pymc_amortized.correction import Draws
 from pymc_amortized.layout import UnitTable
 from pymc_amortized.simulator import Simulator
 

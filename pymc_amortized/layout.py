@@ -17,57 +17,15 @@ from torch import Tensor
 
 from pymc_amortized.compile.spec import CovariateSpec, IndicatorSpec, ModelSpec, ObservationSpec
 from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
+from pymc_amortized.frames import Frames
 from pymc_amortized.networks.contracts import Units, UnitShape
 
-__all__ = ["DataLayout", "Frames", "Sizes", "UnitTable"]
+__all__ = ["DataLayout", "Sizes", "UnitTable"]
 
 Sizes = Mapping[str, int | tuple[int, int]] | None
 """Numbers of units to be trained for, by the name of the observed variable."""
 
 _NUM_FREQUENCIES = 6
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Frames:
-    """B data sets in m frames of the model's shape each.
-
-    Attributes
-    ----------
-    observations : dict of str to Tensor, shape (B, m, *shape)
-        Observed variables; anything where rows are not in use.
-    covariates : dict of str to Tensor, shape (B, m, *shape)
-        Covariates that run along units; the model's own where absent.
-    selected : tuple of Tensor of bool, shape (B, m, rows)
-        For each table of units, the rows in use: those with something observed.
-    """
-
-    observations: dict[str, Tensor]
-    covariates: dict[str, Tensor]
-    selected: tuple[Tensor, ...]
-
-    def __len__(self) -> int:
-        return self.selected[0].shape[0]
-
-    @property
-    def num_frames(self) -> int:
-        """M."""
-        return self.selected[0].shape[1]
-
-    def select(self, index: slice | Tensor) -> "Frames":
-        """Return some of the data sets."""
-        return Frames(
-            {name: x[index] for name, x in self.observations.items()},
-            {name: x[index] for name, x in self.covariates.items()},
-            tuple(x[index] for x in self.selected),
-        )
-
-    def to(self, device: torch.device) -> "Frames":
-        """Move to a device."""
-        return Frames(
-            {name: x.to(device) for name, x in self.observations.items()},
-            {name: x.to(device) for name, x in self.covariates.items()},
-            tuple(x.to(device) for x in self.selected),
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

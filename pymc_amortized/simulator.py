@@ -132,6 +132,25 @@ class Simulator:
         parameters = self._compiled.prior.sample(int(num_datasets), self.device, generator)
         return self._simulate(parameters, int(num_datasets), generator)
 
+    def log_prior_mass(self, random_seed: RandomSeed = 0) -> tuple[float, float]:
+        """Return the log probability of the region that transforms and potentials leave the prior.
+
+        PyMC's density is not divided by it: the integral of the prior over an ordered cone of K
+        exchangeable elements is 1/K!. An evidence that compares models has to be.
+
+        Parameters
+        ----------
+        random_seed : int, sequence of int, numpy.random.Generator or None
+            Of the draws that it is estimated from where it is not known.
+
+        Returns
+        -------
+        log_mass, error : float
+            In nats, with its standard error; 0 and 0 where nothing is restricted.
+        """
+        generator = torch_generator(random_seed, self.device)
+        return self._compiled.prior.log_mass(self.device, generator)
+
     def simulate(self, parameters: NamedTensors, random_seed: RandomSeed = None) -> Simulation:
         """Simulate one data set for each draw of given parameters.
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.estimator import Batch
-from pymc_amortized.layout import DataLayout, Frames, UnitTable
+from pymc_amortized.frames import Frames
+from pymc_amortized.layout import DataLayout, UnitTable
 from pymc_amortized.networks.contracts import Units
 from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.simulator import Simulator

@@ -9,7 +9,8 @@ import pymc_amortized as pma
 
 from pymc_amortized.datasets import read_dataset
 from pymc_amortized.exact import ExactModel
-from pymc_amortized.layout import DataLayout, Frames
+from pymc_amortized.frames import Frames
+from pymc_amortized.layout import DataLayout
 
 pytestmark = pytest.mark.filterwarnings("ignore::pymc.exceptions.ImputationWarning")
 

@@ -5,6 +5,8 @@ Here a draw is sorted where its elements are exchangeable, and everything else i
 again *as a whole*: to redraw one variable alone would change the prior of those that it depends on.
 """
 
+import math
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +28,7 @@ from pymc_amortized.errors import AcceptanceRateError, UnsupportedModelError
 __all__ = ["RestrictedPrior"]
 
 MINIMAL_ACCEPTANCE_RATE = 1e-3
+_NUM_FOR_MASS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,40 @@ class RestrictedPrior:
             name: torch.cat(column)[:num_datasets]
             for name, column in zip(self._names, columns, strict=True)
         }
+
+    def log_mass(self, device: torch.device, generator: torch.Generator) -> tuple[float, float]:
+        """Return the log probability that the prior gave to the region it is restricted to.
+
+        A density that PyMC evaluates is that of the prior before it is restricted, so that its
+        integral over the region is this probability.
+
+        Parameters
+        ----------
+        device : torch.device
+            Where to draw.
+        generator : torch.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        log_mass : float
+            In nats: exact for sorted elements, of which one order in n! is kept; estimated from
+            100,000 draws where draws are rejected.
+        error : float
+            Standard error of the estimate.
+        """
+        draws, _ = self._propose(2, device, generator)
+        log_sorted = -sum(
+            math.prod(draw.shape[1:-1]) * math.lgamma(draw.shape[-1] + 1)
+            for draw, stage in zip(draws, self._stages, strict=True)
+            if stage.descending is not None
+        )
+        if not any(stage.may_leave_image for stage in self._stages) and not self._potential_names:
+            return log_sorted, 0.0
+        parts = [self._propose(_NUM_FOR_MASS // 5, device, generator)[1] for _ in range(5)]
+        share = float(torch.cat(parts).double().mean())
+        error = math.sqrt((1 - share) / (share * _NUM_FOR_MASS)) if share else math.inf
+        return log_sorted + (math.log(share) if share else -math.inf), error
 
     @property
     def _names(self) -> tuple[str, ...]:

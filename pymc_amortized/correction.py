@@ -1,0 +1,490 @@
+"""From draws of a network to the right answer: a ladder, climbed as far as a data set needs."""
+
+import math
+import time
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.adaptive import Pool, adapt, rejuvenate
+from pymc_amortized.datasets import Dataset
+from pymc_amortized.errors import InvalidArgumentError, InvalidDataError
+from pymc_amortized.importance import (
+    Weights,
+    log_mean_weight,
+    resample,
+    tempered,
+    weigh,
+)
+from pymc_amortized.inference import Inference
+from pymc_amortized.frames import Frames
+from pymc_amortized.layout import stack_frames
+from pymc_amortized.mcmc import ChainDraws, MarginalSampler
+from pymc_amortized.student_mixture import fit_student_mixture
+
+__all__ = ["Correction", "Corrector", "Draws", "check_correction", "check_count"]
+
+Correction = Literal["auto", "none", "importance", "adaptive", "mcmc"]
+
+_NUM_PROPOSALS = 4_000
+_MAX_PROPOSALS = 128_000
+_ENOUGH = 400
+_WANTED = 0.75
+_NUM_ROUNDS = 5
+_NUM_NEW = 2_000
+_NUM_MOVES = 16
+_ESS_FOR_STARTS = 100.0
+_NUM_FOR_SCALE = 1_000
+_MIN_CHAINS = 4
+_NUM_TUNE = 500
+_MAX_RHAT = 1.01
+_MAX_DIVERGING = 0.01
+_LONGER = (1, 4)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """S draws of the parameters of one data set, and what is known of them.
+
+    Attributes
+    ----------
+    parameters : dict of str to Tensor, shape (S, *shape)
+        Constrained.
+    vector : Tensor, shape (S, D)
+        The same, unconstrained.
+    log_joint : Tensor, shape (S,), or None
+        log p(θ, y) in nats, over unconstrained parameters; None without a density.
+    log_q : Tensor, shape (S,)
+        Log density of the network in nats, over the same.
+    rung : {"network", "importance", "adaptive", "mcmc"}
+        What the draws come from.
+    accepted : bool or None
+        Whether they can be relied on; None where nothing could be checked.
+    pareto_k, importance_ess : float
+        Of the weights on this rung, or, for ``"mcmc"``, on the one before; NaN where there are
+        none.
+    network_pareto_k : float
+        Of the network's own draws.
+    num_proposals : int
+        Draws that were weighed.
+    num_distinct : int
+        Different draws among these.
+    log_evidence, log_evidence_error : float
+        log p(y) in nats over the prior as it is restricted by transforms, with its Monte Carlo
+        standard error; NaN where it could not be estimated.
+    chains : ChainDraws or None
+        The Markov chains, for ``"mcmc"``.
+    seconds : dict of str to float
+        That each rung took.
+    """
+
+    parameters: dict[str, Tensor]
+    vector: Tensor
+    log_joint: Tensor | None
+    log_q: Tensor
+    rung: str
+    accepted: bool | None = None
+    pareto_k: float = math.nan
+    importance_ess: float = math.nan
+    network_pareto_k: float = math.nan
+    num_proposals: int = 0
+    num_distinct: int = 0
+    log_evidence: float = math.nan
+    log_evidence_error: float = math.nan
+    chains: ChainDraws | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def log_weight(self) -> Tensor | None:
+        """``log_joint - log_q``, (S,)."""
+        return None if self.log_joint is None else self.log_joint - self.log_q
+
+    def first(self, number: int) -> "Draws":
+        """Return the first draws alone, what is known of all of them unchanged."""
+        return replace(
+            self,
+            parameters={name: x[:number] for name, x in self.parameters.items()},
+            vector=self.vector[:number],
+            log_joint=None if self.log_joint is None else self.log_joint[:number],
+            log_q=self.log_q[:number],
+        )
+
+
+class Corrector:
+    """Draws parameters, as correct as asked for and possible.
+
+    Parameters
+    ----------
+    inference : Inference
+        The network and the model.
+    """
+
+    def __init__(self, inference: Inference) -> None:
+        self.inference = inference
+        self._sampler: MarginalSampler | None = None
+
+    @property
+    def sampler(self) -> MarginalSampler:
+        """Markov chains on the marginal density, compiled once for all data sets."""
+        if self._sampler is None:
+            i = self.inference
+            self._sampler = MarginalSampler(i.simulator, i.layout, i.space)
+        return self._sampler
+
+    def draw(
+        self,
+        datasets: Sequence[Dataset],
+        num_draws: int,
+        chains: int,
+        correction: Correction,
+        generator: torch.Generator,
+    ) -> list[Draws | InvalidDataError]:
+        """Draw parameters for each of B data sets; an error for those that the model cannot produce.
+
+        Parameters
+        ----------
+        datasets : sequence of Dataset
+            Worked on together, so that memory grows with their number.
+        num_draws, chains : int
+            S draws of each data set, to be divided into so many chains.
+        correction : str
+            How far to climb.
+        generator : torch.Generator
+            Source of randomness.
+        """
+        climb = _Climb(self, datasets, num_draws, chains, correction, generator)
+        climb.run()
+        return [climb.answers[i] for i in range(len(datasets))]
+
+
+class _Climb:
+    """The way of one batch of data sets up the ladder."""
+
+    def __init__(
+        self,
+        corrector: Corrector,
+        datasets: Sequence[Dataset],
+        num_draws: int,
+        chains: int,
+        correction: Correction,
+        generator: torch.Generator,
+    ) -> None:
+        self.corrector = corrector
+        self.inference = inference = corrector.inference
+        self.num_draws, self.chains = num_draws, chains
+        self.correction, self.generator = correction, generator
+        self.frames = stack_frames([d.frames for d in datasets]).to(inference.device)
+        smooth = stack_frames([d.smooth for d in datasets]).to(inference.device)
+        self.context = inference.context(smooth)
+        self.answers: dict[int, Draws | InvalidDataError] = {}
+        self.seconds: dict[int, dict[str, float]] = {i: {} for i in range(len(datasets))}
+        self.network_pareto_k = torch.full((len(datasets),), math.nan, dtype=torch.float64)
+
+    def run(self) -> None:
+        """Fill ``answers``."""
+        everything = torch.arange(len(self.frames), device=self.context.device)
+        if self.inference.exact is None or self.correction == "none":
+            with self._timed("network", everything):
+                self._keep_network(everything)
+            return
+        with self._timed("importance", everything):
+            index, pool, weights = self._weighed_network(everything)
+            enough = self._accepted(weights) & (weights.ess >= _WANTED * self.num_draws)
+            done = {"auto": enough, "importance": torch.ones_like(enough)}.get(self.correction)
+            if done is None:
+                done = torch.zeros_like(enough)
+            if not self.inference.space.size:
+                done = torch.ones_like(enough)
+            self._keep(index[done], pool.select(done), weights.select(done), "importance")
+        index, pool, weights = index[~done], pool.select(~done), weights.select(~done)
+        if len(index) and self.correction != "mcmc":
+            with self._timed("adaptive", index):
+                index, pool, weights = self._adapted(index, pool)
+        if len(index):
+            self._sampled(index, pool, weights)
+
+    @contextmanager
+    def _timed(self, rung: str, index: Tensor) -> Iterator[None]:
+        """Measure seconds per data set."""
+        start = time.perf_counter()
+        yield
+        each = (time.perf_counter() - start) / max(1, len(index))
+        for i in index.tolist():
+            self.seconds[i][rung] = each
+
+    def _accepted(self, weights: Weights) -> Tensor:
+        return weights.reliable & (weights.ess >= min(_ENOUGH, self.num_draws))
+
+    def _keep_network(self, index: Tensor) -> None:
+        scores, log_q = self.inference.draw_scores(self.context, self.num_draws, self.generator)
+        log_target = None
+        if self.inference.exact is not None:
+            log_target = self.inference.log_target(scores, self.frames)
+        for i in index.tolist():
+            one = None if log_target is None else log_target[:, i]
+            self._answer(i, scores[:, i], one, log_q[:, i], "network", num_distinct=len(scores))
+
+    def _weighed_network(self, index: Tensor) -> tuple[Tensor, Pool, Weights]:
+        """Weigh draws of the network; data sets that the model cannot produce are answered so."""
+        pool = self._network_pool(index, max(_NUM_PROPOSALS, self.num_draws))
+        possible = ~torch.isneginf(pool.log_target).all(0)
+        for i in index[~possible].tolist():
+            self.answers[i] = _impossible(len(pool.points))
+        index, pool = index[possible], pool.select(possible)
+        weights = weigh(pool.log_weights)
+        self.network_pareto_k[index] = weights.pareto_k
+        while self.correction == "importance" and len(pool.points) < _MAX_PROPOSALS:
+            enough = weights.ess >= self.num_draws
+            if bool((enough | ~weights.reliable).all()):
+                break
+            pool = _more(pool, self._network_pool(index, len(pool.points)))
+            weights = weigh(pool.log_weights)
+        return index, pool, weights
+
+    def _network_pool(self, index: Tensor, num_draws: int) -> Pool:
+        scores, log_q = self.inference.draw_scores(self.context[index], num_draws, self.generator)
+        log_target = self.inference.log_target(scores, self.frames.select(index))
+        return Pool(scores, log_target, (log_q,), (num_draws,))
+
+    def _target(self, index: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return the log density of data sets at positions among ``index``."""
+        return lambda scores, at: self.inference.log_target(scores, self.frames.select(index[at]))
+
+    def _network(self, index: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        return lambda scores, at: self.inference.log_network(scores, self.context[index[at]])
+
+    def _adapted(self, index: Tensor, pool: Pool) -> tuple[Tensor, Pool, Weights]:
+        """Keep what adaptive importance sampling can answer, and return the rest."""
+        wanted = max(_ENOUGH, _WANTED * self.num_draws)
+        rounds = adapt(
+            pool,
+            self._target(index),
+            self._network(index),
+            lambda weights: weights.reliable & (weights.ess >= wanted),
+            num_new=max(_NUM_NEW, self.num_draws // 2),
+            num_rounds=_NUM_ROUNDS,
+            generator=self.generator,
+        )
+        for at, found, weights in rounds:
+            kept = self._accepted(weights) | (self.correction == "adaptive")
+            self._keep(index[at[kept]], found.select(kept), weights.select(kept), "adaptive")
+            rest = index[at[~kept]], found.select(~kept), weights.select(~kept)
+        return rest
+
+    def _keep(self, index: Tensor, pool: Pool, weights: Weights, rung: str) -> None:
+        """Answer from weighted draws."""
+        if not len(index):
+            return
+        chosen = resample(weights.log_weights, self.num_draws, self.generator)  # (S, b)
+        scores = pool.points.gather(0, chosen.unsqueeze(-1).expand(-1, -1, pool.points.shape[-1]))
+        log_target = pool.log_target.gather(0, chosen)
+        log_q = pool.log_proposals[0].gather(0, chosen)
+        accepted = self._accepted(weights)
+        poor = (weights.ess < _WANTED * self.num_draws) & accepted
+        if rung == "adaptive" and bool(poor.any()):
+            scores, log_target = self._apart(index, poor, scores, log_target)
+            log_q = self.inference.log_network(scores, self.context[index])
+        log_evidence, error = self._evidence(pool)
+        for b, i in enumerate(index.tolist()):
+            self._answer(
+                i,
+                scores[:, b],
+                log_target[:, b],
+                log_q[:, b],
+                rung,
+                accepted=bool(accepted[b]),
+                pareto_k=float(weights.pareto_k[b]),
+                importance_ess=float(weights.ess[b]),
+                num_proposals=len(pool.points),
+                num_distinct=_num_distinct(scores[:, b], chosen[:, b]),
+                log_evidence=float(log_evidence[b]),
+                log_evidence_error=float(error[b]),
+            )
+
+    def _apart(
+        self, index: Tensor, poor: Tensor, scores: Tensor, log_target: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Move draws apart in the data sets where they repeat each other."""
+        frames = self.frames.select(index[poor])
+        moved, log_moved = rejuvenate(
+            scores[:, poor],
+            log_target[:, poor],
+            lambda points: self.inference.log_target(points, frames),
+            _NUM_MOVES,
+            self.generator,
+        )
+        scores, log_target = scores.clone(), log_target.clone()
+        scores[:, poor], log_target[:, poor] = moved, log_moved
+        return scores, log_target
+
+    def _evidence(self, pool: Pool) -> tuple[Tensor, Tensor]:
+        log_evidence, error = log_mean_weight(pool.log_weights)
+        log_mass, log_mass_error = self.inference.log_prior_mass
+        return log_evidence - log_mass, (error.square() + log_mass_error**2).sqrt()
+
+    def _sampled(self, index: Tensor, pool: Pool, weights: Weights) -> None:
+        """Answer by Markov chains, one data set after the other."""
+        for b, i in enumerate(index.tolist()):
+            at = torch.tensor([b], device=index.device)
+            with self._timed("mcmc", index[at]):
+                self._sample(i, pool.select(at), weights.select(at))
+            self.answers[i] = replace(self.answers[i], seconds=self.seconds[i])
+
+    def _sample(self, i: int, pool: Pool, weights: Weights) -> None:
+        at = torch.tensor([i], device=self.context.device)
+        frames = self.frames.select(at)
+        chains, converged = self._chains(frames, pool, weights)
+        vector = chains.vector.flatten(0, 1)[: self.num_draws].to(self.context.device)
+        scores, log_det = self.inference.space.standardize(vector)
+        log_target = self.inference.log_joint(vector.unsqueeze(1), frames)[:, 0] - log_det
+        log_q = self.inference.log_network(scores.unsqueeze(1), self.context[at])[:, 0]
+        log_evidence, error = self._evidence_from(chains, at, pool)
+        self._answer(
+            i,
+            scores,
+            log_target,
+            log_q,
+            "mcmc",
+            accepted=converged,
+            pareto_k=float(weights.pareto_k[0]),
+            importance_ess=float(weights.ess[0]),
+            num_proposals=len(pool.points),
+            num_distinct=_num_distinct(scores, torch.arange(len(scores))),
+            log_evidence=log_evidence,
+            log_evidence_error=error,
+            chains=chains,
+        )
+
+    def _chains(
+        self, frames: Frames, pool: Pool, weights: Weights
+    ) -> tuple[ChainDraws, bool]:
+        """Run chains from weighted draws until they agree, at most twice."""
+        inference, num_chains = self.inference, max(_MIN_CHAINS, self.chains)
+        usable = tempered(weights.log_weights, _ESS_FOR_STARTS)[:, 0]
+        picked = pool.points[resample(usable, _NUM_FOR_SCALE, self.generator), 0]
+        vector, _ = inference.space.unstandardize(picked)
+        centred = vector - vector.mean(0)
+        covariance = centred.T @ centred / len(vector)
+        smallest = 1e-8 * covariance.diagonal().amax() + 1e-12
+        covariance = covariance + smallest * torch.eye(len(covariance)).to(covariance)
+        draws = math.ceil(self.num_draws / num_chains)
+        for longer in _LONGER:
+            chains = self.corrector.sampler.sample(
+                frames,
+                vector[:num_chains],
+                vector.mean(0),
+                torch.linalg.cholesky(covariance),
+                draws=longer * draws,
+                tune=longer * _NUM_TUNE,
+                random_seed=int(torch.randint(2**31 - 1, (), generator=self.generator)),
+            )
+            converged = _converged(chains)
+            if converged:
+                break
+        thinned = replace(
+            chains, vector=chains.vector[:, ::longer], diverging=chains.diverging[:, ::longer]
+        )
+        return thinned, converged
+
+    def _evidence_from(self, chains: ChainDraws, at: Tensor, pool: Pool) -> tuple[float, float]:
+        """Estimate the evidence from a mixture fitted to the chains."""
+        scores, _ = self.inference.space.standardize(chains.vector.flatten(0, 1))
+        scores = scores.unsqueeze(1).to(self.context.device)
+        mixture = fit_student_mixture(scores, torch.zeros_like(scores[..., 0]), 5, self.generator)
+        points = mixture.sample(_NUM_PROPOSALS, self.generator)
+        log_target = self._target(at)(points, torch.zeros_like(at))
+        found = Pool(points, log_target, (mixture.log_prob(points),), (_NUM_PROPOSALS,))
+        if not bool(self._accepted(weigh(found.log_weights))):
+            return math.nan, math.nan
+        log_evidence, error = self._evidence(found)
+        return float(log_evidence), float(error)
+
+    def _answer(
+        self,
+        i: int,
+        scores: Tensor,
+        log_target: Tensor | None,
+        log_q: Tensor,
+        rung: str,
+        **known: Any,
+    ) -> None:
+        """Bring draws (S, D) of data set i, and densities (S,) over scores, to all spaces."""
+        vector, parameters, log_det = self.inference.parameters(scores.unsqueeze(1))
+        self.answers[i] = Draws(
+            parameters={name: x[:, 0] for name, x in parameters.items()},
+            vector=vector[:, 0],
+            log_joint=None if log_target is None else log_target - log_det[:, 0],
+            log_q=log_q - log_det[:, 0],
+            rung=rung,
+            network_pareto_k=float(self.network_pareto_k[i]),
+            seconds=self.seconds[i],
+            **known,
+        )
+
+
+def _converged(chains: ChainDraws) -> bool:
+    num_draws = chains.diverging.numel()
+    return (
+        chains.rhat <= _MAX_RHAT
+        and chains.ess >= min(_ENOUGH, num_draws / 2)
+        and float(chains.diverging.double().mean()) <= _MAX_DIVERGING
+    )
+
+
+def _more(first: Pool, second: Pool) -> Pool:
+    """Put draws of the same proposal together."""
+    return Pool(
+        torch.cat([first.points, second.points]),
+        torch.cat([first.log_target, second.log_target]),
+        (torch.cat([first.log_proposals[0], second.log_proposals[0]]),),
+        (first.counts[0] + second.counts[0],),
+    )
+
+
+def _num_distinct(scores: Tensor, chosen: Tensor) -> int:
+    """Count different draws (S, D); where there are no parameters, different picks."""
+    return int((scores[:, 0] if scores.shape[1] else chosen).unique().numel())
+
+
+def _impossible(num_draws: int) -> InvalidDataError:
+    return InvalidDataError(
+        "Expected data that the model can produce; it gives them probability zero under all "
+        f"{num_draws:,} draws of the network. Look for impossible values, such as a negative "
+        "count, or a value outside of a bounded component:\n\n"
+        "    pm.sample_prior_predictive(model=model)"
+    )
+
+
+def check_correction(correction: str) -> None:
+    """Refuse what is not a correction.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is none of "auto", "none", "importance", "adaptive" and "mcmc".
+    """
+    known = get_args(Correction)
+    if correction not in known:
+        raise InvalidArgumentError(
+            f"Expected correction to be one of {list(known)}; got {correction!r}."
+        )
+
+
+def check_count(name: str, value: Any) -> int:
+    """Return a count of draws or chains.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is not a whole number of at least 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InvalidArgumentError(f"Expected {name} to be at least 1; got {value!r}.")
+    return int(value)

@@ -1,0 +1,91 @@
+"""Data sets in frames of a model's own shape."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from torch import Tensor
+
+__all__ = ["Frames", "stack_frames"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frames:
+    """B data sets in m frames of the model's shape each.
+
+    Attributes
+    ----------
+    observations : dict of str to Tensor, shape (B, m, *shape)
+        Observed variables; anything where rows are not in use.
+    covariates : dict of str to Tensor, shape (B, m, *shape)
+        Covariates that run along units; the model's own where absent.
+    selected : tuple of Tensor of bool, shape (B, m, rows)
+        For each table of units, the rows in use: those with something observed.
+    """
+
+    observations: dict[str, Tensor]
+    covariates: dict[str, Tensor]
+    selected: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return self.selected[0].shape[0]
+
+    @property
+    def num_frames(self) -> int:
+        """M."""
+        return self.selected[0].shape[1]
+
+    def select(self, index: slice | Tensor) -> "Frames":
+        """Return some of the data sets."""
+        return Frames(
+            {name: x[index] for name, x in self.observations.items()},
+            {name: x[index] for name, x in self.covariates.items()},
+            tuple(x[index] for x in self.selected),
+        )
+
+    def to(self, device: torch.device) -> "Frames":
+        """Move to a device."""
+        return Frames(
+            {name: x.to(device) for name, x in self.observations.items()},
+            {name: x.to(device) for name, x in self.covariates.items()},
+            tuple(x.to(device) for x in self.selected),
+        )
+
+
+def stack_frames(parts: Sequence[Frames]) -> Frames:
+    """Put data sets together; those with fewer frames get copies of their first, not in use.
+
+    Examples
+    --------
+    >>> short, long = (
+    ...     Frames({"y": torch.ones(1, m, 5)}, {}, (torch.ones(1, m, 5, dtype=torch.bool),))
+    ...     for m in (1, 3)
+    ... )
+    >>> stack_frames([short, long]).selected[0].sum((1, 2))
+    tensor([ 5, 15])
+    """
+    num_frames = max(part.num_frames for part in parts)
+    whole = [_padded(part, num_frames) for part in parts]
+    return Frames(
+        {name: torch.cat([w.observations[name] for w in whole]) for name in whole[0].observations},
+        {name: torch.cat([w.covariates[name] for w in whole]) for name in whole[0].covariates},
+        tuple(torch.cat(masks) for masks in zip(*(w.selected for w in whole), strict=True)),
+    )
+
+
+def _padded(frames: Frames, num_frames: int) -> Frames:
+    missing = num_frames - frames.num_frames
+    if not missing:
+        return frames
+
+    def repeated(x: Tensor) -> Tensor:
+        return torch.cat([x, *[x[:, :1]] * missing], dim=1)
+
+    return Frames(
+        {name: repeated(x) for name, x in frames.observations.items()},
+        {name: repeated(x) for name, x in frames.covariates.items()},
+        tuple(
+            torch.cat([x, *[torch.zeros_like(x[:, :1])] * missing], dim=1) for x in frames.selected
+        ),
+    )

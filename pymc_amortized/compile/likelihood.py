@@ -9,6 +9,7 @@ import pytensor.tensor as pt
 import torch
 
 from pytensor.graph.basic import Variable
+from pytensor.graph.replace import graph_replace
 from torch import Tensor
 
 from pymc_amortized.compile.covariates import Covariate
@@ -62,6 +63,9 @@ class Likelihood:
         self.distribution = distribution
         self._observed = observation.observed
         self._split = observation.split
+        self._data = observation.data
+        self._dtype = observation.density_variable.type.dtype
+        self._event_ndim = observation.density_variable.owner.op.ndim_supp
         self._others = [o.name for o in complete.observations if o is not observation]
         self._parameter_names = [p.name for p in complete.parameters]
         self._indicator_names = [i.name for i in complete.indicators]
@@ -94,6 +98,76 @@ class Likelihood:
             result = self._graph([*arguments, *states, *others, value])[0]
             columns.append(self._entries(result, device, component_axis=False))
         return torch.stack(torch.broadcast_tensors(*columns), dim=-1)
+
+    def symbolic_table(
+        self, parameters: Mapping[str, Variable], data: Mapping[str, Variable]
+    ) -> Variable:
+        """Return the table of one draw and one data set as a PyTensor graph, (*entries, K or 1).
+
+        Parameters
+        ----------
+        parameters, data : mapping of str to Variable
+            As in :meth:`table`; of this variable itself what :meth:`values` returns.
+        """
+        names = [*self._others, *(c.name for c in self._covariates), self.name]
+        first = len(self._parameter_names) + len(self._indicator_names)
+        inputs = self._graph.inputs
+        known = dict(
+            zip(inputs, (parameters[name] for name in self._parameter_names), strict=False)
+        )
+        known |= dict(zip(inputs[first:], (data[name] for name in names), strict=True))
+        shape = self.unit_map.owner.shape
+        if self._is_mixture:
+            table = self._at_state(known, 0)
+            return pt.broadcast_to(table, (*shape, len(self.distribution.support)))
+        support = (None,) if self.distribution is None else self.distribution.support
+        columns = [self._at_state(known, k) for k in support]
+        return pt.stack([pt.broadcast_to(column, shape) for column in columns], axis=-1)
+
+    def _at_state(self, known: Mapping[Variable, Variable], state: int | None) -> Variable:
+        """Return the density as a graph, with all units in one state."""
+        first = len(self._parameter_names)
+        stand_ins = self._graph.inputs[first : first + len(self._indicator_names)]
+        states = {
+            stand_in: pt.constant(np.full(self.distribution.units, state, stand_in.type.dtype))
+            for name, stand_in in zip(self._indicator_names, stand_ins, strict=True)
+            if name == self.unit_map.indicator
+        }
+        return graph_replace(list(self._graph.outputs), {**known, **states}, strict=False)[0]
+
+    def values(self, data: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return data of which every entry has a density, and which of them count.
+
+        Parameters
+        ----------
+        data : numpy.ndarray, shape (m, *shape)
+            Frames of data; anything where missing or not in use.
+        used : numpy.ndarray of bool, shape (m, *shape of entries)
+            Which entries are in use, missing ones included.
+
+        Returns
+        -------
+        values : numpy.ndarray, shape (m, *shape)
+            With a value that was observed in every place; the observed entries alone, where the
+            density is theirs.
+        used : numpy.ndarray of bool, shape (m, *entries)
+            Which entries are observed and in use.
+        """
+        own = np.broadcast_to(self._data, data.shape)
+        filled = np.where(_spread(used, data.ndim), data, own).astype(self._dtype)
+        if self._observed is None:
+            return filled, used
+        if self._split:
+            return filled[:, self._observed], used[:, self._observed]
+        filled[:, ~self._observed] = self._data[self._observed][0]
+        return filled, used & _spread(self._observed[None], used.ndim)
+
+    @property
+    def value_types(self) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+        """Type and shape of :meth:`values` without the axis of frames, and shape of the entries."""
+        entries = self.unit_map.owner.shape
+        event = self._data.shape[self._data.ndim - self._event_ndim :]
+        return self._dtype, (*entries, *event), entries
 
     def _value(self, observations: NamedData) -> Tensor | np.ndarray:
         """Return the observed entries alone, or with the missing ones set to 0."""
@@ -160,6 +234,10 @@ class Likelihood:
                 "they differ, so that it shows which unit each value belongs to."
             )
         return columns[..., 0].sum(-1)
+
+
+def _spread(mask: np.ndarray, ndim: int) -> np.ndarray:
+    return mask.reshape(*mask.shape, *(1,) * (ndim - mask.ndim))
 
 
 def _density(observation: Observation, value: Variable, given: Sequence[Variable]) -> Variable:

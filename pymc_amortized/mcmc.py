@@ -58,9 +58,9 @@ class ChainDraws:
 
 
 class MarginalSampler:
-    """Draws from the exact posterior of a data set, by the No-U-Turn sampler.
+    """Draws from the exact posterior of a data set, by the No-U-Turn sampler [1]_.
 
-    Chains run in nutpie [1]_ where it is installed and can compile the model, and otherwise in
+    Chains run in nutpie where it is installed and can compile the model, and otherwise in
     PyMC. Either compiles once, when the first data set is asked for.
 
     Parameters
@@ -74,8 +74,8 @@ class MarginalSampler:
 
     References
     ----------
-    .. [1] Seyboldt, A., Carlson, E. L., & Carpenter, B. (2026). Preconditioning Hamiltonian Monte
-       Carlo by minimizing Fisher divergence. arXiv:2603.18845
+    .. [1] Hoffman, M. D., & Gelman, A. (2014). The No-U-Turn sampler. Journal of Machine Learning
+       Research 15, 1593-1623.
     """
 
     def __init__(self, simulator: Simulator, layout: DataLayout, space: ParameterSpace) -> None:

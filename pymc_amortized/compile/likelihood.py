@@ -70,10 +70,11 @@ class Likelihood:
         self._parameter_names = [p.name for p in complete.parameters]
         self._indicator_names = [i.name for i in complete.indicators]
         self._is_mixture = observation.components is not None
+        self._has_component_axis = self._is_mixture and len(observation.components) == 1
         inputs = observation_inputs(complete, observation)
         inputs += [covariate.variable for covariate in self._covariates]
         value = observation.density_variable.type()
-        self._graph = density_graph([*inputs, value], [_density(observation, value, inputs)])
+        self._graph = density_graph([*inputs, value], _densities(observation, value, inputs))
 
     def table(self, parameters: NamedTensors, observations: NamedData) -> Tensor:
         """Return log p(entry given z = k, θ), as (S or 1, *entries, K or 1)."""
@@ -84,9 +85,11 @@ class Likelihood:
         device = arguments[0].device if arguments else torch.device("cpu")
         if self._is_mixture or self.distribution is None:
             states = [np.zeros(1, dtype="int64") for _ in self._indicator_names]
-            result = self._graph([*arguments, *states, *others, value])[0]
-            result = self._entries(result, device, component_axis=self._is_mixture)
-            return result if self._is_mixture else result.unsqueeze(-1)
+            results = self._graph([*arguments, *states, *others, value])
+            if self._has_component_axis:
+                return self._entries(results[0], device, component_axis=True)
+            columns = [self._entries(result, device, component_axis=False) for result in results]
+            return torch.stack(torch.broadcast_tensors(*columns), dim=-1)
         columns = []
         for k in self.distribution.support:
             states = [
@@ -109,31 +112,45 @@ class Likelihood:
         parameters, data : mapping of str to Variable
             As in :meth:`table`; of this variable itself what :meth:`values` returns.
         """
+        support = (None,) if self.distribution is None else self.distribution.support
+        if self._has_component_axis:
+            return self._symbolic(parameters, data, support[0], (len(support),))[0]
+        columns = [self.symbolic_column(parameters, data, k) for k in range(len(support))]
+        return pt.stack(columns, axis=-1)
+
+    def symbolic_column(
+        self, parameters: Mapping[str, Variable], data: Mapping[str, Variable], k: int
+    ) -> Variable:
+        """Return one column of :meth:`symbolic_table`, (*entries)."""
+        state = None if self.distribution is None else self.distribution.support[k]
+        if self._has_component_axis:
+            return self.symbolic_table(parameters, data)[..., k]
+        outputs = self._symbolic(parameters, data, state)
+        return outputs[k] if self._is_mixture else outputs[0]
+
+    def _symbolic(
+        self,
+        parameters: Mapping[str, Variable],
+        data: Mapping[str, Variable],
+        state: int | None,
+        last: tuple[int, ...] = (),
+    ) -> list[Variable]:
+        """Return the densities (*entries, *last) as graphs, with all units in one state."""
         names = [*self._others, *(c.name for c in self._covariates), self.name]
-        first = len(self._parameter_names) + len(self._indicator_names)
-        inputs = self._graph.inputs
+        first = len(self._parameter_names)
+        inputs, end = self._graph.inputs, first + len(self._indicator_names)
         known = dict(
             zip(inputs, (parameters[name] for name in self._parameter_names), strict=False)
         )
-        known |= dict(zip(inputs[first:], (data[name] for name in names), strict=True))
-        shape = self.unit_map.owner.shape
-        if self._is_mixture:
-            table = self._at_state(known, 0)
-            return pt.broadcast_to(table, (*shape, len(self.distribution.support)))
-        support = (None,) if self.distribution is None else self.distribution.support
-        columns = [self._at_state(known, k) for k in support]
-        return pt.stack([pt.broadcast_to(column, shape) for column in columns], axis=-1)
-
-    def _at_state(self, known: Mapping[Variable, Variable], state: int | None) -> Variable:
-        """Return the density as a graph, with all units in one state."""
-        first = len(self._parameter_names)
-        stand_ins = self._graph.inputs[first : first + len(self._indicator_names)]
-        states = {
+        known |= dict(zip(inputs[end:], (data[name] for name in names), strict=True))
+        known |= {
             stand_in: pt.constant(np.full(self.distribution.units, state, stand_in.type.dtype))
-            for name, stand_in in zip(self._indicator_names, stand_ins, strict=True)
+            for name, stand_in in zip(self._indicator_names, inputs[first:end], strict=True)
             if name == self.unit_map.indicator
         }
-        return graph_replace(list(self._graph.outputs), {**known, **states}, strict=False)[0]
+        outputs = graph_replace(list(self._graph.outputs), known, strict=False)
+        shape = (*self.unit_map.owner.shape, *last)
+        return [pt.broadcast_to(output, shape) for output in outputs]
 
     def values(self, data: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return data of which every entry has a density, and which of them count.
@@ -240,16 +257,21 @@ def _spread(mask: np.ndarray, ndim: int) -> np.ndarray:
     return mask.reshape(*mask.shape, *(1,) * (ndim - mask.ndim))
 
 
-def _density(observation: Observation, value: Variable, given: Sequence[Variable]) -> Variable:
-    """Return the log density of each entry; for a mixture, with a last axis of components."""
+def _densities(
+    observation: Observation, value: Variable, given: Sequence[Variable]
+) -> list[Variable]:
+    """Return the log density of each entry.
+
+    That of a mixture has a last axis of components where one distribution stands for all of them,
+    and otherwise one graph for each.
+    """
     if observation.components is None:
-        return elementwise_logp(observation.density_variable, value, given)
+        return [elementwise_logp(observation.density_variable, value, given)]
     if len(observation.components) == 1:
         [component] = observation.components
         axis = -component.owner.op.ndim_supp - 1
-        return elementwise_logp(component, pt.expand_dims(value, axis), given)
-    terms = [elementwise_logp(component, value, given) for component in observation.components]
-    return pt.stack(terms, axis=-1)
+        return [elementwise_logp(component, pt.expand_dims(value, axis), given)]
+    return [elementwise_logp(component, value, given) for component in observation.components]
 
 
 def missing_densities(complete: CompleteModel) -> dict[str, str]:
@@ -258,7 +280,7 @@ def missing_densities(complete: CompleteModel) -> dict[str, str]:
     for observation in complete.observations:
         try:
             given = observation_inputs(complete, observation)
-            _density(observation, observation.density_variable.type(), given)
+            _densities(observation, observation.density_variable.type(), given)
         except DensityUnavailableError as error:
             reasons[observation.name] = str(error)
     return reasons

@@ -208,9 +208,12 @@ class MarginalModel:
         }
         rest = []
         for name, likelihood in self._parts.likelihoods.items():
-            table = likelihood.symbolic_table(parameters, values)
-            if self._guarded and likelihood.distribution is not None:
-                table = _guarded_table(likelihood, table, parameters, values)
+            guarded = self._guarded and likelihood.distribution is not None
+            table = (
+                _guarded_table(likelihood, parameters, values)
+                if guarded
+                else likelihood.symbolic_table(parameters, values)
+            )
             used = pt.expand_dims(self._stand_ins[f"used:{name}"], -1)
             table = pt.switch(used, table, 0.0)
             indicator = likelihood.unit_map.indicator
@@ -236,17 +239,16 @@ def _require_independent(parts: SymbolicDensity) -> None:
 
 
 def _guarded_table(
-    likelihood: Likelihood,
-    table: Variable,
-    parameters: Mapping[str, Variable],
-    values: Mapping[str, Variable],
+    likelihood: Likelihood, parameters: Mapping[str, Variable], values: Mapping[str, Variable]
 ) -> Variable:
-    """Return the same table (*entries, K), with derivatives that are finite where it is -inf.
+    """Return the table (*entries, K) of a likelihood, with finite derivatives where it is -inf.
 
     There a component has the likeliest of the other values in the place of its own: a derivative
     of what is not selected is multiplied by 0, which makes NaN of an infinite one.
     """
     value, entries = values[likelihood.name], likelihood.unit_map.owner.shape
+    fixed = {name: disconnected_grad(parameter) for name, parameter in parameters.items()}
+    table = likelihood.symbolic_table(fixed, values)
     columns = []
     for k in range(len(likelihood.distribution.support)):
         impossible = pt.eq(table[..., k], -np.inf)
@@ -254,7 +256,7 @@ def _guarded_table(
         possible = value.reshape((math.prod(entries), *value.type.shape[len(entries) :]))[likeliest]
         spread = pt.shape_padright(impossible, value.ndim - len(entries))
         safe = {**values, likelihood.name: pt.switch(spread, possible, value)}
-        column = likelihood.symbolic_table(parameters, safe)[..., k]
+        column = likelihood.symbolic_column(parameters, safe, k)
         columns.append(pt.switch(impossible, -np.inf, column))
     return pt.stack(columns, axis=-1)
 

@@ -27,6 +27,7 @@ __all__ = ["ChainDraws", "MarginalSampler", "framed_data", "may_be_impossible"]
 _TARGET_ACCEPT = 0.9
 _NUM_SIMULATIONS = 32
 _FEWEST_DRAWS = 4
+_FEWEST_TUNE = 10
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +109,7 @@ class MarginalSampler:
             Mean and Cholesky factor of the covariance that the posterior is expected to have. A
             good guess makes sampling faster, and a bad one slower; neither changes the answer.
         draws, tune : int
-            Of each chain; those of tuning are dropped.
+            Of each chain, at least 1 and 10; those of tuning are dropped.
         random_seed : int
             At least 0.
         progressbar : bool
@@ -116,10 +117,13 @@ class MarginalSampler:
 
         Raises
         ------
+        InvalidArgumentError
+            If there are too few draws, or the seed is below 0.
         UnsupportedModelError
             If indicators form Markov chains, there are no parameters, or the density or its
             gradient is not finite where a chain starts.
         """
+        _check_numbers(draws, tune, random_seed)
         started = time.perf_counter()
         framed = self._layout.resized or frames.num_frames > 1
         is_new = framed not in self._compiled
@@ -129,6 +133,7 @@ class MarginalSampler:
         model, sampler = self._compiled[framed]
         m, lower = (x.detach().double().cpu().numpy() for x in (location, scale_tril))
         arrays = model.arrays(framed_data(self._layout, frames), m, lower)
+        spawn = np.random.SeedSequence(random_seed)
         centred = starts.detach().double().cpu().numpy() - m
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -137,7 +142,7 @@ class MarginalSampler:
                 np.linalg.solve(lower, centred.T).T,
                 draws=draws,
                 tune=tune,
-                seeds=_seeds(random_seed, len(centred)),
+                seeds=[int(s) for s in spawn.generate_state(len(centred))],
                 progressbar=progressbar,
             )
         vector = m + u @ lower.T
@@ -283,9 +288,11 @@ def _sampler(model: MarginalModel) -> _Sampler:
     """Compile for nutpie; for PyMC where nutpie is not installed, or cannot compile the model."""
     try:
         return _NutpieSampler(model)
-    # Numba refuses by errors of any kind what it cannot compile.
     except Exception:
-        return _PymcSampler(model)
+        # Numba refuses what it cannot compile by errors of any kind. Should the model be at fault,
+        # PyMC will say so.
+        pass
+    return _PymcSampler(model)
 
 
 def _always(start: np.ndarray) -> "object":
@@ -310,10 +317,11 @@ def _bad_start(message: str) -> UnsupportedModelError:
     )
 
 
-def _seeds(random_seed: int, number: int) -> list[int]:
-    if random_seed < 0:
-        raise InvalidArgumentError(f"Expected random_seed to be at least 0; got {random_seed}.")
-    return [int(s) for s in np.random.SeedSequence(random_seed).generate_state(number)]
+def _check_numbers(draws: int, tune: int, random_seed: int) -> None:
+    minima = {"draws": (draws, 1), "tune": (tune, _FEWEST_TUNE), "random_seed": (random_seed, 0)}
+    for name, (value, least) in minima.items():
+        if value < least:
+            raise InvalidArgumentError(f"Expected {name} to be at least {least}; got {value!r}.")
 
 
 def _diagnose(vector: np.ndarray) -> tuple[float, float]:
@@ -324,8 +332,9 @@ def _diagnose(vector: np.ndarray) -> tuple[float, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ess = min(float(arviz.ess(column, method="bulk")) for column in columns)
-        rhat = max(float(arviz.rhat(column)) for column in columns)
-    return (rhat if len(vector) > 1 else math.nan), ess
+        if len(vector) == 1:
+            return math.nan, ess
+        return max(float(arviz.rhat(column)) for column in columns), ess
 
 
 def may_be_impossible(simulator: Simulator) -> bool:

@@ -126,7 +126,7 @@ class MarginalModel:
             own = np.broadcast_to(covariate.values, (num_frames, *covariate.values.shape))
             values[f"value:{covariate.name}"] = data.covariates.get(covariate.name, own)
         return {
-            variable.name: np.ascontiguousarray(
+            variable.name: np.array(
                 values[key]
                 if self._framed or key in ("location", "scale_tril")
                 else values[key][0],

@@ -36,6 +36,7 @@ LAYERS = {
     "training_config": 5.0,
     "training": 5.5,
     "training_record": 5.7,
+    "mcmc": 6.0,
     "inference": 6.0,
     "indicators": 6.1,
     "inference_data": 6.2,
@@ -53,7 +54,7 @@ THIRD_PARTY = {
     3: set(),
     4: set(),
     5: {"rich", "safetensors", "platformdirs"},
-    6: {"arviz", "xarray", "pymc"},
+    6: {"arviz", "xarray", "pymc", "nutpie"},
     8: {"pymc"},
     9: {"pymc"},
 }
@@ -108,7 +109,12 @@ def test_one_module_alone_knows_the_generations():
 
 
 def test_some_libraries_have_one_home():
-    homes = {"normflows": {"flow.py"}, "rich": {"progress.py"}, "safetensors": {"checkpoint.py"}}
+    homes = {
+        "nutpie": {"mcmc.py"},
+        "normflows": {"flow.py"},
+        "rich": {"progress.py"},
+        "safetensors": {"checkpoint.py"},
+    }
     compile_only = {"arviz": {"compat.py"}, "xarray": {"compat.py"}}
     for path in MODULES:
         inside = compile_only if unit_of(path) == "compile" else {}

@@ -1,6 +1,7 @@
 """The batched density of a complete-data model: exact, in float64, and differentiable in torch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -22,7 +23,32 @@ from pymc_amortized.errors import ParameterShapeError
 from pymc_amortized.markov import MarkovChain, forward_filter
 from pymc_amortized.typing import NamedTensors
 
-__all__ = ["BatchedDensity"]
+__all__ = ["BatchedDensity", "SymbolicDensity"]
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolicDensity:
+    """The parts of a density, each as a PyTensor graph.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the parameters, in the order of the model.
+    prior : BatchedGraph
+        From unconstrained parameters to their log density, and to constrained parameters.
+    distributions : dict of str to IndicatorDistribution
+        Of each indicator.
+    likelihoods : dict of str to Likelihood
+        Of each observed variable.
+    covariates : tuple of Covariate
+        Those that run along units.
+    """
+
+    names: tuple[str, ...]
+    prior: BatchedGraph
+    distributions: Mapping[str, IndicatorDistribution]
+    likelihoods: Mapping[str, Likelihood]
+    covariates: tuple[Covariate, ...]
 
 
 class BatchedDensity:
@@ -58,6 +84,7 @@ class BatchedDensity:
             )
             for o in complete.observations
         }
+        self._covariates = tuple(covariates)
         self._prior = _prior_graph(complete)
         self._names = [parameter.name for parameter in complete.parameters]
 
@@ -223,6 +250,17 @@ class BatchedDensity:
         num_draws = ordered[0].shape[0] if ordered else 1
         return total.expand(num_draws) if total.ndim == 0 or total.shape[0] == 1 else total
 
+    def symbolic(self) -> "SymbolicDensity":
+        """Return the density of one draw and one data set, as PyTensor graphs."""
+        prior = _prior_graph(self._complete, with_parameters=True)
+        return SymbolicDensity(
+            names=tuple(self._names),
+            prior=prior,
+            distributions=self._distributions,
+            likelihoods=self._likelihoods,
+            covariates=self._covariates,
+        )
+
     def _values(self, parameters: NamedTensors) -> list[Tensor]:
         return [parameters[name].double() for name in self._names]
 
@@ -293,8 +331,10 @@ def _log_path(distribution: ChainDistribution, values: Sequence[Tensor], codes: 
     return (start + moves).reshape(codes.shape[0], -1).sum(-1)
 
 
-def _prior_graph(complete: CompleteModel) -> BatchedGraph:
+def _prior_graph(complete: CompleteModel, *, with_parameters: bool = False) -> BatchedGraph:
     """Return the log prior density in the unconstrained space, with its Jacobian.
+
+    Constrained parameters follow, if they are asked for.
 
     Built parameter by parameter, for PyMC derives the density of a whole model or nothing.
     """
@@ -317,7 +357,8 @@ def _prior_graph(complete: CompleteModel) -> BatchedGraph:
         constrained[variable] = point
     for potential in complete.potentials.values():
         terms.append(conditioned_on(constrained, [potential], lambda p: p).sum())
-    return density_graph(values, [sum(terms, start=pt.constant(0.0))])
+    total = sum(terms, start=pt.constant(0.0))
+    return density_graph(values, [total, *constrained.values()] if with_parameters else [total])
 
 
 def _prior_terms_graph(complete: CompleteModel) -> BatchedGraph:

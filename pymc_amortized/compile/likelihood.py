@@ -9,6 +9,7 @@ import pytensor.tensor as pt
 import torch
 
 from pytensor.graph.basic import Variable
+from pytensor.graph.replace import graph_replace
 from torch import Tensor
 
 from pymc_amortized.compile.covariates import Covariate
@@ -62,14 +63,18 @@ class Likelihood:
         self.distribution = distribution
         self._observed = observation.observed
         self._split = observation.split
+        self._data = observation.data
+        self._dtype = observation.density_variable.type.dtype
+        self._event_ndim = observation.density_variable.owner.op.ndim_supp
         self._others = [o.name for o in complete.observations if o is not observation]
         self._parameter_names = [p.name for p in complete.parameters]
         self._indicator_names = [i.name for i in complete.indicators]
         self._is_mixture = observation.components is not None
+        self._has_component_axis = self._is_mixture and len(observation.components) == 1
         inputs = observation_inputs(complete, observation)
         inputs += [covariate.variable for covariate in self._covariates]
         value = observation.density_variable.type()
-        self._graph = density_graph([*inputs, value], [_density(observation, value, inputs)])
+        self._graph = density_graph([*inputs, value], _densities(observation, value, inputs))
 
     def table(self, parameters: NamedTensors, observations: NamedData) -> Tensor:
         """Return log p(entry given z = k, θ), as (S or 1, *entries, K or 1)."""
@@ -80,9 +85,11 @@ class Likelihood:
         device = arguments[0].device if arguments else torch.device("cpu")
         if self._is_mixture or self.distribution is None:
             states = [np.zeros(1, dtype="int64") for _ in self._indicator_names]
-            result = self._graph([*arguments, *states, *others, value])[0]
-            result = self._entries(result, device, component_axis=self._is_mixture)
-            return result if self._is_mixture else result.unsqueeze(-1)
+            results = self._graph([*arguments, *states, *others, value])
+            if self._has_component_axis:
+                return self._entries(results[0], device, component_axis=True)
+            columns = [self._entries(result, device, component_axis=False) for result in results]
+            return torch.stack(torch.broadcast_tensors(*columns), dim=-1)
         columns = []
         for k in self.distribution.support:
             states = [
@@ -94,6 +101,90 @@ class Likelihood:
             result = self._graph([*arguments, *states, *others, value])[0]
             columns.append(self._entries(result, device, component_axis=False))
         return torch.stack(torch.broadcast_tensors(*columns), dim=-1)
+
+    def symbolic_table(
+        self, parameters: Mapping[str, Variable], data: Mapping[str, Variable]
+    ) -> Variable:
+        """Return the table of one draw and one data set as a PyTensor graph, (*entries, K or 1).
+
+        Parameters
+        ----------
+        parameters, data : mapping of str to Variable
+            As in :meth:`table`; of this variable itself what :meth:`values` returns.
+        """
+        support = (None,) if self.distribution is None else self.distribution.support
+        if self._has_component_axis:
+            return self._symbolic(parameters, data, support[0], (len(support),))[0]
+        columns = [self.symbolic_column(parameters, data, k) for k in range(len(support))]
+        return pt.stack(columns, axis=-1)
+
+    def symbolic_column(
+        self, parameters: Mapping[str, Variable], data: Mapping[str, Variable], k: int
+    ) -> Variable:
+        """Return one column of :meth:`symbolic_table`, (*entries)."""
+        state = None if self.distribution is None else self.distribution.support[k]
+        if self._has_component_axis:
+            return self.symbolic_table(parameters, data)[..., k]
+        outputs = self._symbolic(parameters, data, state)
+        return outputs[k] if self._is_mixture else outputs[0]
+
+    def _symbolic(
+        self,
+        parameters: Mapping[str, Variable],
+        data: Mapping[str, Variable],
+        state: int | None,
+        last: tuple[int, ...] = (),
+    ) -> list[Variable]:
+        """Return the densities (*entries, *last) as graphs, with all units in one state."""
+        names = [*self._others, *(c.name for c in self._covariates), self.name]
+        first = len(self._parameter_names)
+        inputs, end = self._graph.inputs, first + len(self._indicator_names)
+        known = dict(
+            zip(inputs, (parameters[name] for name in self._parameter_names), strict=False)
+        )
+        known |= dict(zip(inputs[end:], (data[name] for name in names), strict=True))
+        known |= {
+            stand_in: pt.constant(np.full(self.distribution.units, state, stand_in.type.dtype))
+            for name, stand_in in zip(self._indicator_names, inputs[first:end], strict=True)
+            if name == self.unit_map.indicator
+        }
+        outputs = graph_replace(list(self._graph.outputs), known, strict=False)
+        shape = (*self.unit_map.owner.shape, *last)
+        return [pt.broadcast_to(output, shape) for output in outputs]
+
+    def values(self, data: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return data of which every entry has a density, and which of them count.
+
+        Parameters
+        ----------
+        data : numpy.ndarray, shape (m, *shape)
+            Frames of data; anything where missing or not in use.
+        used : numpy.ndarray of bool, shape (m, *shape of entries)
+            Which entries are in use, missing ones included.
+
+        Returns
+        -------
+        values : numpy.ndarray, shape (m, *shape)
+            With a value that was observed in every place; the observed entries alone, where the
+            density is theirs.
+        used : numpy.ndarray of bool, shape (m, *entries)
+            Which entries are observed and in use.
+        """
+        own = np.broadcast_to(self._data, data.shape)
+        filled = np.where(_spread(used, data.ndim), data, own).astype(self._dtype)
+        if self._observed is None:
+            return filled, used
+        if self._split:
+            return filled[:, self._observed], used[:, self._observed]
+        filled[:, ~self._observed] = self._data[self._observed][0]
+        return filled, used & _spread(self._observed[None], used.ndim)
+
+    @property
+    def value_types(self) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+        """Type and shape of :meth:`values` without the axis of frames, and shape of the entries."""
+        entries = self.unit_map.owner.shape
+        event = self._data.shape[self._data.ndim - self._event_ndim :]
+        return self._dtype, (*entries, *event), entries
 
     def _value(self, observations: NamedData) -> Tensor | np.ndarray:
         """Return the observed entries alone, or with the missing ones set to 0."""
@@ -162,16 +253,25 @@ class Likelihood:
         return columns[..., 0].sum(-1)
 
 
-def _density(observation: Observation, value: Variable, given: Sequence[Variable]) -> Variable:
-    """Return the log density of each entry; for a mixture, with a last axis of components."""
+def _spread(mask: np.ndarray, ndim: int) -> np.ndarray:
+    return mask.reshape(*mask.shape, *(1,) * (ndim - mask.ndim))
+
+
+def _densities(
+    observation: Observation, value: Variable, given: Sequence[Variable]
+) -> list[Variable]:
+    """Return the log density of each entry.
+
+    That of a mixture has a last axis of components where one distribution stands for all of them,
+    and otherwise one graph for each.
+    """
     if observation.components is None:
-        return elementwise_logp(observation.density_variable, value, given)
+        return [elementwise_logp(observation.density_variable, value, given)]
     if len(observation.components) == 1:
         [component] = observation.components
         axis = -component.owner.op.ndim_supp - 1
-        return elementwise_logp(component, pt.expand_dims(value, axis), given)
-    terms = [elementwise_logp(component, value, given) for component in observation.components]
-    return pt.stack(terms, axis=-1)
+        return [elementwise_logp(component, pt.expand_dims(value, axis), given)]
+    return [elementwise_logp(component, value, given) for component in observation.components]
 
 
 def missing_densities(complete: CompleteModel) -> dict[str, str]:
@@ -180,7 +280,7 @@ def missing_densities(complete: CompleteModel) -> dict[str, str]:
     for observation in complete.observations:
         try:
             given = observation_inputs(complete, observation)
-            _density(observation, observation.density_variable.type(), given)
+            _densities(observation, observation.density_variable.type(), given)
         except DensityUnavailableError as error:
             reasons[observation.name] = str(error)
     return reasons

@@ -14,6 +14,7 @@ from pymc.distributions.discrete import DiscreteUniformRV
 from pymc.distributions.distribution import SymbolicRandomVariable
 from pymc_extras.distributions.timeseries import DiscreteMarkovChainRV
 from pytensor.graph.basic import Variable
+from pytensor.graph.replace import graph_replace
 from torch import Tensor
 
 from pymc_amortized.compile.backend import BatchedGraph
@@ -64,6 +65,23 @@ class UnitDistribution:
         missing = len(self.units) + 2 - table.ndim
         table = table.reshape(table.shape[0], *(1,) * missing, *table.shape[1:])
         return table.expand(num_draws, *self.units, len(self.support))
+
+    def symbolic_log_probs(
+        self, parameters: Sequence[Variable], covariates: Mapping[str, Variable]
+    ) -> Variable:
+        """Return log probabilities of one draw as a PyTensor graph, (*units, K)."""
+        given = [*parameters, *(covariates[c.name] for c in self._covariates)]
+        tables = [
+            graph_replace(
+                list(graph.outputs),
+                dict(zip(graph.inputs, given, strict=True)),
+                strict=False,
+            )[0]
+            for graph in self._tables
+        ]
+        if self._components_last:
+            return pt.broadcast_to(tables[0], (*self.units, len(self.support)))
+        return pt.stack([pt.broadcast_to(table, self.units) for table in tables], axis=-1)
 
 
 @dataclass(frozen=True, slots=True)

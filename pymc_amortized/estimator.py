@@ -217,9 +217,11 @@ class Estimator(nn.Module):
         return torch.cat(parts, dim=-1)
 
     def log_prob(self, scores: Tensor, context: Tensor) -> Tensor:
-        """Return log q (B,) in nats of scores (B, D)."""
+        """Return log q in nats: (B,) of scores (B, D), or (S, B) of scores (S, B, D)."""
         if self.posterior is None:
-            return context.new_zeros(context.shape[0])
+            return context.new_zeros(scores.shape[:-1])
+        if scores.ndim == 3:
+            return self.posterior.log_prob_of_draws(scores, context)
         return self.posterior.log_prob(scores, context)
 
     def sample(

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import pymc_amortized as pma
+import pymc_amortized.networks.flow as flow_module
 
 from pymc_amortized.networks.classification import UnitClassifier
-from pymc_amortized.networks.contracts import Units, UnitShape
+from pymc_amortized.networks.contracts import AbstractPosteriorNetwork, Units, UnitShape
 from pymc_amortized.networks.flow import SplineFlow, rational_quadratic_spline
 from pymc_amortized.networks.order_statistics import quantile_grid
 
@@ -165,7 +166,7 @@ def randomized(flow, scale=0.3):
 def test_the_spline_is_its_own_inverse():
     generator = torch.Generator().manual_seed(0)
     x = torch.linspace(-7, 7, 301, dtype=torch.float64)
-    parameters = 2 * torch.randn(301, 23, generator=generator, dtype=torch.float64)
+    parameters = 2 * torch.randn(23, 301, generator=generator, dtype=torch.float64)
     y, log_derivative = rational_quadratic_spline(x, parameters, 5.0)
     back, log_inverse = rational_quadratic_spline(y, parameters, 5.0, inverse=True)
     assert torch.allclose(back, x, atol=1e-9)
@@ -186,8 +187,38 @@ def test_a_flow_draws_from_its_density(num_parameters):
         repeated = context.expand(50, 2, 3).flatten(0, 1)
         again = flow.log_prob(scores.flatten(0, 1), repeated).unflatten(0, (50, 2))
     assert scores.shape == (50, 2, num_parameters)
-    # normflows adds log determinants up in single precision.
-    assert torch.allclose(log_q, again, atol=1e-4)
+    assert torch.allclose(log_q, again, atol=1e-9)
+
+
+@pytest.mark.parametrize("num_parameters", [1, 2, 5])
+def test_a_flow_draws_as_by_one_whole_pass_for_each_coordinate(num_parameters):
+    """Hidden units are evaluated once each; the plain algorithm evaluates all of them D times."""
+    flow = randomized(SplineFlow(num_parameters, 3, num_layers=1, width=16))
+    [layer] = flow.flow.flows
+    base = torch.randn(40, num_parameters, dtype=torch.float64)
+    context = torch.randn(40, 3, dtype=torch.float64)
+    plain = base
+    with torch.no_grad():
+        for i in range(num_parameters):
+            columns = layer._columns(plain)
+            splines = layer._splines(columns, context)[i]
+            value, _ = rational_quadratic_spline(base[:, i], splines, layer.bound, inverse=True)
+            plain = torch.cat([plain[:, :i], value.unsqueeze(-1), plain[:, i + 1 :]], dim=-1)
+        assert torch.allclose(layer(base, context)[0], plain, atol=1e-9)
+
+
+def test_draws_of_many_data_sets_at_once(monkeypatch):
+    flow = randomized(SplineFlow(3, 2, width=16))
+    scores = 2 * torch.randn(30, 4, 3, dtype=torch.float64)
+    context = torch.randn(4, 2, dtype=torch.float64)
+    with torch.no_grad():
+        plain = AbstractPosteriorNetwork.log_prob_of_draws(flow, scores, context)
+        whole = flow.sample(context, 30, torch.Generator().manual_seed(0))
+        monkeypatch.setattr(flow_module, "_ROWS_IN_CACHE", 28)
+        assert torch.allclose(flow.log_prob_of_draws(scores, context), plain, atol=1e-9)
+        pieces = flow.sample(context, 30, torch.Generator().manual_seed(0))
+    assert torch.allclose(whole[0], pieces[0], atol=1e-9)
+    assert torch.allclose(whole[1], pieces[1], atol=1e-9)
 
 
 def test_a_flow_integrates_to_one():

@@ -125,6 +125,14 @@ class AbstractPosteriorNetwork(nn.Module, ABC):
     ) -> tuple[Tensor, Tensor]:
         """Return draws (S, B, D) and their log densities (S, B), given contexts (B, C)."""
 
+    def log_prob_of_draws(self, scores: Tensor, context: Tensor) -> Tensor:
+        """Return log densities (S, B) in nats of scores (S, B, D), given contexts (B, C).
+
+        A network can say this anew, where there is a faster way than to repeat contexts.
+        """
+        repeated = context.expand(scores.shape[0], *context.shape).flatten(0, 1)
+        return self.log_prob(scores.flatten(0, 1), repeated).unflatten(0, scores.shape[:2])
+
 
 class AbstractClassificationNetwork(nn.Module, ABC):
     """Probabilities of indicators given the data and the parameters."""

@@ -13,6 +13,7 @@ from pymc_amortized.networks.contracts import AbstractPosteriorNetwork
 __all__ = ["AutoregressiveSpline", "SplineFlow", "rational_quadratic_spline"]
 
 _SMALLEST = 1e-3
+_ROWS_IN_CACHE = 8_192
 
 
 def rational_quadratic_spline(
@@ -22,9 +23,9 @@ def rational_quadratic_spline(
 
     Parameters
     ----------
-    x : Tensor, shape (...)
+    x : Tensor, shape (..., R)
         Where to evaluate.
-    parameters : Tensor, shape (..., 3 bins - 1)
+    parameters : Tensor, shape (..., 3 bins - 1, R)
         Unnormalized widths, heights and inner derivatives; zeros give the identity.
     bound : float
         b.
@@ -33,10 +34,15 @@ def rational_quadratic_spline(
 
     Returns
     -------
-    y : Tensor, shape (...)
+    y : Tensor, shape (..., R)
         Values.
-    log_derivative : Tensor, shape (...)
+    log_derivative : Tensor, shape (..., R)
         Log of the derivative of what was evaluated, in nats.
+
+    Notes
+    -----
+    Rows are on the last axis because an operation over a short last axis, such as a softmax over
+    bins, takes several times as long on a CPU.
 
     References
     ----------
@@ -45,26 +51,29 @@ def rational_quadratic_spline(
 
     Examples
     --------
-    >>> y, log_derivative = rational_quadratic_spline(torch.tensor([0.5]), torch.zeros(1, 11), 4.0)
+    >>> y, log_derivative = rational_quadratic_spline(torch.tensor([0.5]), torch.zeros(11, 1), 4.0)
     >>> y, log_derivative.abs() < 1e-6
     (tensor([0.5000]), tensor([True]))
     """
-    num_bins = (parameters.shape[-1] + 1) // 3
-    sizes = [num_bins, num_bins, num_bins - 1]
-    widths, heights, slopes = parameters.split(sizes, dim=-1)
-    widths = 2 * bound * (_SMALLEST + (1 - _SMALLEST * num_bins) * widths.softmax(-1))
-    heights = 2 * bound * (_SMALLEST + (1 - _SMALLEST * num_bins) * heights.softmax(-1))
-    slopes = F.softplus(slopes + math.log(math.expm1(1 - _SMALLEST))) + _SMALLEST
-    slopes = F.pad(slopes, (1, 1), value=1.0)
-    left = F.pad(widths.cumsum(-1), (1, 0)) - bound
-    bottom = F.pad(heights.cumsum(-1), (1, 0)) - bound
+    num_bins = (parameters.shape[-2] + 1) // 3
+    widths, heights, slopes = parameters.split([num_bins, num_bins, num_bins - 1], dim=-2)
+    widths, heights = (
+        2 * bound * (_SMALLEST + (1 - _SMALLEST * num_bins) * sizes.softmax(-2))
+        for sizes in (widths, heights)
+    )
+    left = F.pad(widths.cumsum(-2), (0, 0, 1, 0)) - bound
+    bottom = F.pad(heights.cumsum(-2), (0, 0, 1, 0)) - bound
+    slopes = F.pad(slopes, (0, 0, 1, 1))
 
     inside = x.abs() < bound
-    point = x.clamp(-bound, bound).unsqueeze(-1)
+    point = x.clamp(-bound, bound).unsqueeze(-2)
     knots = bottom if inverse else left
-    k = (point >= knots[..., 1:-1]).sum(-1, keepdim=True)
-    x_k, y_k, width, height = (t.gather(-1, k) for t in (left, bottom, widths, heights))
-    slope, next_slope = slopes.gather(-1, k), slopes.gather(-1, k + 1)
+    k = (point >= knots[..., 1:-1, :]).sum(-2, keepdim=True)
+    x_k, y_k, width, height = (t.gather(-2, k) for t in (left, bottom, widths, heights))
+    slope, next_slope = (
+        F.softplus(slopes.gather(-2, i) + math.log(math.expm1(1 - _SMALLEST))) + _SMALLEST
+        for i in (k, k + 1)
+    )
     mean = height / width
     bend = slope + next_slope - 2 * mean
 
@@ -84,7 +93,7 @@ def rational_quadratic_spline(
     numerator = next_slope * xi * xi + 2 * mean * within + slope * (1 - xi) ** 2
     log_derivative = 2 * mean.log() + numerator.log() - 2 * denominator.log()
     log_derivative = -log_derivative if inverse else log_derivative
-    y, log_derivative = y.squeeze(-1), log_derivative.squeeze(-1)
+    y, log_derivative = y.squeeze(-2), log_derivative.squeeze(-2)
     return torch.where(inside, y, x), torch.where(inside, log_derivative, 0.0)
 
 
@@ -128,6 +137,8 @@ class AutoregressiveSpline(normflows.flows.Flow):
         order = torch.arange(1, num_parameters + 1)
         degree = torch.arange(width) % max(1, num_parameters - 1) + 1
         of_output = order.repeat_interleave(3 * num_bins - 1)
+        self.num_known = [int((degree <= i).sum()) for i in range(num_parameters)]
+        self.register_buffer("by_degree", degree.argsort(stable=True), persistent=False)
         masks = (
             degree[:, None] >= order,
             degree[:, None] >= degree,
@@ -150,55 +161,107 @@ class AutoregressiveSpline(normflows.flows.Flow):
             self.of_context.weight[2 * width :] = 0.0
 
     def inverse(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Map parameters (B, D) towards the base; returns values and log determinants (B,)."""
-        z = self._ordered(z)
-        splines = self._splines(z, self._masked(), self._shifts(context))
-        y, log_derivative = rational_quadratic_spline(z, splines, self.bound)
-        return self._ordered(y), log_derivative.sum(-1)
+        """Map parameters towards the base, in one pass.
 
+        Parameters
+        ----------
+        z : Tensor, shape (B, D) or (S, B, D)
+            Parameters.
+        context : Tensor, shape (B, C)
+            Contexts.
+
+        Returns
+        -------
+        y : Tensor, of the shape of z
+            Points of the base.
+        log_det : Tensor, shape (B,) or (S, B)
+            Log absolute determinants in nats.
+        """
+        x = self._columns(z)
+        y, log_derivative = rational_quadratic_spline(x, self._splines(x, context), self.bound)
+        return self._rows(y, z), self._rows(log_derivative.sum(0, keepdim=True), z)[..., 0]
+
+    @torch.no_grad()
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Map points (B, D) away from the base; returns values and log determinants (B,)."""
-        z = self._ordered(z)
-        shifts, weights = self._shifts(context), self._masked()
-        x = torch.zeros_like(z)
-        log_det = z.new_zeros(z.shape[0])
-        for i in range(self.num_parameters):
-            splines = self._splines(x, weights, shifts, only=i)
-            value, log_derivative = rational_quadratic_spline(
-                z[:, i], splines, self.bound, inverse=True
+        """Map points of the base to parameters, one coordinate after the other, without gradients.
+
+        Parameters
+        ----------
+        z : Tensor, shape (B, D) or (S, B, D)
+            Points of the base.
+        context : Tensor, shape (B, C)
+            Contexts.
+
+        Returns
+        -------
+        x : Tensor, of the shape of z
+            Parameters.
+        log_det : Tensor, shape (B,) or (S, B)
+            Log absolute determinants in nats.
+        """
+        base = self._columns(z)
+        weights, shifts = self._by_coordinate(context)
+        x, log_det = torch.empty_like(base), torch.zeros_like(base[:1])
+        h, g = (base.new_empty(len(self.by_degree), *base.shape[1:]) for _ in range(2))
+        done = 0
+        # With i coordinates known, so are the hidden units of degree up to i, and for good.
+        for i, known in enumerate(self.num_known):
+            new = slice(done, known)
+            h[new] = F.silu(_affine(weights[0][new, :i], x[:i], shifts[0][new]))
+            g[new] = F.silu(_affine(weights[1][new, :known], h[:known], shifts[1][new]))
+            g[new] += h[new]
+            splines = _affine(weights[2][i, :, :known], g[:known], shifts[2][i])
+            x[i], log_derivative = rational_quadratic_spline(
+                base[i], splines, self.bound, inverse=True
             )
-            x = torch.cat([x[:, :i], value.unsqueeze(-1), x[:, i + 1 :]], dim=-1)
-            log_det = log_det + log_derivative
-        return self._ordered(x), log_det
+            log_det += log_derivative
+            done = known
+        return self._rows(x, z), self._rows(log_det, z)[..., 0]
+
+    def _splines(self, x: Tensor, context: Tensor) -> Tensor:
+        """Return the splines (D, 3 bins - 1, B S) of all coordinates (D, B S)."""
+        first, second, last = self._masked()
+        shifts = self._shifts(context)
+        h = F.silu(_affine(first, x, shifts[0]))
+        h = h + F.silu(_affine(second, h, shifts[1]))
+        return _affine(last, h, shifts[2]).unflatten(0, (self.num_parameters, -1))
+
+    def _by_coordinate(self, context: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return weights and shifts: hidden units by degree, outputs (D, 3 bins - 1, ·)."""
+        order, sizes = self.by_degree, (self.num_parameters, -1)
+        first, second, last = (layer.weight for layer in self.layers)
+        weights = [first[order], second[order][:, order], last[:, order].unflatten(0, sizes)]
+        first, second, last = self._shifts(context)
+        return weights, [first[order], second[order], last.unflatten(0, sizes)]
 
     def _masked(self) -> list[Tensor]:
         masks = (self.mask_0, self.mask_1, self.mask_2)
         return [layer.weight * mask for layer, mask in zip(self.layers, masks, strict=True)]
 
     def _shifts(self, context: Tensor) -> tuple[Tensor, ...]:
-        width = self.layers[1].in_features
-        return self.of_context(context).split([width, width, self.layers[2].out_features], dim=-1)
+        """Return what each layer adds for each data set, (out, B)."""
+        bias = self.of_context.bias + torch.cat([layer.bias for layer in self.layers])
+        shifts = torch.addmm(bias.unsqueeze(1), self.of_context.weight, context.mT)
+        return shifts.split([layer.out_features for layer in self.layers])
 
-    def _splines(
-        self,
-        x: Tensor,
-        weights: list[Tensor],
-        shifts: tuple[Tensor, ...],
-        only: int | None = None,
-    ) -> Tensor:
-        """Return the splines (B, D, ·), or those of one coordinate (B, ·)."""
-        first, second, last = self.layers
-        h = F.silu(F.linear(x, weights[0], first.bias) + shifts[0])
-        h = h + F.silu(F.linear(h, weights[1], second.bias) + shifts[1])
-        size = last.out_features // self.num_parameters
-        if only is not None:
-            part = slice(only * size, (only + 1) * size)
-            return F.linear(h, weights[2][part], last.bias[part]) + shifts[2][:, part]
-        splines = F.linear(h, weights[2], last.bias) + shifts[2]
-        return splines.unflatten(-1, (self.num_parameters, size))
+    def _columns(self, z: Tensor) -> Tensor:
+        """Bring points into columns (D, B S), in the order of this layer."""
+        z = z.reshape(-1, *z.shape[-2:]).permute(2, 1, 0)
+        return (z.flip(0) if self.reverse else z).flatten(1)
 
-    def _ordered(self, x: Tensor) -> Tensor:
-        return x.flip(-1) if self.reverse else x
+    def _rows(self, x: Tensor, like: Tensor) -> Tensor:
+        """Bring columns (·, B S) back to (B, ·) or (S, B, ·)."""
+        x = (x.flip(0) if self.reverse else x).unflatten(1, (like.shape[-2], -1))
+        return x.permute(2, 1, 0).reshape(*like.shape[:-1], -1)
+
+
+def _affine(weight: Tensor, x: Tensor, shift: Tensor) -> Tensor:
+    """Return ``weight`` (out, in) times x (in, B S), plus a shift (out, B) of each data set."""
+    if shift.shape[1] == x.shape[1]:
+        return torch.addmm(shift, weight, x)
+    y = weight @ x
+    y.unflatten(1, (shift.shape[1], -1)).add_(shift.unsqueeze(-1))
+    return y
 
 
 class SplineFlow(AbstractPosteriorNetwork):
@@ -240,19 +303,40 @@ class SplineFlow(AbstractPosteriorNetwork):
 
     def log_prob(self, scores: Tensor, context: Tensor) -> Tensor:
         """Return log densities (B,) in nats of scores (B, D), given contexts (B, C)."""
-        return self.flow.log_prob(scores, context)
+        log_q = scores.new_zeros(scores.shape[:-1])
+        for layer in reversed(self.flow.flows):
+            scores, log_det = layer.inverse(scores, context)
+            log_q = log_q + log_det
+        return log_q + self._of_base(scores)
 
+    def log_prob_of_draws(self, scores: Tensor, context: Tensor) -> Tensor:
+        """Return log densities (S, B) in nats of scores (S, B, D), given contexts (B, C)."""
+        return torch.cat([self.log_prob(piece, context) for piece in _pieces(scores)])
+
+    @torch.no_grad()
     def sample(
         self, context: Tensor, num_draws: int, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return draws (S, B, D) and their log densities (S, B), given contexts (B, C)."""
-        num_datasets = context.shape[0]
-        shape = (num_draws, num_datasets, self.num_parameters)
+        shape = (num_draws, context.shape[0], self.num_parameters)
         # The base of normflows draws from torch's global generator, so its draws are made here.
-        base = torch.randn(
-            shape, generator=generator, device=context.device, dtype=context.dtype
-        ).flatten(0, 1)
-        repeated = context.expand(num_draws, *context.shape).flatten(0, 1)
-        scores, log_det = self.flow.forward_and_log_det(base, context=repeated)
-        log_q = self.flow.q0.log_prob(base) - log_det
-        return scores.unflatten(0, shape[:2]), log_q.unflatten(0, shape[:2])
+        base = torch.randn(shape, generator=generator, device=context.device, dtype=context.dtype)
+        draws = [self._from_base(piece, context) for piece in _pieces(base)]
+        return torch.cat([scores for scores, _ in draws]), torch.cat([log_q for _, log_q in draws])
+
+    def _from_base(self, scores: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        log_q = self._of_base(scores)
+        for layer in self.flow.flows:
+            scores, log_det = layer(scores, context)
+            log_q = log_q - log_det
+        return scores, log_q
+
+    def _of_base(self, z: Tensor) -> Tensor:
+        return self.flow.q0.log_prob(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
+
+
+def _pieces(draws: Tensor) -> tuple[Tensor, ...]:
+    """Separate draws (S, B, D) into pieces whose hidden layers stay in a processor's cache."""
+    if draws.device.type != "cpu":
+        return (draws,)
+    return draws.split(max(1, _ROWS_IN_CACHE // max(1, draws.shape[1])))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from pymc_amortized.checkpoint import read_file
+from pymc_amortized.distance import SummaryReference
 from pymc_amortized.errors import NetworkFileError, UnsupportedModelError
 from pymc_amortized.estimator import Estimator, Networks, build_estimator
 from pymc_amortized.inference import Inference
@@ -90,7 +91,17 @@ def posterior_from_tensors(
     space = simulator.parameters
     if scores:
         space = ParameterSpace(space.specs, space.bijections, NormalScores(**scores))
-    return AmortizedPosterior(Inference(simulator, layout, space, estimator), record)
+    reference = part("reference.")
+    return AmortizedPosterior(
+        Inference(
+            simulator,
+            layout,
+            space,
+            estimator,
+            SummaryReference(**reference) if reference else None,
+        ),
+        record,
+    )
 
 
 def posterior_from_file(

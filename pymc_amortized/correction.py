@@ -3,7 +3,7 @@
 import math
 import time
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -16,6 +16,7 @@ from torch import Tensor
 from pymc_amortized.adaptive import Pool, adapt, rejuvenate
 from pymc_amortized.datasets import Dataset
 from pymc_amortized.errors import InvalidArgumentError, InvalidDataError
+from pymc_amortized.frames import Frames, stack_frames
 from pymc_amortized.importance import (
     Weights,
     log_mean_weight,
@@ -24,8 +25,6 @@ from pymc_amortized.importance import (
     weigh,
 )
 from pymc_amortized.inference import Inference
-from pymc_amortized.frames import Frames
-from pymc_amortized.layout import stack_frames
 from pymc_amortized.mcmc import ChainDraws, MarginalSampler
 from pymc_amortized.student_mixture import fit_student_mixture
 
@@ -79,6 +78,8 @@ class Draws:
     log_evidence, log_evidence_error : float
         log p(y) in nats over the prior as it is restricted by transforms, with its Monte Carlo
         standard error; NaN where it could not be estimated.
+    simulation_quantile : float
+        Share of simulated data sets whose summaries lie as near to the mean as that of the data.
     chains : ChainDraws or None
         The Markov chains, for ``"mcmc"``.
     seconds : dict of str to float
@@ -98,6 +99,7 @@ class Draws:
     num_distinct: int = 0
     log_evidence: float = math.nan
     log_evidence_error: float = math.nan
+    simulation_quantile: float = math.nan
     chains: ChainDraws | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -105,6 +107,13 @@ class Draws:
     def log_weight(self) -> Tensor | None:
         """``log_joint - log_q``, (S,)."""
         return None if self.log_joint is None else self.log_joint - self.log_q
+
+    @property
+    def diverging(self) -> Tensor:
+        """Where a Markov chain lost its way, (S,)."""
+        if self.chains is None:
+            return torch.zeros(len(self.log_q), dtype=torch.bool)
+        return self.chains.diverging.flatten()[: len(self.log_q)]
 
     def first(self, number: int) -> "Draws":
         """Return the first draws alone, what is known of all of them unchanged."""
@@ -146,7 +155,7 @@ class Corrector:
         correction: Correction,
         generator: torch.Generator,
     ) -> list[Draws | InvalidDataError]:
-        """Draw parameters for each of B data sets; an error for those that the model cannot produce.
+        """Draw parameters for each of B data sets; an error for those that are impossible.
 
         Parameters
         ----------
@@ -182,7 +191,8 @@ class _Climb:
         self.correction, self.generator = correction, generator
         self.frames = stack_frames([d.frames for d in datasets]).to(inference.device)
         smooth = stack_frames([d.smooth for d in datasets]).to(inference.device)
-        self.context = inference.context(smooth)
+        self.context, summaries = inference.summarize(smooth)
+        self.simulation_quantile = inference.simulation_quantile(summaries)
         self.answers: dict[int, Draws | InvalidDataError] = {}
         self.seconds: dict[int, dict[str, float]] = {i: {} for i in range(len(datasets))}
         self.network_pareto_k = torch.full((len(datasets),), math.nan, dtype=torch.float64)
@@ -362,9 +372,7 @@ class _Climb:
             chains=chains,
         )
 
-    def _chains(
-        self, frames: Frames, pool: Pool, weights: Weights
-    ) -> tuple[ChainDraws, bool]:
+    def _chains(self, frames: Frames, pool: Pool, weights: Weights) -> tuple[ChainDraws, bool]:
         """Run chains from weighted draws until they agree, at most twice."""
         inference, num_chains = self.inference, max(_MIN_CHAINS, self.chains)
         usable = tempered(weights.log_weights, _ESS_FOR_STARTS)[:, 0]
@@ -424,6 +432,7 @@ class _Climb:
             log_q=log_q - log_det[:, 0],
             rung=rung,
             network_pareto_k=float(self.network_pareto_k[i]),
+            simulation_quantile=float(self.simulation_quantile[i]),
             seconds=self.seconds[i],
             **known,
         )

@@ -174,6 +174,10 @@ class AccuracyWarning(UserWarning):
     """An answer could not be checked, or was checked and found wanting."""
 
 
+class AtypicalDataWarning(UserWarning):
+    """Data lie far from all that the model was simulated to produce."""
+
+
 class TrainingInterruptedWarning(UserWarning):
     """Training was interrupted; the best network so far is used."""
 

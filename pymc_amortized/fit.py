@@ -272,6 +272,7 @@ def _trained(
         resume=None if resume is None else (resume[0], resume[1]["state"]),
     )
     accepted = share(estimator, 2_000) if can_check else math.nan
+    inference = inference.with_reference(source, seed + 2)
     return AmortizedPosterior(inference, _finished(record, result, accepted))
 
 

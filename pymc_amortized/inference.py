@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.datasets import Dataset, read_dataset
+from pymc_amortized.distance import SummaryReference, fit_summary_reference
 from pymc_amortized.errors import InvalidDataError
 from pymc_amortized.estimator import Estimator
 from pymc_amortized.exact import ExactModel
-from pymc_amortized.importance import pareto_smooth
 from pymc_amortized.frames import Frames
+from pymc_amortized.importance import pareto_smooth
 from pymc_amortized.layout import DataLayout
+from pymc_amortized.networks.contracts import Units
 from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.simulator import Simulator
 from pymc_amortized.source import SimulationSource
@@ -26,6 +28,8 @@ __all__ = ["Inference"]
 
 _MAX_ROWS = 65_536
 _NUM_FOR_ATOMS = 200
+_NUM_FOR_REFERENCE = 6_000
+_NUM_AT_ONCE = 500
 
 
 class Inference:
@@ -41,6 +45,8 @@ class Inference:
         With normal scores fitted.
     estimator : Estimator
         Trained.
+    reference : SummaryReference, optional
+        Where summaries of simulated data sets lie.
     """
 
     def __init__(
@@ -49,11 +55,13 @@ class Inference:
         layout: DataLayout,
         space: ParameterSpace,
         estimator: Estimator,
+        reference: SummaryReference | None = None,
     ) -> None:
         self.simulator = simulator
         self.layout = layout
         self.space = space
         self.estimator = estimator
+        self.reference = reference
         density = simulator.density
         self.exact = None if density is None else ExactModel(density, layout)
         self.device = simulator.device
@@ -84,9 +92,37 @@ class Inference:
         )
 
     @torch.no_grad()
+    def summarize(self, frames: Frames) -> tuple[Tensor, Tensor]:
+        """Return contexts (B, C) of data sets as networks see them, and longer summaries of them.
+
+        Summaries hold the moments and the range of each feature besides, for a network may well
+        map data that it has never seen to contexts that it has.
+        """
+        units = self.estimator.scaled(self.layout.units(frames))
+        context = self.estimator.context(units)
+        return context, torch.cat([context, *(_moments(table) for table in units)], dim=-1)
+
     def context(self, frames: Frames) -> Tensor:
-        """Summarize B data sets, as networks see them: (B, C)."""
-        return self.estimator.context(self.estimator.scaled(self.layout.units(frames)))
+        """Return the contexts (B, C) of data sets as networks see them."""
+        return self.summarize(frames)[0]
+
+    def simulation_quantile(self, summaries: Tensor) -> Tensor:
+        """Return how far from simulated data sets summaries (B, C) lie; NaN if that is not known.
+
+        The share (B,) of simulated data sets that lie as near to their mean.
+        """
+        if self.reference is None:
+            return torch.full(summaries.shape[:1], math.nan, dtype=torch.float64)
+        return self.reference.quantile(summaries)
+
+    def with_reference(self, source: SimulationSource, seed: int) -> "Inference":
+        """Return the same, with summaries of simulated data sets to compare others with."""
+        parts = [
+            self.summarize(source.draw_frames(_NUM_AT_ONCE, seed + i)[1])[1]
+            for i in range(_NUM_FOR_REFERENCE // _NUM_AT_ONCE)
+        ]
+        reference = fit_summary_reference(torch.cat(parts))
+        return Inference(self.simulator, self.layout, self.space, self.estimator, reference)
 
     @torch.no_grad()
     def draw_scores(
@@ -156,3 +192,14 @@ class Inference:
         generator = torch.Generator(device=self.device).manual_seed(seed)
         scores, log_q = self.draw_scores(self.context(frames), num_draws, generator)
         return pareto_smooth(self.log_target(scores, frames) - log_q)[1]
+
+
+def _moments(units: Units) -> Tensor:
+    """Return mean, standard deviation and range of each feature of scaled units, (B, 4 F)."""
+    known = units.mask.unsqueeze(-1)
+    x, count = units.values, known.sum(1).clamp(min=1)
+    mean = x.masked_fill(~known, 0.0).sum(1) / count
+    squares = (x - mean.unsqueeze(1)).square().masked_fill(~known, 0.0).sum(1) / count
+    low = x.masked_fill(~known, math.inf).amin(1).nan_to_num(posinf=0.0)
+    high = x.masked_fill(~known, -math.inf).amax(1).nan_to_num(neginf=0.0)
+    return torch.cat([mean, squares.sqrt(), low, high], dim=-1)

@@ -2,7 +2,7 @@
 
 import warnings
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,19 +12,21 @@ import xarray
 
 from torch import Tensor
 
+from pymc_amortized.axes import ModelAxes, dataset_of
 from pymc_amortized.compile.compat import result_of_groups
 from pymc_amortized.compile.spec import Dims, ModelSpec
+from pymc_amortized.correction import Draws
 from pymc_amortized.datasets import Dataset
 from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.exact import ExactModel
 from pymc_amortized.indicators import IndicatorDraws
-from pymc_amortized.correction import Draws
 from pymc_amortized.layout import UnitTable
 from pymc_amortized.simulator import Simulator
 
-__all__ = ["Answer", "check_var_names", "inference_data", "probabilities_dataset"]
+__all__ = ["Answer", "check_var_names", "inference_data", "made_by", "probabilities_dataset"]
 
 _LIBRARY = "pymc_amortized"
+_SAMPLED = ("chain", "draw")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,19 +87,19 @@ def inference_data(
         If ``var_names`` holds unknown names.
     """
     builder = _Builder(simulator, answer)
-    attrs = {**_made_by(), **attrs}
+    attrs = {**made_by(), **attrs}
     groups = {"posterior": builder.posterior(var_names).assign_attrs(attrs)}
     if answer.indicators:
-        groups["indicator_probabilities"] = builder.probabilities().assign_attrs(_made_by())
+        groups["indicator_probabilities"] = builder.probabilities().assign_attrs(made_by())
     groups["sample_stats"] = builder.sample_stats().assign_attrs(attrs)
     if log_likelihood:
-        groups["log_likelihood"] = builder.log_likelihood(exact).assign_attrs(_made_by())
+        groups["log_likelihood"] = builder.log_likelihood(exact).assign_attrs(made_by())
     if log_prior:
-        groups["log_prior"] = builder.log_prior(exact).assign_attrs(_made_by())
-    groups["observed_data"] = builder.observed_data().assign_attrs(_made_by())
+        groups["log_prior"] = builder.log_prior(exact).assign_attrs(made_by())
+    groups["observed_data"] = builder.observed_data().assign_attrs(made_by())
     constant = builder.constant_data()
     if constant.data_vars:
-        groups["constant_data"] = constant.assign_attrs(_made_by())
+        groups["constant_data"] = constant.assign_attrs(made_by())
     return result_of_groups(groups)
 
 
@@ -121,7 +123,8 @@ def check_var_names(spec: ModelSpec, var_names: Sequence[str]) -> None:
         )
 
 
-def _made_by() -> dict[str, str]:
+def made_by() -> dict[str, str]:
+    """Return the attributes that every group has."""
     return {
         "created_at": datetime.now(UTC).isoformat(),
         "creation_library": _LIBRARY,
@@ -136,24 +139,14 @@ class _Builder:
         self.simulator = simulator
         self.spec = simulator.spec
         self.answer = answer
-        self.coords = {
-            name: np.asarray(values)
-            for name, values in simulator.model.coords.items()
-            if values is not None
-        }
-        self.ambiguous = self._ambiguous_dims()
-
-    def _ambiguous_dims(self) -> set[str]:
-        """Find dims along which variables have different lengths: they cannot be one axis."""
         shapes = [
-            (o.dims, self.answer.dataset.observations[o.name]) for o in self.spec.observations
+            (o.dims, answer.dataset.observations[o.name].shape) for o in self.spec.observations
         ]
-        shapes += [(i.dims, self.answer.indicators[i.name].values[0]) for i in self.spec.indicators]
-        lengths: dict[str, set[int]] = {}
-        for dims, values in shapes:
-            for dim, length in zip(dims or (), values.shape, strict=False):
-                lengths.setdefault(dim, set()).add(length)
-        return {dim for dim, found in lengths.items() if len(found) > 1 and dim is not None}
+        shapes += [
+            (i.dims, answer.indicators[i.name].values.shape[1:]) for i in self.spec.indicators
+        ]
+        draws = answer.draws.log_q.shape[0] // answer.chains
+        self.axes = ModelAxes(simulator, shapes, {"chain": answer.chains, "draw": draws})
 
     def posterior(self, var_names: Sequence[str] | None) -> xarray.Dataset:
         variables = {
@@ -165,9 +158,8 @@ class _Builder:
         if var_names is not None:
             check_var_names(self.spec, var_names)
             variables = {name: variables[name] for name in variables if name in set(var_names)}
-        return self._dataset(
-            self._array(name, self._in_chains(tensor), dims, sampled=True)
-            for name, (tensor, dims) in variables.items()
+        return dataset_of(
+            self._sampled(name, tensor, dims) for name, (tensor, dims) in variables.items()
         )
 
     def _deterministics(self) -> dict[str, tuple[Tensor, Dims]]:
@@ -195,42 +187,23 @@ class _Builder:
         return {name: (value, dims.get(name)) for name, value in found.items()}
 
     def probabilities(self) -> xarray.Dataset:
-        arrays = []
-        for spec in self.spec.indicators:
-            table = self.answer.indicators[spec.name].probabilities.cpu().numpy()
-            array = self._array(spec.name, table[..., 0], spec.dims)
-            dim = self._component_dim(spec.name, spec.num_components)
-            coordinate = self.coords.get(dim, np.asarray(spec.support))
-            whole = xarray.DataArray(
-                table,
-                dims=(*array.dims, dim),
-                coords={**array.coords, dim: coordinate},
-                name=spec.name,
+        return dataset_of(
+            self.axes.probabilities(
+                spec.name, self.answer.indicators[spec.name].probabilities.cpu().numpy()
             )
-            arrays.append(whole)
-        return self._dataset(arrays)
-
-    def _component_dim(self, name: str, num_components: int) -> str:
-        """Return ``component``, or a name of its own where that is something else already."""
-        supports = {spec.support for spec in self.spec.indicators}
-        taken = self.coords.get("component")
-        of_units = any("component" in (spec.dims or ()) for spec in self.spec.indicators)
-        wrong = taken is not None and len(taken) != num_components
-        if len(supports) > 1 or of_units or wrong:
-            return f"{name}_value"
-        return "component"
+            for spec in self.spec.indicators
+        )
 
     def sample_stats(self) -> xarray.Dataset:
         draws = self.answer.draws
         stats = {"lp": draws.log_joint, "log_q": draws.log_q, "log_weight": draws.log_weight}
         arrays = [
-            self._array(name, self._in_chains(tensor), None, sampled=True)
+            self._sampled(name, tensor, None)
             for name, tensor in stats.items()
             if tensor is not None
         ]
-        shape = (self.answer.chains, draws.log_q.shape[0] // self.answer.chains)
-        arrays.append(self._array("diverging", np.zeros(shape, dtype=bool), None, sampled=True))
-        return self._dataset(arrays)
+        arrays.append(self._sampled("diverging", draws.diverging, None))
+        return dataset_of(arrays)
 
     def log_likelihood(self, exact: ExactModel) -> xarray.Dataset:
         arrays = []
@@ -247,28 +220,28 @@ class _Builder:
                     rows = rows[:, :, selected[where]]
                     dims = (f"{name}_observed_dim_0", *(dims or ())[1:]) if dims else None
                 short = None if dims is None else dims[: rows.ndim - 2]
-                arrays.append(self._array(name, rows, short, sampled=True))
-        return self._dataset(arrays)
+                arrays.append(self.axes.array(name, rows, short, _SAMPLED))
+        return dataset_of(arrays)
 
     def log_prior(self, exact: ExactModel) -> xarray.Dataset:
         arrays = []
         terms = exact.density.log_prior_terms(self.answer.draws.parameters)
         for spec in self.spec.parameters:
-            term = self._in_chains(terms[spec.name])
-            dims = None if spec.dims is None else spec.dims[: term.ndim - 2]
-            arrays.append(self._array(spec.name, term, dims, sampled=True))
-        return self._dataset(arrays)
+            term = terms[spec.name]
+            dims = None if spec.dims is None else spec.dims[: term.ndim - 1]
+            arrays.append(self._sampled(spec.name, term, dims))
+        return dataset_of(arrays)
 
     def observed_data(self) -> xarray.Dataset:
-        return self._dataset(
-            self._array(o.name, self.answer.dataset.observations[o.name], o.dims)
+        return dataset_of(
+            self.axes.array(o.name, self.answer.dataset.observations[o.name], o.dims)
             for o in self.spec.observations
         )
 
     def constant_data(self) -> xarray.Dataset:
         dims = self.simulator.model.named_vars_to_dims
-        return self._dataset(
-            self._array(c.name, self.answer.dataset.covariates[c.name], dims.get(c.name))
+        return dataset_of(
+            self.axes.array(c.name, self.answer.dataset.covariates[c.name], dims.get(c.name))
             for c in self.spec.covariates
             if c.origin == "data"
         )
@@ -277,26 +250,9 @@ class _Builder:
         values = tensor.detach().cpu().numpy()
         return values.reshape(self.answer.chains, -1, *values.shape[1:])
 
-    def _array(
-        self, name: str, values: np.ndarray, dims: Dims, *, sampled: bool = False
-    ) -> xarray.DataArray:
-        leading = ("chain", "draw") if sampled else ()
-        own = values.shape[len(leading) :]
-        names = [
-            f"{name}_dim_{i}" if dim is None or dim in self.ambiguous else dim
-            for i, dim in enumerate(dims if dims is not None else [None] * len(own))
-        ]
-        coords: dict[str, np.ndarray] = {
-            dim: np.arange(length) for dim, length in zip(leading, values.shape, strict=False)
-        }
-        for dim, length in zip(names, own, strict=True):
-            known = self.coords.get(dim)
-            coords[dim] = known if known is not None and len(known) == length else np.arange(length)
-        return xarray.DataArray(values, dims=(*leading, *names), coords=coords, name=name)
-
-    @staticmethod
-    def _dataset(arrays: Iterable[xarray.DataArray]) -> xarray.Dataset:
-        return xarray.Dataset({array.name: array for array in arrays})
+    def _sampled(self, name: str, tensor: Tensor, dims: Dims) -> xarray.DataArray:
+        """Return draws (S, *shape) in chains."""
+        return self.axes.array(name, self._in_chains(tensor), dims, _SAMPLED)
 
 
 def _user_rows(table: UnitTable, values: Tensor, where: np.ndarray) -> Tensor:

@@ -18,7 +18,8 @@ from torch import Tensor
 from pymc_amortized.compile.marginal import FramedData, MarginalModel
 from pymc_amortized.compile.spec import ObservationSpec
 from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
-from pymc_amortized.layout import DataLayout, Frames
+from pymc_amortized.frames import Frames
+from pymc_amortized.layout import DataLayout
 from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.simulator import Simulator
 

@@ -18,25 +18,26 @@ from torch import Tensor
 
 from pymc_amortized.checkpoint import write_file
 from pymc_amortized.compile.spec import ModelSpec
+from pymc_amortized.correction import Correction, Corrector, check_correction, check_count
+from pymc_amortized.datasets import Dataset
 from pymc_amortized.errors import (
     AccuracyWarning,
+    AmortizedError,
+    InvalidDataError,
     SamplerArgumentError,
     UnsupportedModelError,
 )
 from pymc_amortized.indicators import draw_indicators
-from pymc_amortized.inference import (
-    Correction,
-    Draws,
-    Inference,
-    check_correction,
-    check_count,
-)
+from pymc_amortized.inference import Inference
 from pymc_amortized.inference_data import (
     Answer,
     check_var_names,
     inference_data,
     probabilities_dataset,
 )
+from pymc_amortized.many import Gathering, split_datasets
+from pymc_amortized.progress import DatasetProgress
+from pymc_amortized.report import answer_facts, log_answer, warn_of, without_density
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.training_record import TrainingRecord
 
@@ -47,6 +48,7 @@ __all__ = ["AmortizedPosterior", "check_request"]
 
 _IDATA_KWARGS = ("log_likelihood", "log_prior")
 _DRAWS_FOR_PROBABILITIES = 1_000
+_DRAWS_AT_ONCE = 64_000
 
 
 class AmortizedPosterior:
@@ -65,6 +67,7 @@ class AmortizedPosterior:
     def __init__(self, inference: Inference, record: TrainingRecord) -> None:
         self.inference = inference
         self.record = record
+        self._corrector = Corrector(inference)
 
     @property
     def spec(self) -> ModelSpec:
@@ -97,10 +100,14 @@ class AmortizedPosterior:
             model.
         draws, chains : int
             As in PyMC. Draws are independent; chains only divide them.
-        correction : {"auto", "none", "importance"}
-            ``"auto"`` weighs the network's draws against the model's density and resamples them
-            where the weights can be relied on (Pareto k at most 0.7), and otherwise returns them as
-            they are, with a warning. ``"none"`` never weighs them; ``"importance"`` always.
+        correction : {"auto", "none", "importance", "adaptive", "mcmc"}
+            How far the network's draws are corrected by the model's exact density. ``"none"``
+            leaves them as they are. ``"importance"`` weighs and resamples them. ``"adaptive"``
+            draws from mixtures of Student t distributions fitted to the weighted draws, in up to
+            five rounds, and weighs against all of them. ``"mcmc"`` runs NUTS on the density with
+            indicators summed out, started from the weighted draws. ``"auto"`` climbs from one to
+            the next until the draws can be relied on: Pareto k at most 0.7 and an importance ESS
+            of at least 400; or R-hat at most 1.01, and a bulk ESS of at least 400.
         random_seed : int, sequence of int, numpy.random.Generator or None
             As in PyMC.
         var_names : sequence of str, optional
@@ -125,6 +132,8 @@ class AmortizedPosterior:
         -----
         AccuracyWarning
             If the answer could not be checked, or was rejected.
+        AtypicalDataWarning
+            If the data lie farther from simulated ones than 99 in 100 of these do.
 
         Examples
         --------
@@ -150,7 +159,8 @@ class AmortizedPosterior:
         started = time.perf_counter()
         answer = self._answer(data, draws * chains, chains, correction, random_seed)
         seconds = time.perf_counter() - started
-        self._warn(answer.draws, correction)
+        log_answer(answer.draws)
+        warn_of(answer.draws, self.spec)
         return inference_data(
             self.inference.simulator,
             answer,
@@ -160,6 +170,105 @@ class AmortizedPosterior:
             log_likelihood=bool(kwargs.get("log_likelihood")),
             log_prior=bool(kwargs.get("log_prior")),
         )
+
+    def sample_many(
+        self,
+        datasets: Sequence[Mapping[str, Any]] | Mapping[str, Any],
+        *,
+        draws: int = 1000,
+        chains: int = 4,
+        correction: Correction = "auto",
+        random_seed: RandomSeed = None,
+        var_names: Sequence[str] | None = None,
+        progressbar: bool = True,
+    ) -> Any:
+        """Draw parameters and indicators for many data sets at once.
+
+        Parameters
+        ----------
+        datasets : sequence of mapping, or mapping of str to array
+            B data sets, each as in :meth:`sample`; or arrays (B, *shape) of all of them by name.
+        draws, chains, correction, random_seed, var_names
+            As in :meth:`sample`. Without indicators among ``var_names`` none are drawn.
+        progressbar : bool
+            Whether to show how many are done.
+
+        Returns
+        -------
+        InferenceData or DataTree
+            As of :meth:`sample`, with a dimension ``dataset`` after ``chain`` and ``draw``. The
+            group ``answers`` says of each data set what its draws come from, whether they were
+            accepted, Pareto k, ESS, the evidence, and, where it could not be answered, why: its
+            draws are then NaN, and its indicators -1. Data sets that are shorter than others are
+            filled up likewise.
+
+        Raises
+        ------
+        InvalidDataError
+            If there are no data sets, or none of them can be read.
+
+        Warns
+        -----
+        AccuracyWarning
+            If answers could not be checked, were rejected, or failed; with their number.
+
+        Examples
+        --------
+        >>> import pymc as pm
+        >>> import pymc_amortized as pma
+        >>> with pm.Model() as model:
+        ...     mu = pm.Normal("mu", 0, 1)
+        ...     y = pm.Normal("y", mu, 1, observed=[0.5, 1.5])
+        >>> config = pma.TrainingConfig(steps=200)
+        >>> posterior = pma.fit(
+        ...     model, training=config, random_seed=1, progressbar=False, cache=False
+        ... )
+        >>> datasets = {"y": np.array([[0.5, 1.5], [-1.0, 0.0], [2.0, 2.5]])}
+        >>> idata = posterior.sample_many(datasets, random_seed=1, progressbar=False)
+        >>> dict(idata.posterior["mu"].sizes)
+        {'chain': 4, 'draw': 1000, 'dataset': 3}
+        >>> idata.answers["checked"].values.tolist()
+        ['accepted', 'accepted', 'accepted']
+        """
+        draws, chains = check_count("draws", draws), check_count("chains", chains)
+        check_request(self.spec, correction, var_names)
+        started = time.perf_counter()
+        given = split_datasets(datasets, [o.name for o in self.spec.observations])
+        read = [self._read(data) for data in given]
+        if all(isinstance(one, Exception) for one in read):
+            raise read[0]
+        gathering = Gathering(self.inference, read, draws * chains, chains, var_names)
+        generator = torch_generator(random_seed, self.inference.device)
+        self._gather(gathering, correction, generator, progressbar)
+        self._warn_of_many(gathering)
+        seconds = time.perf_counter() - started
+        return gathering.result(self._common_attrs(seconds, correction))
+
+    def _warn_of_many(self, gathering: Gathering) -> None:
+        checked = [row["checked"] for row in gathering.rows]
+        problems = {
+            "failed": "could not be answered",
+            "rejected": "were answered, and the answer rejected",
+            "no": "could not be checked",
+        }
+        found = [
+            f"{checked.count(key)} of {len(checked):,} data sets {said}"
+            for key, said in problems.items()
+            if key in checked and not (key == "no" and self.spec.has_density)
+        ]
+        if found:
+            warnings.warn(
+                f"{'; '.join(found)}. Which, and why:\n\n    idata.answers.to_dataframe()",
+                AccuracyWarning,
+                stacklevel=3,
+            )
+        if gathering.left_out:
+            warnings.warn(
+                f"The deterministics {sorted(gathering.left_out)} depend on data or on indicators, "
+                "and are left out.",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def indicator_probabilities(
         self,
@@ -187,7 +296,7 @@ class AmortizedPosterior:
             )
         check_request(self.spec, correction)
         answer = self._answer(data, _DRAWS_FOR_PROBABILITIES, 1, correction, random_seed)
-        self._warn(answer.draws, correction)
+        warn_of(answer.draws, self.spec)
         return probabilities_dataset(self.inference.simulator, answer)
 
     def log_prob(
@@ -248,6 +357,9 @@ class AmortizedPosterior:
         if scores is not None:
             for name in ("knots", "scores", "slopes"):
                 tensors[f"normal_scores.{name}"] = getattr(scores, name)
+        if self.inference.reference is not None:
+            for name in ("location", "whitening", "distances"):
+                tensors[f"reference.{name}"] = getattr(self.inference.reference, name)
         return tensors
 
     def __repr__(self) -> str:
@@ -281,7 +393,7 @@ class AmortizedPosterior:
         if not self.spec.parameters and self.inference.exact is not None:
             facts["accuracy"] = "exact: there are no parameters, and indicators have a density"
         elif math.isnan(record.accepted_share):
-            facts["accuracy"] = f"cannot be checked: {_without_density(self.spec)}"
+            facts["accuracy"] = f"cannot be checked: {without_density(self.spec)}"
         else:
             facts["accuracy"] = (
                 f"Pareto k below 0.7 for {record.accepted_share:.0%} of fresh simulated data sets"
@@ -299,55 +411,75 @@ class AmortizedPosterior:
         inference = self.inference
         dataset = inference.read(data)
         generator = torch_generator(random_seed, inference.device)
-        draws = inference.draw_parameters(dataset, num_draws, correction, generator)
+        [draws] = self._corrector.draw([dataset], num_draws, chains, correction, generator)
+        if isinstance(draws, InvalidDataError):
+            raise draws
         indicators = {
             spec.name: draw_indicators(inference, spec, dataset, draws, generator)
             for spec in self.spec.indicators
         }
         return Answer(dataset, draws, indicators, chains, own_data=data is None)
 
-    def _warn(self, draws: Draws, correction: Correction) -> None:
-        if self.inference.exact is None:
-            warnings.warn(
-                f"This answer could not be checked: {_without_density(self.spec)}. It is the "
-                "network's, as it was trained.",
-                AccuracyWarning,
-                stacklevel=3,
-            )
-        elif draws.accepted is False:
-            warnings.warn(
-                f"The network's draws are not accurate enough for these data: Pareto k is "
-                f"{draws.pareto_k:.2f} (at most 0.70 can be relied on), and the importance ESS "
-                f"{draws.importance_ess:.0f} of {draws.num_proposals:,}. They are returned "
-                + ("as they are" if draws.rung == "network" else "weighted")
-                + ", and should not be trusted in detail. Train longer:\n\n"
-                '    pma.fit(model, training="thorough")',
-                AccuracyWarning,
-                stacklevel=3,
-            )
+    def _read(self, data: Mapping[str, Any]) -> Dataset | AmortizedError:
+        """Return a data set, or what is wrong with it."""
+        try:
+            return self.inference.read(data)
+        except AmortizedError as error:
+            return error
+
+    def _gather(
+        self, gathering: Gathering, correction: Correction, generator: torch.Generator, show: bool
+    ) -> None:
+        """Answer data sets, as many at a time as memory allows; those of like size together."""
+        inference, num_draws = self.inference, gathering.num_draws
+        readable = [i for i, d in enumerate(gathering.datasets) if isinstance(d, Dataset)]
+        readable.sort(key=lambda i: gathering.datasets[i].frames.num_frames)
+        step = max(1, _DRAWS_AT_ONCE // max(num_draws, 4_000))
+        with DatasetProgress(len(readable), show) as progress:
+            for start in range(0, len(readable), step):
+                some = readable[start : start + step]
+                found = self._corrector.draw(
+                    [gathering.datasets[i] for i in some],
+                    num_draws,
+                    gathering.chains,
+                    correction,
+                    generator,
+                )
+                for i, draws in zip(some, found, strict=True):
+                    if isinstance(draws, Exception):
+                        gathering.fail(i, draws)
+                        continue
+                    indicators = {
+                        spec.name: draw_indicators(
+                            inference, spec, gathering.datasets[i], draws, generator
+                        )
+                        for spec in gathering.wanted_indicators
+                    }
+                    gathering.put(i, draws, indicators)
+                progress.advance(len(some))
 
     def _attrs(self, answer: Answer, seconds: float, correction: str) -> dict[str, Any]:
-        draws, record = answer.draws, self.record
-        checked = {None: "no", True: "accepted", False: "rejected"}[draws.accepted]
+        attrs = {
+            **self._common_attrs(seconds, correction),
+            **answer_facts(answer.draws),
+        }
+        for name, indicator in answer.indicators.items():
+            attrs[f"classification_gap_{name}"] = indicator.gap
+        return attrs
+
+    def _common_attrs(self, seconds: float, correction: str) -> dict[str, Any]:
+        record = self.record
         attrs = {
             "inference_library_version": record.versions["pymc_amortized"],
             "sampling_time": seconds,
             "training_time": record.seconds,
             "tuning_steps": 0,
-            "rung": draws.rung,
-            "checked": checked,
-            "pareto_k": draws.pareto_k,
-            "importance_ess": draws.importance_ess,
-            "num_proposals": draws.num_proposals,
-            "num_distinct_draws": draws.num_distinct,
             "validation_accepted_share": record.accepted_share,
             "network_fingerprint": record.fingerprint,
             "settings": json.dumps({"correction": correction, "training": asdict(record.config)}),
         }
         if self.inference.exact is None:
-            attrs["not_checked_because"] = _without_density(self.spec)
-        for name, indicator in answer.indicators.items():
-            attrs[f"classification_gap_{name}"] = indicator.gap
+            attrs["not_checked_because"] = without_density(self.spec)
         return attrs
 
 
@@ -371,7 +503,7 @@ def check_request(
     check_correction(correction)
     if correction == "importance" and not spec.has_density:
         raise UnsupportedModelError(
-            f"Expected a density to weigh draws with; {_without_density(spec)}. Take the draws "
+            f"Expected a density to weigh draws with; {without_density(spec)}. Take the draws "
             'as they are:\n\n    posterior.sample(correction="none")'
         )
     if var_names is not None:
@@ -385,12 +517,5 @@ def check_request(
     if any(kwargs.values()) and not spec.has_density:
         raise UnsupportedModelError(
             f"Expected a density for the log likelihood and the log prior; "
-            f"{_without_density(spec)}. Leave them out of idata_kwargs."
+            f"{without_density(spec)}. Leave them out of idata_kwargs."
         )
-
-
-def _without_density(spec: ModelSpec) -> str:
-    """Name what has no density, and why."""
-    return "; ".join(
-        f"{o.name} has no density ({o.density})" for o in spec.observations if o.density
-    )

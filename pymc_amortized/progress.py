@@ -13,7 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["TrainingProgress"]
+__all__ = ["DatasetProgress", "TrainingProgress"]
 
 
 class TrainingProgress:
@@ -69,3 +69,43 @@ class TrainingProgress:
         if accepted is not None:
             changes["accepted"] = f"Pareto k < 0.7: {accepted:.0%}"
         self._bar.update(self._task, **changes)
+
+
+class DatasetProgress:
+    """Shows how many data sets are answered.
+
+    Parameters
+    ----------
+    number : int
+        Of data sets.
+    show : bool
+        False shows nothing.
+    """
+
+    def __init__(self, number: int, show: bool) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            disable=not show,
+        )
+        self._task = self._bar.add_task("Data sets", total=number)
+
+    def __enter__(self) -> "DatasetProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def advance(self, number: int) -> None:
+        """Show that so many more are done."""
+        self._bar.advance(self._task, number)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pymc
 
 from pymc_amortized.cache import Cache, network_cache
+from pymc_amortized.correction import Correction, check_correction, check_count
 from pymc_amortized.datasets import read_dataset
 from pymc_amortized.errors import InvalidArgumentError, SamplerArgumentError
 from pymc_amortized.estimator import Networks
 from pymc_amortized.fit import fit_simulator
-from pymc_amortized.correction import Correction, check_correction, check_count
 from pymc_amortized.layout import DataLayout, Sizes
 from pymc_amortized.posterior import check_request
 from pymc_amortized.rng import RandomSeed, numpy_generator

@@ -1,0 +1,269 @@
+"""Answers for many data sets, gathered into one result with a dimension ``dataset``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray
+
+from torch import Tensor
+
+from pymc_amortized.axes import ModelAxes, dataset_of
+from pymc_amortized.compile.compat import result_of_groups
+from pymc_amortized.compile.spec import Dims, IndicatorSpec
+from pymc_amortized.correction import Draws
+from pymc_amortized.datasets import Dataset
+from pymc_amortized.errors import InvalidDataError
+from pymc_amortized.indicators import IndicatorDraws
+from pymc_amortized.inference import Inference
+from pymc_amortized.inference_data import made_by
+from pymc_amortized.report import answer_facts
+
+__all__ = ["Gathering", "split_datasets"]
+
+_FAILED = {"rung": "none", "checked": "failed"}
+
+
+def split_datasets(datasets: Any, names: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Return data sets one by one, from a sequence of them or from arrays with a leading axis.
+
+    Parameters
+    ----------
+    datasets : sequence of mapping, or mapping of str to array
+        Each data set by name; or arrays (B, *shape) of all of them by name.
+    names : sequence of str
+        Names of observed variables, for the way out.
+
+    Raises
+    ------
+    InvalidDataError
+        If they are neither, or arrays have leading axes of different lengths.
+
+    Examples
+    --------
+    >>> [len(one["y"]) for one in split_datasets({"y": np.zeros((3, 10))}, ["y"])]
+    [10, 10, 10]
+    """
+    way_out = (
+        f'\n\n    posterior.sample_many([{{"{names[0]}": data}} for data in datasets])'
+        f'\n    posterior.sample_many({{"{names[0]}": np.stack(datasets)}})'
+    )
+    if isinstance(datasets, Mapping):
+        lengths = {name: len(x) if np.ndim(x) else 0 for name, x in datasets.items()}
+        if len(set(lengths.values())) != 1 or 0 in lengths.values():
+            raise InvalidDataError(
+                "Expected arrays with a leading axis of data sets, as long in each; got "
+                f"{lengths}. Give one of:{way_out}"
+            )
+        count = next(iter(lengths.values()))
+        return [{name: x[i] for name, x in datasets.items()} for i in range(count)]
+    is_list = isinstance(datasets, Sequence) and not isinstance(datasets, str)
+    if not is_list or not datasets:
+        found = "an empty one" if is_list else f"a {type(datasets).__name__}"
+        raise InvalidDataError(f"Expected a list of data sets; got {found}. Give one of:{way_out}")
+    return list(datasets)
+
+
+class Gathering:
+    """Fills one array per variable, data set by data set; what failed stays NaN, or -1.
+
+    Parameters
+    ----------
+    inference : Inference
+        The model.
+    datasets : sequence of Dataset or Exception
+        B data sets as they were read, or why they could not be.
+    num_draws, chains : int
+        Draws of each data set, and into how many chains they are divided.
+    var_names : sequence of str, optional
+        Variables to keep.
+    """
+
+    def __init__(
+        self,
+        inference: Inference,
+        datasets: Sequence[Dataset | Exception],
+        num_draws: int,
+        chains: int,
+        var_names: Sequence[str] | None,
+    ) -> None:
+        self.inference = inference
+        self.simulator = inference.simulator
+        self.spec = inference.simulator.spec
+        self.datasets = datasets
+        self.num_draws, self.chains = num_draws, chains
+        self.var_names = None if var_names is None else set(var_names)
+        self.sampled: dict[str, np.ndarray] = {}
+        self.probabilities: dict[str, np.ndarray] = {}
+        self.rows: list[dict[str, Any]] = [{} for _ in datasets]
+        self.left_out: set[str] = set()
+        for i, dataset in enumerate(datasets):
+            if isinstance(dataset, Exception):
+                self.fail(i, dataset)
+
+    @property
+    def wanted_indicators(self) -> list[IndicatorSpec]:
+        """Indicators to be drawn."""
+        return [i for i in self.spec.indicators if self._is_wanted(i.name)]
+
+    def fail(self, i: int, error: Exception) -> None:
+        """Note why data set ``i`` has no answer."""
+        self.rows[i] = {**_FAILED, "error": str(error).split("\n")[0]}
+
+    def put(self, i: int, draws: Draws, indicators: Mapping[str, IndicatorDraws]) -> None:
+        """Keep the answer for data set ``i``."""
+        self.rows[i] = {**answer_facts(draws), "error": ""}
+        for name, values in draws.parameters.items():
+            self._store(name, i, values)
+        for name, drawn in indicators.items():
+            self._store(name, i, drawn.values, self._smallest(drawn.values, name))
+            table = drawn.probabilities.cpu().numpy()
+            self._fill(self.probabilities, name, i, table, np.dtype(float))
+        for name, values in self._deterministics(draws, indicators).items():
+            self._store(name, i, values)
+        stats = {"lp": draws.log_joint, "log_q": draws.log_q, "log_weight": draws.log_weight}
+        for name, values in {**stats, "diverging": draws.diverging}.items():
+            if values is not None:
+                self._fill(self.sampled, f"sample_stats {name}", i, values.cpu().numpy())
+
+    def result(self, attrs: Mapping[str, Any]) -> Any:
+        """Return InferenceData or a DataTree: posterior (chain, draw, dataset, *dims) and more."""
+        axes = self._axes()
+        everything = {**made_by(), **attrs}
+        stats = {
+            name.removeprefix("sample_stats "): x
+            for name, x in self.sampled.items()
+            if name.startswith("sample_stats ")
+        }
+        variables = {name: x for name, x in self.sampled.items() if name.split()[-1] not in stats}
+        groups = {
+            "posterior": dataset_of(
+                axes.array(name, self._in_chains(x), self._dims(name), ("chain", "draw", "dataset"))
+                for name, x in variables.items()
+            ).assign_attrs(everything)
+        }
+        if self.probabilities:
+            groups["indicator_probabilities"] = dataset_of(
+                axes.probabilities(name, x, ("dataset",)) for name, x in self.probabilities.items()
+            ).assign_attrs(made_by())
+        groups["sample_stats"] = dataset_of(
+            axes.array(name, self._in_chains(x), None, ("chain", "draw", "dataset"))
+            for name, x in stats.items()
+        ).assign_attrs(everything)
+        groups["answers"] = self.table(axes).assign_attrs(made_by())
+        groups["observed_data"] = dataset_of(
+            axes.array(o.name, self._observed(o.name), o.dims, ("dataset",))
+            for o in self.spec.observations
+        ).assign_attrs(made_by())
+        return result_of_groups(groups)
+
+    def table(self, axes: ModelAxes) -> xarray.Dataset:
+        """Return what is known of each answer, dims (dataset,)."""
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        columns = {}
+        for name in names:
+            values = [row.get(name) for row in self.rows]
+            texts = any(isinstance(value, str) for value in values)
+            empty: Any = "" if texts else np.nan
+            columns[name] = np.array([empty if value is None else value for value in values])
+        return dataset_of(
+            axes.array(name, column, (), ("dataset",)) for name, column in columns.items()
+        )
+
+    def _is_wanted(self, name: str) -> bool:
+        return self.var_names is None or name in self.var_names
+
+    def _smallest(self, values: Tensor, name: str) -> np.dtype:
+        """Return the smallest type that holds the values of an indicator, and -1."""
+        support = next(i.support for i in self.spec.indicators if i.name == name)
+        return np.result_type(np.min_scalar_type(-1), np.min_scalar_type(-max(map(abs, support))))
+
+    def _store(self, name: str, i: int, values: Tensor, dtype: np.dtype | None = None) -> None:
+        if self._is_wanted(name):
+            self._fill(self.sampled, name, i, values.cpu().numpy(), dtype)
+
+    def _fill(
+        self,
+        arrays: dict[str, np.ndarray],
+        name: str,
+        i: int,
+        values: np.ndarray,
+        dtype: np.dtype | None = None,
+    ) -> None:
+        """Write values of one data set, whose unit axis may be shorter than that of others."""
+        is_table = arrays is self.probabilities
+        if name not in arrays:
+            dtype = dtype or values.dtype
+            shape = list(values.shape)
+            if name in {s.name for s in self.spec.indicators}:
+                unit_axis = 0 if is_table else 1
+                if len(shape) > unit_axis + is_table:
+                    shape[unit_axis] = max(shape[unit_axis], self._max_rows(name))
+            fill = {"f": np.nan, "b": False}.get(dtype.kind, -1)
+            arrays[name] = np.full((len(self.datasets), *shape), fill, dtype)
+        arrays[name][(i, *(slice(length) for length in values.shape))] = values
+
+    def _max_rows(self, indicator: str) -> int:
+        """Return the largest number of units of an indicator in any data set."""
+        table = self.inference.layout.table_of(indicator)
+        read = [d for d in self.datasets if isinstance(d, Dataset)]
+        if table is None or self.inference.layout.tables[table].grouped:
+            return 0
+        return max(len(d.positions[table]) for d in read)
+
+    def _deterministics(
+        self, draws: Draws, indicators: Mapping[str, IndicatorDraws]
+    ) -> dict[str, Tensor]:
+        names = [d.name for d in self.spec.deterministics if self._is_wanted(d.name)]
+        if not names:
+            return {}
+        complete = len(indicators) == len(self.spec.indicators)
+        complete = complete and all(
+            tuple(indicators[i.name].values.shape[1:]) == i.units for i in self.spec.indicators
+        )
+        found = self.simulator.deterministics(
+            draws.parameters,
+            {name: z.values for name, z in indicators.items()} if complete else None,
+            of_model_data=False,
+        )
+        self.left_out |= set(names) - set(found)
+        return {name: x for name, x in found.items() if name in names}
+
+    def _in_chains(self, values: np.ndarray) -> np.ndarray:
+        """Bring (B, S, *shape) to (chain, draw, B, *shape), without a copy."""
+        split = values.reshape(len(values), self.chains, -1, *values.shape[2:])
+        return np.moveaxis(split, 0, 2)
+
+    def _observed(self, name: str) -> np.ndarray:
+        """Return values of all data sets (B, *shape), NaN where they are shorter or missing."""
+        values = [d.observations[name] if isinstance(d, Dataset) else None for d in self.datasets]
+        known = [v for v in values if v is not None]
+        longest = np.max([v.shape for v in known], axis=0) if known[0].ndim else ()
+        same = len(known) == len(values) and all(v.shape == tuple(longest) for v in known)
+        if same:
+            return np.stack(known)
+        whole = np.full((len(values), *longest), np.nan)
+        for i, value in enumerate(values):
+            if value is not None:
+                whole[(i, *(slice(length) for length in value.shape))] = value
+        return whole
+
+    def _dims(self, name: str) -> Dims:
+        specs = {s.name: s for s in (*self.spec.parameters, *self.spec.indicators)}
+        if name in specs:
+            return specs[name].dims
+        return self.simulator.model.named_vars_to_dims.get(name)
+
+    def _axes(self) -> ModelAxes:
+        shapes = [(o.dims, self._observed(o.name).shape[1:]) for o in self.spec.observations]
+        shapes += [
+            (i.dims, self.sampled[i.name].shape[2:])
+            for i in self.spec.indicators
+            if i.name in self.sampled
+        ]
+        leading = {
+            "chain": self.chains,
+            "draw": self.num_draws // self.chains,
+            "dataset": len(self.datasets),
+        }
+        return ModelAxes(self.simulator, shapes, leading)

@@ -119,9 +119,10 @@ def accepted_share(posterior):
     for y in simulation.numpy():
         dataset = inference.read({"y": y})
         generator = torch.Generator().manual_seed(1)
-        units = inference.estimator.scaled(inference.layout.units(dataset.smooth))
-        proposals = inference.propose(units, NUM_DRAWS, generator)
-        weights = inference.log_joint(proposals, dataset.frames) - proposals.log_q
+        scores, log_q = inference.draw_scores(
+            inference.context(dataset.smooth), NUM_DRAWS, generator
+        )
+        weights = inference.log_target(scores, dataset.frames) - log_q
         shares.append(float(pareto_smooth(weights)[1]) < 0.7)
     return np.mean(shares), (time.perf_counter() - start) / NUM_FRESH
 

@@ -158,6 +158,8 @@ class ExactModel:
         index = self.layout.table_of(indicator.name)
         if index is not None and not self.layout.tables[index].grouped:
             selected = frames.selected[index]
+            if bool(selected.all()):
+                return prior + likelihood
             spread = selected.reshape(*selected.shape, *(1,) * (likelihood.ndim - 4))
             likelihood = torch.where(spread, likelihood, torch.zeros_like(likelihood))
         return prior + likelihood

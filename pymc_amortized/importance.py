@@ -90,7 +90,8 @@ def _smooth_tail(log_weights: Tensor, num_tail: int) -> tuple[Tensor, Tensor]:
     quantiles = _quantile(level[:, None], pareto_k, scale)
     new_tail = (quantiles + cutoff.exp()).log().clamp(max=0.0)
     usable = torch.isfinite(pareto_k) & ~equal & ~few
-    smoothed = log_weights.scatter(0, index, torch.where(usable, new_tail, tail))
+    mended = torch.where(usable & ~torch.isneginf(tail), new_tail, tail)
+    smoothed = log_weights.scatter(0, index, mended)
     infinite = torch.full_like(pareto_k, math.inf)
     pareto_k = torch.where(equal & ~few, -infinite, torch.where(usable, pareto_k, infinite))
     return smoothed, pareto_k

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.compile.density import BatchedDensity
+from pymc_amortized.compile.log_sum import log_sum
 from pymc_amortized.compile.spec import IndicatorSpec
 from pymc_amortized.errors import InvalidDataError
 from pymc_amortized.frames import Frames
@@ -18,6 +19,7 @@ from pymc_amortized.typing import NamedTensors
 __all__ = ["ExactModel"]
 
 _MAX_ENTRIES = 4_000_000
+_ENTRIES_IN_CACHE = 250_000
 
 
 class ExactModel:
@@ -89,18 +91,20 @@ class ExactModel:
         ]
         if owners[0] is table:
             pieces = [
-                self._joint(table.indicator, part, frames).logsumexp(-1)
+                log_sum(self._joint(table.indicator, part, frames))
                 for part in self._pieces(parameters, frames)
             ]
             yield "_".join(name for t in owners for name in t.names), torch.cat(pieces)
 
     def pieces(self, parameters: NamedTensors, frames: Frames) -> Iterator[slice]:
-        """Yield slices of draws whose tables of densities fit into memory."""
+        """Yield slices of draws whose tables of densities fit into memory, or a CPU's cache."""
         num_draws = next(iter(parameters.values())).shape[0] if parameters else 1
         components = max([i.num_components for i in self.layout.spec.indicators], default=1)
         entries = sum(table.num_rows for table in self.layout.tables)
         cost = len(frames) * frames.num_frames * entries * components
-        step = max(1, _MAX_ENTRIES // max(1, cost))
+        on_cpu = frames.selected[0].device.type == "cpu"
+        most = _ENTRIES_IN_CACHE if on_cpu else _MAX_ENTRIES
+        step = max(1, most // max(1, cost))
         for start in range(0, num_draws, step):
             yield slice(start, min(start + step, num_draws))
 
@@ -123,7 +127,7 @@ class ExactModel:
             entries = self._log_entries(table, parameters, frames)
             return entries.flatten(2).sum(-1)
         joint = self._joint(table.indicator, parameters, frames)
-        return joint.logsumexp(-1).flatten(2).sum(-1)
+        return log_sum(joint).flatten(2).sum(-1)
 
     def _log_entries(self, table: UnitTable, parameters: NamedTensors, frames: Frames) -> Tensor:
         """Log density of rows without an indicator, (S, B, m, rows)."""
@@ -155,29 +159,34 @@ class ExactModel:
         index = self.layout.table_of(indicator.name)
         if index is not None and not self.layout.tables[index].grouped:
             selected = frames.selected[index]
+            if bool(selected.all()):
+                return prior + likelihood
             spread = selected.reshape(*selected.shape, *(1,) * (likelihood.ndim - 4))
             likelihood = torch.where(spread, likelihood, torch.zeros_like(likelihood))
         return prior + likelihood
 
     def _flat(self, parameters: NamedTensors, frames: Frames) -> tuple[NamedTensors, NamedTensors]:
-        """Pair every draw with every frame: parameters and data with one leading axis S B m."""
-        num_draws, num_frames = self._num_draws(parameters), frames.num_frames
-        shape = (num_draws, len(frames), num_frames)
+        """Pair every draw with every frame: parameters and data with one leading axis S B m.
 
-        def paired(x: Tensor) -> Tensor:
-            return x.expand(num_draws, *x.shape).reshape(math.prod(shape), *x.shape[2:])
-
-        flat = {
-            name: x.unsqueeze(2).expand(*shape, *x.shape[2:]).reshape(-1, *x.shape[2:])
-            for name, x in parameters.items()
-        }
-        data = {name: paired(x) for name, x in frames.observations.items()}
-        data |= {name: paired(x) for name, x in frames.covariates.items()}
-        return flat, data
+        In memory this axis is the last one, so that whatever is computed from them is laid out in
+        the same way: operations over short axes, such as that of components, are then fast.
+        """
+        shape = (self._num_draws(parameters), len(frames), frames.num_frames)
+        flat = {n: _rows(x.unsqueeze(2), shape).contiguous() for n, x in parameters.items()}
+        data = {**frames.observations, **frames.covariates}
+        return (
+            {name: x.movedim(-1, 0) for name, x in flat.items()},
+            {name: _rows(x.unsqueeze(0), shape).movedim(-1, 0) for name, x in data.items()},
+        )
 
     @staticmethod
     def _num_draws(parameters: NamedTensors) -> int:
         return next(iter(parameters.values())).shape[0] if parameters else 1
+
+
+def _rows(x: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Bring x (S or 1, B, m or 1, *shape) into rows that come last, (*shape, S B m)."""
+    return x.expand(*shape, *x.shape[3:]).movedim((0, 1, 2), (-3, -2, -1)).flatten(-3)
 
 
 def _is_plain(layout: DataLayout, frames: Frames) -> bool:

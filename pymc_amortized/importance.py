@@ -123,9 +123,9 @@ def pareto_smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
 
 def _smooth_tail(log_weights: Tensor, num_tail: int) -> tuple[Tensor, Tensor]:
     """Smooth the tails of columns (S, B) whose maximum is 0."""
-    in_order, index = log_weights.sort(0)
-    tail = in_order[-num_tail:]
-    cutoff = in_order[-num_tail - 1].clamp(min=math.log(torch.finfo(torch.float64).tiny))
+    largest, index = log_weights.topk(num_tail + 1, dim=0)
+    tail, index = largest[:-1].flip(0), index[:-1].flip(0)
+    cutoff = largest[-1].clamp(min=math.log(torch.finfo(torch.float64).tiny))
     excess = tail.exp() - cutoff.exp()
     equal = excess[-1] - excess[0] < torch.finfo(torch.float64).eps * 100
     few = torch.isneginf(tail[-5])
@@ -134,8 +134,8 @@ def _smooth_tail(log_weights: Tensor, num_tail: int) -> tuple[Tensor, Tensor]:
     quantiles = _quantile(level[:, None], pareto_k, scale)
     new_tail = (quantiles + cutoff.exp()).log().clamp(max=0.0)
     usable = torch.isfinite(pareto_k) & ~equal & ~few
-    in_order[-num_tail:] = torch.where(usable, new_tail, tail)
-    smoothed = torch.empty_like(in_order).scatter(0, index, in_order)
+    mended = torch.where(usable & ~torch.isneginf(tail), new_tail, tail)
+    smoothed = log_weights.scatter(0, index, mended)
     infinite = torch.full_like(pareto_k, math.inf)
     pareto_k = torch.where(equal & ~few, -infinite, torch.where(usable, pareto_k, infinite))
     return smoothed, pareto_k

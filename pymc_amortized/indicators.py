@@ -5,10 +5,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 
 from torch import Tensor
 
+from pymc_amortized.compile.log_sum import log_sum
 from pymc_amortized.compile.spec import IndicatorSpec
 from pymc_amortized.correction import Draws
 from pymc_amortized.datasets import Dataset
@@ -74,12 +77,10 @@ class _Conditional:
         self.indicator = indicator
         self.frames = dataset.frames.to(inference.device)
         self.table = inference.layout.table_of(indicator.name)
+        self.where = None
         by_row = self.table is not None and not inference.layout.tables[self.table].grouped
-        self.where = (
-            torch.as_tensor(dataset.positions[self.table], device=inference.device)
-            if by_row and indicator.units
-            else None
-        )
+        if by_row and indicator.units:
+            self.where = _as_slice(dataset.positions[self.table], inference.device)
 
     def draw(self, draws: Draws, generator: torch.Generator) -> IndicatorDraws:
         num_draws = draws.log_q.shape[0]
@@ -87,18 +88,11 @@ class _Conditional:
         values, total = [], 0.0
         for piece, log_probs in pieces(draws):
             count = len(range(*piece.indices(num_draws)))
-            probabilities = log_probs.expand(count, *log_probs.shape[1:]).exp()
+            probabilities = _exp(log_probs.expand(count, *log_probs.shape[1:]))
             total = total + probabilities.sum(0)
-            edges = probabilities.cumsum(-1)[..., :-1]
-            uniform = torch.rand(
-                probabilities.shape[:-1],
-                generator=generator,
-                device=probabilities.device,
-                dtype=probabilities.dtype,
-            )
-            codes = (uniform.unsqueeze(-1) > edges).sum(-1)
-            values.append(codes + self.indicator.support[0])
-        return IndicatorDraws(torch.cat(values), total / num_draws, self._gap(draws))
+            values.append(_draw(probabilities, generator))
+        codes = torch.cat(values).long() + self.indicator.support[0]
+        return IndicatorDraws(codes, total / num_draws, self._gap(draws))
 
     def _by_density(self, draws: Draws) -> Iterator[tuple[slice, Tensor]]:
         """Yield exact log p(z given y, θ) (s, *units, K) for pieces of the draws."""
@@ -108,7 +102,7 @@ class _Conditional:
             part = {name: x[piece] for name, x in parameters.items()}
             joint = exact.log_units(self.indicator.name, part, self.frames)[:, 0]
             whole = piece if parameters else slice(0, draws.log_q.shape[0])
-            yield whole, self._in_order(joint.log_softmax(-1))
+            yield whole, self._in_order(joint - log_sum(joint).unsqueeze(-1))
 
     @torch.no_grad()
     def _by_network(self, draws: Draws) -> Iterator[tuple[slice, Tensor]]:
@@ -174,3 +168,31 @@ class _Conditional:
         network = torch.cat([log_q for _, log_q in self._by_network(few)])
         terms = exact.exp() * (exact - network)
         return float(torch.where(exact.exp() > 0, terms, torch.zeros_like(terms)).sum(-1).mean())
+
+
+def _as_slice(positions: np.ndarray, device: torch.device) -> Tensor | slice:
+    """Return an index; where it picks the first rows in order, as a slice, which copies nothing."""
+    in_order = np.array_equal(positions, np.arange(len(positions)))
+    return slice(len(positions)) if in_order else torch.as_tensor(positions, device=device)
+
+
+def _exp(log_probs: Tensor) -> Tensor:
+    """Return probabilities, those below e^-700 as 0: underflow takes five times as long."""
+    return F.threshold_(log_probs.clamp(min=-700.0).exp_(), 1e-300, 0.0)
+
+
+def _draw(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw codes (s, *units) with probabilities (s, *units, K), by one uniform number each."""
+    *columns, _ = probabilities.unbind(-1)
+    uniform = torch.rand(
+        probabilities.shape[:-1],
+        generator=generator,
+        device=probabilities.device,
+        dtype=probabilities.dtype,
+    )
+    codes = torch.zeros_like(uniform, dtype=torch.int16)
+    edge = torch.zeros_like(uniform)
+    for column in columns:
+        edge = edge + column
+        codes += uniform > edge
+    return codes

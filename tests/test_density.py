@@ -15,6 +15,7 @@ import pymc_amortized as pma
 
 from pymc_amortized import errors
 from pymc_amortized.compile.compat import reference_mode
+from pymc_amortized.compile.log_sum import log_sum
 from tests.cases import CASES
 
 NUM_POINTS = 8
@@ -246,3 +247,15 @@ def test_correlations_as_parameters(size):
         names = [model.rvs_to_values[v].name for v in model.free_RVs]
         expected = log_prob(dict(zip(names, values, strict=True)))
         assert abs(float(ours[i]) - expected) < 1e-8 * abs(expected)
+
+
+def test_sum_of_densities_given_by_logarithms():
+    lowest, highest = -torch.inf, torch.inf
+    rows = [[0.0, 1.0, 2.0], [-1e4, 3.0, 3.0], [lowest, -2e3, lowest], [lowest] * 3]
+    rows += [[highest, 0.0, lowest], [torch.nan, 0.0, 0.0]]
+    table = torch.tensor(rows, dtype=torch.float64)
+    assert torch.allclose(log_sum(table), table.logsumexp(-1), rtol=1e-14, equal_nan=True)
+    finite = table[:4].clone().requires_grad_()
+    [gradient] = torch.autograd.grad(log_sum(finite).sum(), finite)
+    expected = finite.detach().softmax(-1).nan_to_num()
+    assert torch.allclose(gradient, expected, atol=1e-12)

@@ -112,3 +112,12 @@ def test_resampling_is_systematic():
     assert torch.equal(
         index, resample(probabilities.log(), 1_000, torch.Generator().manual_seed(0))
     )
+
+
+def test_draws_without_weight_stay_so():
+    """Fewer draws of weight than the tail is long: the others of the tail must not be given any."""
+    log_weights = torch.full((4000, 1), -torch.inf, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    log_weights[100:280, 0] = torch.randn(180, generator=generator, dtype=torch.float64)
+    smoothed, _ = pareto_smooth(log_weights)
+    assert torch.equal(torch.isneginf(smoothed), torch.isneginf(log_weights))

@@ -16,6 +16,7 @@ from pymc_amortized.compile.backend import BatchedGraph
 from pymc_amortized.compile.covariates import Covariate
 from pymc_amortized.compile.elements import CompleteModel
 from pymc_amortized.compile.likelihood import Likelihood, NamedData
+from pymc_amortized.compile.log_sum import log_sum
 from pymc_amortized.compile.logp import conditioned_on, density_graph, elementwise_logp
 from pymc_amortized.compile.states import ChainDistribution, IndicatorDistribution, UnitDistribution
 from pymc_amortized.compile.units import UnitMap
@@ -192,10 +193,12 @@ class BatchedDensity:
         name = self._indicator_name(indicator)
         values = self._checked(parameters, observations)
         distribution = self._distributions[name]
-        total = torch.zeros((), dtype=torch.float64)
-        for likelihood in self._likelihoods.values():
-            if likelihood.unit_map.indicator == name:
-                total = total + likelihood.by_unit(likelihood.table(values, observations))
+        tables = [
+            likelihood.by_unit(likelihood.table(values, observations))
+            for likelihood in self._likelihoods.values()
+            if likelihood.unit_map.indicator == name
+        ]
+        total = sum(tables[1:], start=tables[0]) if tables else torch.zeros(()).double()
         num_draws = next(iter(values.values())).shape[0] if values else 1
         shape = (num_draws, *distribution.units, len(distribution.support))
         return torch.broadcast_to(total, torch.broadcast_shapes(total.shape, shape))
@@ -298,7 +301,7 @@ def _summed_out(
     observations: NamedData,
 ) -> Tensor:
     if isinstance(distribution, UnitDistribution):
-        terms = torch.logsumexp(distribution.log_probs(values, observations) + emission, dim=-1)
+        terms = log_sum(distribution.log_probs(values, observations) + emission)
         return terms.reshape(terms.shape[0], -1).sum(-1)
     chain = MarkovChain(
         distribution.log_initial(values),

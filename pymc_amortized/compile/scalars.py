@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import singledispatch
 from typing import Any
 
+import numpy as np
 import pytensor.scalar as ps
 import pytensor.scalar.basic as basic
 import pytensor.scalar.math as special
@@ -89,7 +90,6 @@ _FUNCTIONS: dict[type, ScalarFunction] = {
     basic.TrueDiv: torch.true_divide,
     basic.IntDiv: _int_div,
     basic.Mod: torch.remainder,
-    basic.Pow: torch.pow,
     basic.Neg: torch.neg,
     basic.Reciprocal: torch.reciprocal,
     basic.Abs: torch.abs,
@@ -224,6 +224,25 @@ def _register(op_class: type, function: ScalarFunction) -> None:
 
 for _op_class, _function in _FUNCTIONS.items():
     _register(_op_class, _function)
+
+
+@scalar_function.register(basic.Pow)
+def _power(op: basic.Pow, node: Apply | None = None) -> ScalarFunction:
+    """Square where the exponent is 2: as a tensor it would cost ten times as much."""
+    return _square if node is not None and _is_square(node) else _with_masked_gradient(torch.pow)
+
+
+def _is_square(node: Apply) -> bool:
+    base, exponent = node.inputs
+    return (
+        isinstance(exponent, Constant)
+        and np.size(exponent.data) == 1
+        and np.all(exponent.data == 2)
+        and base.type.dtype == node.outputs[0].type.dtype
+    )
+
+
+_square = _with_masked_gradient(lambda x, exponent: torch.square(x))
 
 
 @scalar_function.register(basic.Cast)

@@ -10,10 +10,11 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 
+from pytensor.compile.builders import OpFromGraph
 from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.gradient import disconnected_grad
 from pytensor.graph.basic import Variable
 from pytensor.graph.replace import graph_replace, vectorize_graph
+from pytensor.graph.rewriting.utils import rewrite_graph
 
 from pymc_amortized.compile.density import BatchedDensity, SymbolicDensity
 from pymc_amortized.compile.likelihood import Likelihood
@@ -191,9 +192,11 @@ class MarginalModel:
             if self._framed
             else graph_replace(tables, data, strict=False)
         )
-        total = log_prior + sum(_log_sum_exp(table).sum() for table in tables[: len(joint)])
+        total = log_prior + sum(pt.logsumexp(t, axis=-1).sum() for t in tables[: len(joint)])
         total += sum(table.sum() for table in tables[len(joint) :])
-        return pt.switch(pt.isnan(total), -np.inf, total)
+        # Before derivatives are taken, or those of sums of exponentials are 0 / 0.
+        stable = rewrite_graph(total, include=("canonicalize", "stabilize"))
+        return pt.switch(pt.isnan(stable), -np.inf, stable)
 
     def _tables(self, parameters: Mapping[str, Variable]) -> tuple[list[Variable], list[Variable]]:
         """Return log p(y_i, z_i = k) of each indicator, and the terms without one, of a frame."""
@@ -247,7 +250,7 @@ def _guarded_table(
     of what is not selected is multiplied by 0, which makes NaN of an infinite one.
     """
     value, entries = values[likelihood.name], likelihood.unit_map.owner.shape
-    fixed = {name: disconnected_grad(parameter) for name, parameter in parameters.items()}
+    fixed = {name: _without_derivative(parameter) for name, parameter in parameters.items()}
     table = likelihood.symbolic_table(fixed, values)
     columns = []
     for k in range(len(likelihood.distribution.support)):
@@ -259,6 +262,16 @@ def _guarded_table(
         column = likelihood.symbolic_column(parameters, safe, k)
         columns.append(pt.switch(impossible, -np.inf, column))
     return pt.stack(columns, axis=-1)
+
+
+def _without_derivative(x: Variable) -> Variable:
+    """Return a variable as a constant would be: PyTensor's own way is lost when it simplifies."""
+
+    def zeros(inputs: Sequence[Variable], *_: object) -> list[Variable]:
+        return [stand_in.zeros_like() for stand_in in inputs]
+
+    inner = x.type()
+    return OpFromGraph([inner], [inner.copy()], lop_overrides=zeros)(x)
 
 
 def _by_unit(likelihood: Likelihood, table: Variable) -> Variable:
@@ -276,11 +289,7 @@ def _by_unit(likelihood: Likelihood, table: Variable) -> Variable:
 def _without_unit(likelihood: Likelihood, table: Variable) -> list[Variable]:
     """Return the entries that depend on no unit, which are the same for all components."""
     free = np.flatnonzero(likelihood.unit_map.owner < 0)
-    return [table[..., 0].ravel()[free]] if free.size else []
-
-
-def _log_sum_exp(x: Variable) -> Variable:
-    """Sum the last axis in the log space; the largest term needs no derivative."""
-    largest = x.max(axis=-1, keepdims=True)
-    shift = disconnected_grad(pt.switch(pt.isinf(largest), 0.0, largest))
-    return pt.log(pt.exp(x - shift).sum(axis=-1)) + shift[..., 0]
+    entries = table[..., 0].ravel()
+    if free.size == likelihood.unit_map.owner.size:
+        return [entries]
+    return [entries[free]] if free.size else []

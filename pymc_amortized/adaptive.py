@@ -18,7 +18,7 @@ LogDensity = Callable[[Tensor, Tensor], Tensor]
 """Takes points (S, b, D) and the positions (b,) of their data sets, and returns (S, b) in nats."""
 
 _ESS_TO_FIT = 100.0
-_NUM_COMPONENTS = 3
+_NUM_COMPONENTS = 5
 _SCALE_SPREAD = 0.5
 _LONG_MOVES = 0.1
 

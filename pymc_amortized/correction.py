@@ -297,10 +297,14 @@ class _Climb:
         log_target = pool.log_target.gather(0, chosen)
         log_q = pool.log_proposals[0].gather(0, chosen)
         accepted = self._accepted(weights)
-        poor = (weights.ess < _WANTED * self.num_draws) & accepted
-        if rung == "adaptive" and bool(poor.any()):
-            scores, log_target = self._apart(index, poor, scores, log_target)
-            log_q = self.inference.log_network(scores, self.context[index])
+        if rung == "adaptive":
+            poor = weights.ess < _WANTED * self.num_draws
+            worse = weights.ess < _WANTED / 3 * self.num_draws
+            for chosen_few, num_moves in ((poor & ~worse, _NUM_MOVES // 2), (worse, _NUM_MOVES)):
+                moves = chosen_few & accepted, num_moves
+                scores, log_target = self._apart(index, *moves, scores, log_target)
+            if bool((poor & accepted).any()):
+                log_q = self.inference.log_network(scores, self.context[index])
         log_evidence, error = self._evidence(pool)
         for b, i in enumerate(index.tolist()):
             self._answer(
@@ -319,15 +323,17 @@ class _Climb:
             )
 
     def _apart(
-        self, index: Tensor, poor: Tensor, scores: Tensor, log_target: Tensor
+        self, index: Tensor, poor: Tensor, num_moves: int, scores: Tensor, log_target: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Move draws apart in the data sets where they repeat each other."""
+        if not bool(poor.any()):
+            return scores, log_target
         frames = self.frames.select(index[poor])
         moved, log_moved = rejuvenate(
             scores[:, poor],
             log_target[:, poor],
             lambda points: self.inference.log_target(points, frames),
-            _NUM_MOVES,
+            num_moves,
             self.generator,
         )
         scores, log_target = scores.clone(), log_target.clone()

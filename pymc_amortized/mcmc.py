@@ -147,7 +147,7 @@ class MarginalSampler:
                 progressbar=progressbar,
             )
         vector = m + u @ lower.T
-        rhat, ess = _diagnose(vector)
+        rhat, ess = diagnose(vector)
         return ChainDraws(
             torch.as_tensor(vector),
             torch.as_tensor(diverging),
@@ -325,7 +325,7 @@ def _check_numbers(draws: int, tune: int, random_seed: int) -> None:
             raise InvalidArgumentError(f"Expected {name} to be at least {least}; got {value!r}.")
 
 
-def _diagnose(vector: np.ndarray) -> tuple[float, float]:
+def diagnose(vector: np.ndarray) -> tuple[float, float]:
     """Return the largest R-hat and the smallest bulk ESS over coordinates."""
     if vector.shape[1] < _FEWEST_DRAWS:
         return math.nan, math.nan

@@ -16,6 +16,7 @@ _NUM_POINTS = 1_000
 _NUM_CANDIDATES = 64
 _PRIOR_COUNT = 0.02
 _PRIOR_WEIGHT = 1e-3
+_FLOOR = 1e-3
 _JITTER = 1e-10
 _SMALLEST = 1e-12
 
@@ -91,14 +92,14 @@ class StudentMixture:
 def fit_student_mixture(
     points: Tensor,
     log_weights: Tensor,
-    num_components: int = 3,
+    num_components: int = 5,
     generator: torch.Generator | None = None,
 ) -> StudentMixture:
     r"""Fit mixtures to weighted draws by expectation-maximization [1]_.
 
     Each data set's 1,000 points, picked in proportion to the weights, are all that is looked at.
     Components start far apart, so that separate modes have each their own, and scale matrices are
-    shrunk towards the covariance of all points, so that none collapses on a single one.
+    shrunk towards their average, so that none collapses on a single point.
 
     Parameters
     ----------
@@ -158,8 +159,9 @@ def _improved(mixture: StudentMixture, x: Tensor, overall: Tensor) -> StudentMix
     count = member.sum(-1)
     location = weight @ x / (weight.sum(-1, keepdim=True) + 1e-12)
     apart = x.unsqueeze(1) - location.unsqueeze(2)  # (B, K, M, D)
-    scatter = (apart * weight.unsqueeze(-1)).mT @ apart + _PRIOR_COUNT * overall.unsqueeze(1)
-    covariance = scatter / (count + _PRIOR_COUNT)[..., None, None]
+    scatter = (apart * weight.unsqueeze(-1)).mT @ apart
+    within = scatter.sum(1, keepdim=True) + _FLOOR * overall.unsqueeze(1)
+    covariance = (scatter + _PRIOR_COUNT * within) / (count + _PRIOR_COUNT)[..., None, None]
     log_weights = (count + _PRIOR_WEIGHT).log().log_softmax(-1)
     return StudentMixture(log_weights, location, torch.linalg.cholesky(covariance))
 

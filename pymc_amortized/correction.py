@@ -388,7 +388,7 @@ class _Climb:
         covariance = centred.T @ centred / len(vector)
         smallest = 1e-8 * covariance.diagonal().amax() + 1e-12
         covariance = covariance + smallest * torch.eye(len(covariance)).to(covariance)
-        draws = math.ceil(self.num_draws / num_chains)
+        draws, compile_seconds = math.ceil(self.num_draws / num_chains), 0.0
         for longer in _LONGER:
             chains = self.corrector.sampler.sample(
                 frames,
@@ -399,11 +399,15 @@ class _Climb:
                 tune=longer * _NUM_TUNE,
                 random_seed=int(torch.randint(2**31 - 1, (), generator=self.generator)),
             )
+            compile_seconds += chains.compile_seconds
             converged = _converged(chains)
             if converged:
                 break
         thinned = replace(
-            chains, vector=chains.vector[:, ::longer], diverging=chains.diverging[:, ::longer]
+            chains,
+            vector=chains.vector[:, ::longer],
+            diverging=chains.diverging[:, ::longer],
+            compile_seconds=compile_seconds,
         )
         return thinned, converged
 

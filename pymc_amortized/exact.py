@@ -49,6 +49,7 @@ class ExactModel:
                 flat, data = self._flat(part, frames)
                 return self.density.log_marginal(flat, data).reshape(-1, len(frames))
             terms = [self._log_table(t, i, part, frames) for i, t in self._tables()]
+            terms += [self._log_without_unit(t, part, frames) for t in self.layout.tables]
             return sum(terms)
 
         try:
@@ -128,6 +129,22 @@ class ExactModel:
             return entries.flatten(2).sum(-1)
         joint = self._joint(table.indicator, parameters, frames)
         return log_sum(joint).flatten(2).sum(-1)
+
+    def _log_without_unit(
+        self, table: UnitTable, parameters: NamedTensors, frames: Frames
+    ) -> Tensor:
+        """Log density (S, B) of values that belong to no unit, though others of theirs do."""
+        shape = (self._num_draws(parameters), len(frames))
+        total = torch.zeros(shape, dtype=torch.float64, device=frames.selected[0].device)
+        if not table.grouped:
+            return total
+        flat, data = self._flat(parameters, frames)
+        for o in table.observations:
+            if (o.owner < 0).any():
+                values = self.density.log_without_unit(flat, data, o.name)
+                # Such a table is not resized: its values are those of the first frame.
+                total = total + values.reshape(*shape, -1)[..., 0]
+        return total
 
     def _log_entries(self, table: UnitTable, parameters: NamedTensors, frames: Frames) -> Tensor:
         """Log density of rows without an indicator, (S, B, m, rows)."""

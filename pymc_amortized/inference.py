@@ -141,11 +141,7 @@ class Inference:
     def log_network(self, scores: Tensor, context: Tensor) -> Tensor:
         """Return log q (S, B) in nats of standardized parameters (S, B, D)."""
         step = max(1, _MAX_ROWS // context.shape[0])
-        parts = []
-        for part in scores.float().split(step):
-            repeated = context.expand(part.shape[0], *context.shape).flatten(0, 1)
-            log_q = self.estimator.log_prob(part.flatten(0, 1), repeated)
-            parts.append(log_q.unflatten(0, part.shape[:2]))
+        parts = [self.estimator.log_prob(part, context) for part in scores.float().split(step)]
         return torch.cat(parts).double()
 
     @torch.no_grad()

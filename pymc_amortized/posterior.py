@@ -323,7 +323,7 @@ class AmortizedPosterior:
             If a parameter is missing, unknown, or of another shape than the model's.
         """
         inference = self.inference
-        layout, device = inference.layout, inference.device
+        device = inference.device
         dataset = inference.read(data)
         tensors = {
             name: torch.as_tensor(np.asarray(x, dtype=float), device=device)
@@ -332,10 +332,8 @@ class AmortizedPosterior:
         with torch.no_grad():
             vector, inside = inference.space.unconstrain_within(tensors)
             scores, log_det = inference.space.standardize(vector)
-            units = [u.to(device) for u in layout.units(dataset.smooth)]
-            context = inference.estimator.context(inference.estimator.scaled(units))
-            repeated = context.expand(scores.shape[0], -1)
-            log_q = inference.estimator.log_prob(scores.float(), repeated).double() + log_det
+            context = inference.context(dataset.smooth.to(device))
+            log_q = inference.log_network(scores.unsqueeze(1), context)[:, 0] + log_det
         return log_q.masked_fill(~inside, -math.inf).cpu().numpy()
 
     def save(self, path: str | os.PathLike) -> None:
@@ -501,9 +499,9 @@ def check_request(
         If there is no density for what is asked.
     """
     check_correction(correction)
-    if correction == "importance" and not spec.has_density:
+    if correction not in ("auto", "none") and not spec.has_density:
         raise UnsupportedModelError(
-            f"Expected a density to weigh draws with; {without_density(spec)}. Take the draws "
+            f"Expected a density to correct draws by; {without_density(spec)}. Take the draws "
             'as they are:\n\n    posterior.sample(correction="none")'
         )
     if var_names is not None:

@@ -14,7 +14,7 @@ from pymc_amortized.datasets import read_dataset
 from pymc_amortized.exact import ExactModel
 from pymc_amortized.importance import effective_sample_size
 from pymc_amortized.layout import DataLayout
-from pymc_amortized.mcmc import MarginalSampler, _diagnose
+from pymc_amortized.mcmc import MarginalSampler, diagnose
 from tests.trained import ORDERED, beta_bernoulli, data, normal_mean
 
 Z = 3.5
@@ -81,8 +81,8 @@ def agrees(vector, mean, sd, error_of_mean=0.0, error_of_sd=0.0):
     """Compare draws (chains, draws, D) with means and standard deviations of the posterior."""
     squares = (vector - vector.mean((0, 1))) ** 2
     found = squares.mean((0, 1)) ** 0.5
-    own_of_mean = found / _diagnose(vector)[1] ** 0.5
-    own_of_sd = squares.std((0, 1)) / _diagnose(squares)[1] ** 0.5 / (2 * found)
+    own_of_mean = found / diagnose(vector)[1] ** 0.5
+    own_of_sd = squares.std((0, 1)) / diagnose(squares)[1] ** 0.5 / (2 * found)
     off_mean = np.abs(vector.mean((0, 1)) - mean) / np.hypot(own_of_mean, error_of_mean)
     off_sd = np.abs(found - sd) / np.hypot(own_of_sd, error_of_sd)
     return bool((off_mean < Z).all() and (off_sd < Z).all())
@@ -164,12 +164,12 @@ def test_disagreement_of_chains_is_reported():
     """Of two chains that stay where they are; a single chain has nothing to compare with."""
     rng = np.random.default_rng(0)
     apart = rng.normal(size=(2, 500, 1)) + np.array([0.0, 10.0])[:, None, None]
-    rhat, ess = _diagnose(apart)
+    rhat, ess = diagnose(apart)
     assert rhat > 1.5
     assert ess < 10
-    assert np.isnan(_diagnose(apart[:1])[0])
-    assert _diagnose(apart[:1])[1] > 200
-    assert np.isnan(_diagnose(apart[:, :3])).all()
+    assert np.isnan(diagnose(apart[:1])[0])
+    assert diagnose(apart[:1])[1] > 200
+    assert np.isnan(diagnose(apart[:, :3])).all()
 
 
 def test_a_start_without_density_is_an_error(both):

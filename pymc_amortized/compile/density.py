@@ -223,6 +223,29 @@ class BatchedDensity:
         values = self._checked(parameters, observations)
         return self._likelihoods[name].table(values, observations)[..., 0]
 
+    def log_without_unit(
+        self, parameters: NamedTensors, observations: NamedData, name: str
+    ) -> Tensor:
+        """Log density of those entries of an observation that depend on no indicator.
+
+        Parameters
+        ----------
+        parameters : mapping of str to Tensor, shape (S, *shape)
+            Constrained parameters.
+        observations : mapping of str to array or Tensor
+            Data by name.
+        name : str
+            Which observation.
+
+        Returns
+        -------
+        Tensor, shape (S,)
+            Their sum, in nats.
+        """
+        values = self._checked(parameters, observations)
+        likelihood = self._likelihoods[name]
+        return likelihood.without_unit(likelihood.table(values, observations))
+
     def log_marginal(self, parameters: NamedTensors, observations: NamedData) -> Tensor:
         """Log likelihood with every indicator summed out.
 

@@ -100,7 +100,8 @@ def rational_quadratic_spline(
 class AutoregressiveSpline(normflows.flows.Flow):
     """One layer: each coordinate through a spline that depends on those before it.
 
-    ``inverse`` maps parameters to the base space in one pass; ``forward`` maps back in D passes.
+    ``inverse`` maps parameters to the base space at once; ``forward`` maps back one coordinate
+    after the other. Contexts are given once for each data set, however many its draws.
 
     Parameters
     ----------

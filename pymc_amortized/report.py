@@ -14,6 +14,9 @@ from pymc_amortized.errors import AccuracyWarning, AtypicalDataWarning
 __all__ = ["answer_facts", "answer_line", "log_answer", "warn_of", "without_density"]
 
 _log = logging.getLogger("pymc_amortized")
+if not logging.root.handlers and not _log.handlers:  # as PyMC does: shown unless configured
+    _log.setLevel(logging.INFO)
+    _log.addHandler(logging.StreamHandler())
 _ATYPICAL = 0.99
 _SOURCES = {
     "network": "the network",

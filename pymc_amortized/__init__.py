@@ -8,6 +8,7 @@ from pymc_amortized.compile.random import sampler
 from pymc_amortized.compile.spec import ModelSpec
 from pymc_amortized.estimator import Networks
 from pymc_amortized.fit import fit, load
+from pymc_amortized.many import answers_table
 from pymc_amortized.networks.contracts import (
     AbstractClassificationNetwork,
     AbstractPosteriorNetwork,
@@ -48,6 +49,7 @@ __all__ = [
     "TrainingRecord",
     "UnitShape",
     "Units",
+    "answers_table",
     "batch_rule",
     "compile_simulator",
     "fit",

@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 _NUM_BISECTIONS = 16
+_ALL_BUT_EQUAL = 0.95
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,8 +45,14 @@ class Weights:
 
     @property
     def reliable(self) -> Tensor:
-        """Whether the tails are light enough, (B,)."""
-        return self.pareto_k <= pareto_k_threshold(self.log_weights.shape[0])
+        """Whether the tails are light enough, (B,), or weights hardly differ.
+
+        Weights of a proposal that is all but exact are flat, with a few small bumps: the bumps look
+        like a heavy tail, but there is next to nothing in it.
+        """
+        num_draws = self.log_weights.shape[0]
+        light = self.pareto_k <= pareto_k_threshold(num_draws)
+        return light | (self.ess >= _ALL_BUT_EQUAL * num_draws)
 
     def select(self, index: Tensor) -> "Weights":
         """Return those of some data sets."""

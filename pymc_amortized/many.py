@@ -1,7 +1,7 @@
 """Answers for many data sets, gathered into one result with a dimension ``dataset``."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray
@@ -13,13 +13,16 @@ from pymc_amortized.compile.compat import result_of_groups
 from pymc_amortized.compile.spec import Dims, IndicatorSpec
 from pymc_amortized.correction import Draws
 from pymc_amortized.datasets import Dataset
-from pymc_amortized.errors import InvalidDataError
+from pymc_amortized.errors import InvalidArgumentError, InvalidDataError
 from pymc_amortized.indicators import IndicatorDraws
 from pymc_amortized.inference import Inference
 from pymc_amortized.inference_data import made_by
 from pymc_amortized.report import answer_facts
 
-__all__ = ["Gathering", "split_datasets"]
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Gathering", "answers_table", "split_datasets"]
 
 _FAILED = {"rung": "none", "checked": "failed"}
 
@@ -62,6 +65,43 @@ def split_datasets(datasets: Any, names: Sequence[str]) -> list[Mapping[str, Any
         found = "an empty one" if is_list else f"a {type(datasets).__name__}"
         raise InvalidDataError(f"Expected a list of data sets; got {found}. Give one of:{way_out}")
     return list(datasets)
+
+
+def answers_table(idata: Any) -> "pandas.DataFrame":
+    """Return the table of answers of :meth:`AmortizedPosterior.sample_many`, a row per data set.
+
+    Parameters
+    ----------
+    idata : InferenceData or DataTree
+        What it returned, or what was read back from a file.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the result is of something else.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> import pymc_amortized as pma
+    >>> with pm.Model() as model:
+    ...     mu = pm.Normal("mu", 0, 1)
+    ...     y = pm.Normal("y", mu, 1, observed=[0.5, 1.5])
+    >>> config = pma.TrainingConfig(steps=200)
+    >>> posterior = pma.fit(model, training=config, random_seed=1, progressbar=False, cache=False)
+    >>> idata = posterior.sample_many([{"y": [0.5, 1.5]}] * 2, random_seed=1, progressbar=False)
+    >>> pma.answers_table(idata)["checked"].tolist()
+    ['accepted', 'accepted']
+    """
+    try:
+        group = idata["answers"]
+    except (KeyError, TypeError) as error:
+        raise InvalidArgumentError(
+            "Expected a result of many data sets, which has a group 'answers'; got one without. "
+            "Get one by:\n\n    posterior.sample_many(datasets)"
+        ) from error
+    dataset = group if isinstance(group, xarray.Dataset) else group.to_dataset()
+    return dataset.to_dataframe()
 
 
 class Gathering:

@@ -258,7 +258,7 @@ class AmortizedPosterior:
         ]
         if found:
             warnings.warn(
-                f"{'; '.join(found)}. Which, and why:\n\n    idata.answers.to_dataframe()",
+                f"{'; '.join(found)}. Which, and why:\n\n    pma.answers_table(idata)",
                 AccuracyWarning,
                 stacklevel=3,
             )

@@ -238,3 +238,15 @@ def test_moves_part_duplicates():
     moved, _ = rejuvenate(points, target(points), target, 16, generator(1))
     for b in range(2):
         assert moved[:, b, 0].unique().numel() > 1_950
+
+
+def test_weights_that_hardly_differ_are_reliable():
+    """Flat weights with a few bumps have a large Pareto k, and all the same nothing in the tail."""
+    log_weights = 1e-3 * torch.randn(4_000, 1, generator=generator(), dtype=torch.float64)
+    log_weights[:5] += torch.tensor([0.2, 0.4, 0.8, 1.6, 2.0])[:, None]
+    weights = weigh(log_weights)
+    assert float(weights.pareto_k) > 0.8
+    assert bool(weights.reliable)
+    # A planted fault: bumps that hold something.
+    log_weights[:5] += 4
+    assert not bool(weigh(log_weights).reliable)

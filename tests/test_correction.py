@@ -18,6 +18,7 @@ from pymc_amortized.distance import fit_summary_reference
 from pymc_amortized.errors import (
     AccuracyWarning,
     AtypicalDataWarning,
+    InvalidArgumentError,
     InvalidDataError,
     UnsupportedModelError,
 )
@@ -254,7 +255,7 @@ def test_many_data_sets(trained):
         draws = mu[..., i].ravel()
         assert stats.kstest(draws[:1000], exact_mean(y).cdf).pvalue > 0.0001
     assert np.isnan(mu[..., 12]).all()
-    table = idata.answers.to_dataframe()
+    table = pma.answers_table(idata)
     assert table["checked"].tolist() == ["accepted"] * 12 + ["failed"]
     assert "NaN" in table["error"].iloc[12]
     assert (table["error"].iloc[:12] == "").all()
@@ -342,6 +343,12 @@ def test_what_is_not_many_data_sets(trained, datasets, words):
     _, posterior = trained("normal_mean")
     with pytest.raises(InvalidDataError, match=words):
         sample_many(posterior, datasets)
+
+
+def test_the_table_of_something_else(trained):
+    _, posterior = trained("normal_mean")
+    with pytest.raises(InvalidArgumentError, match="posterior.sample_many"):
+        pma.answers_table(sample(posterior))
 
 
 def test_without_a_density_there_is_no_ladder(trained):

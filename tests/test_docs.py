@@ -62,6 +62,7 @@ class MyRV(RandomVariable):
 
 def test_using():
     names = {"pma": pma, "model": normal_mean(data()), "config": pma.TrainingConfig(steps=10)}
+    names["ys"] = np.random.default_rng(0).normal(size=(3, len(data())))
     for block in code_blocks("docs/using.md"):
         exec(block, names)
     assert isinstance(names["posterior"].inference.estimator.summaries[0], pma.SetTransformer)

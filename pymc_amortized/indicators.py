@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pymc_amortized.compile.log_sum import log_sum
 from pymc_amortized.compile.spec import IndicatorSpec
-from pymc_amortized.correction import Draws
 from pymc_amortized.datasets import Dataset
+from pymc_amortized.draws import Draws
 from pymc_amortized.inference import Inference
 from pymc_amortized.networks.contracts import Units
 

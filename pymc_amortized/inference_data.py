@@ -15,8 +15,8 @@ from torch import Tensor
 from pymc_amortized.axes import ModelAxes, dataset_of
 from pymc_amortized.compile.compat import result_of_groups
 from pymc_amortized.compile.spec import Dims, ModelSpec
-from pymc_amortized.correction import Draws
 from pymc_amortized.datasets import Dataset
+from pymc_amortized.draws import Draws
 from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.exact import ExactModel
 from pymc_amortized.indicators import IndicatorDraws

@@ -1,29 +1,40 @@
 """Answers for many data sets, gathered into one result with a dimension ``dataset``."""
 
+import warnings
+
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 import xarray
 
 from torch import Tensor
 
 from pymc_amortized.axes import ModelAxes, dataset_of
 from pymc_amortized.compile.compat import result_of_groups
-from pymc_amortized.compile.spec import Dims, IndicatorSpec
-from pymc_amortized.correction import Draws
+from pymc_amortized.compile.spec import Dims
+from pymc_amortized.correction import Corrector
 from pymc_amortized.datasets import Dataset
-from pymc_amortized.errors import InvalidArgumentError, InvalidDataError
-from pymc_amortized.indicators import IndicatorDraws
+from pymc_amortized.draws import Correction, Draws
+from pymc_amortized.errors import (
+    AccuracyWarning,
+    AmortizedError,
+    InvalidArgumentError,
+    InvalidDataError,
+)
+from pymc_amortized.indicators import IndicatorDraws, draw_indicators
 from pymc_amortized.inference import Inference
 from pymc_amortized.inference_data import made_by
+from pymc_amortized.progress import DatasetProgress
 from pymc_amortized.report import answer_facts
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Gathering", "answers_table", "split_datasets"]
+__all__ = ["Gathering", "answers_table", "read_datasets", "split_datasets"]
 
+_DRAWS_AT_ONCE = 64_000
 _FAILED = {"rung": "none", "checked": "failed"}
 
 
@@ -65,6 +76,28 @@ def split_datasets(datasets: Any, names: Sequence[str]) -> list[Mapping[str, Any
         found = "an empty one" if is_list else f"a {type(datasets).__name__}"
         raise InvalidDataError(f"Expected a list of data sets; got {found}. Give one of:{way_out}")
     return list(datasets)
+
+
+def read_datasets(inference: Inference, datasets: Any) -> list[Dataset | AmortizedError]:
+    """Read data sets one by one; what cannot be read is returned as its error.
+
+    Raises
+    ------
+    InvalidDataError
+        If they are not data sets; or the first error, if none can be read.
+    """
+    names = [o.name for o in inference.simulator.spec.observations]
+    read = [_read(inference, data) for data in split_datasets(datasets, names)]
+    if all(isinstance(one, Exception) for one in read):
+        raise read[0]
+    return read
+
+
+def _read(inference: Inference, data: Mapping[str, Any]) -> Dataset | AmortizedError:
+    try:
+        return inference.read(data)
+    except AmortizedError as error:
+        return error
 
 
 def answers_table(idata: Any) -> "pandas.DataFrame":
@@ -141,14 +174,69 @@ class Gathering:
             if isinstance(dataset, Exception):
                 self.fail(i, dataset)
 
-    @property
-    def wanted_indicators(self) -> list[IndicatorSpec]:
-        """Indicators to be drawn."""
-        return [i for i in self.spec.indicators if self._is_wanted(i.name)]
-
     def fail(self, i: int, error: Exception) -> None:
         """Note why data set ``i`` has no answer."""
         self.rows[i] = {**_FAILED, "error": str(error).split("\n")[0]}
+
+    def fill(
+        self,
+        corrector: Corrector,
+        correction: Correction,
+        generator: torch.Generator,
+        *,
+        show: bool,
+    ) -> None:
+        """Answer data sets, as many at a time as memory allows; those of like size together."""
+        readable = [i for i, d in enumerate(self.datasets) if isinstance(d, Dataset)]
+        readable.sort(key=lambda i: self.datasets[i].frames.num_frames)
+        step = max(1, _DRAWS_AT_ONCE // max(self.num_draws, 4_000))
+        with DatasetProgress(len(readable), show) as progress:
+            for start in range(0, len(readable), step):
+                some = readable[start : start + step]
+                datasets = [self.datasets[i] for i in some]
+                found = corrector.draw(datasets, self.num_draws, self.chains, correction, generator)
+                for i, draws in zip(some, found, strict=True):
+                    if isinstance(draws, Exception):
+                        self.fail(i, draws)
+                    else:
+                        self.put(i, draws, self._indicators(i, draws, generator))
+                progress.advance(len(some))
+
+    def _indicators(
+        self, i: int, draws: Draws, generator: torch.Generator
+    ) -> dict[str, IndicatorDraws]:
+        return {
+            spec.name: draw_indicators(self.inference, spec, self.datasets[i], draws, generator)
+            for spec in self.spec.indicators
+            if self._is_wanted(spec.name)
+        }
+
+    def warn(self, stacklevel: int) -> None:
+        """Say how many data sets could not be answered, or not checked, or were rejected."""
+        checked = [row["checked"] for row in self.rows]
+        problems = {
+            "failed": "could not be answered",
+            "rejected": "were answered, and the answer rejected",
+            "no": "could not be checked",
+        }
+        found = [
+            f"{checked.count(key)} of {len(checked):,} data sets {said}"
+            for key, said in problems.items()
+            if key in checked and not (key == "no" and self.spec.has_density)
+        ]
+        if found:
+            warnings.warn(
+                f"{'; '.join(found)}. Which, and why:\n\n    pma.answers_table(idata)",
+                AccuracyWarning,
+                stacklevel=stacklevel,
+            )
+        if self.left_out:
+            warnings.warn(
+                f"The deterministics {sorted(self.left_out)} depend on data or on indicators, and "
+                "are left out.",
+                UserWarning,
+                stacklevel=stacklevel,
+            )
 
     def put(self, i: int, draws: Draws, indicators: Mapping[str, IndicatorDraws]) -> None:
         """Keep the answer for data set ``i``."""

@@ -5,7 +5,6 @@ import json
 import math
 import os
 import time
-import warnings
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,37 +17,24 @@ from torch import Tensor
 
 from pymc_amortized.checkpoint import write_file
 from pymc_amortized.compile.spec import ModelSpec
-from pymc_amortized.correction import Correction, Corrector, check_correction, check_count
-from pymc_amortized.datasets import Dataset
-from pymc_amortized.errors import (
-    AccuracyWarning,
-    AmortizedError,
-    InvalidDataError,
-    SamplerArgumentError,
-    UnsupportedModelError,
-)
+from pymc_amortized.correction import Corrector
+from pymc_amortized.draws import Correction
+from pymc_amortized.errors import InvalidDataError, UnsupportedModelError
 from pymc_amortized.indicators import draw_indicators
 from pymc_amortized.inference import Inference
-from pymc_amortized.inference_data import (
-    Answer,
-    check_var_names,
-    inference_data,
-    probabilities_dataset,
-)
-from pymc_amortized.many import Gathering, split_datasets
-from pymc_amortized.progress import DatasetProgress
+from pymc_amortized.inference_data import Answer, inference_data, probabilities_dataset
+from pymc_amortized.many import Gathering, read_datasets
 from pymc_amortized.report import answer_facts, log_answer, warn_of, without_density
+from pymc_amortized.request import check_count, check_request
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.training_record import TrainingRecord
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["AmortizedPosterior", "check_request"]
+__all__ = ["AmortizedPosterior"]
 
-_IDATA_KWARGS = ("log_likelihood", "log_prior")
 _DRAWS_FOR_PROBABILITIES = 1_000
-_DRAWS_AT_ONCE = 64_000
 
 
 class AmortizedPosterior:
@@ -233,42 +219,13 @@ class AmortizedPosterior:
         draws, chains = check_count("draws", draws), check_count("chains", chains)
         check_request(self.spec, correction, var_names)
         started = time.perf_counter()
-        given = split_datasets(datasets, [o.name for o in self.spec.observations])
-        read = [self._read(data) for data in given]
-        if all(isinstance(one, Exception) for one in read):
-            raise read[0]
+        read = read_datasets(self.inference, datasets)
         gathering = Gathering(self.inference, read, draws * chains, chains, var_names)
         generator = torch_generator(random_seed, self.inference.device)
-        self._gather(gathering, correction, generator, progressbar)
-        self._warn_of_many(gathering)
+        gathering.fill(self._corrector, correction, generator, show=progressbar)
+        gathering.warn(stacklevel=3)
         seconds = time.perf_counter() - started
         return gathering.result(self._common_attrs(seconds, correction))
-
-    def _warn_of_many(self, gathering: Gathering) -> None:
-        checked = [row["checked"] for row in gathering.rows]
-        problems = {
-            "failed": "could not be answered",
-            "rejected": "were answered, and the answer rejected",
-            "no": "could not be checked",
-        }
-        found = [
-            f"{checked.count(key)} of {len(checked):,} data sets {said}"
-            for key, said in problems.items()
-            if key in checked and not (key == "no" and self.spec.has_density)
-        ]
-        if found:
-            warnings.warn(
-                f"{'; '.join(found)}. Which, and why:\n\n    pma.answers_table(idata)",
-                AccuracyWarning,
-                stacklevel=3,
-            )
-        if gathering.left_out:
-            warnings.warn(
-                f"The deterministics {sorted(gathering.left_out)} depend on data or on indicators, "
-                "and are left out.",
-                UserWarning,
-                stacklevel=3,
-            )
 
     def indicator_probabilities(
         self,
@@ -418,44 +375,6 @@ class AmortizedPosterior:
         }
         return Answer(dataset, draws, indicators, chains, own_data=data is None)
 
-    def _read(self, data: Mapping[str, Any]) -> Dataset | AmortizedError:
-        """Return a data set, or what is wrong with it."""
-        try:
-            return self.inference.read(data)
-        except AmortizedError as error:
-            return error
-
-    def _gather(
-        self, gathering: Gathering, correction: Correction, generator: torch.Generator, show: bool
-    ) -> None:
-        """Answer data sets, as many at a time as memory allows; those of like size together."""
-        inference, num_draws = self.inference, gathering.num_draws
-        readable = [i for i, d in enumerate(gathering.datasets) if isinstance(d, Dataset)]
-        readable.sort(key=lambda i: gathering.datasets[i].frames.num_frames)
-        step = max(1, _DRAWS_AT_ONCE // max(num_draws, 4_000))
-        with DatasetProgress(len(readable), show) as progress:
-            for start in range(0, len(readable), step):
-                some = readable[start : start + step]
-                found = self._corrector.draw(
-                    [gathering.datasets[i] for i in some],
-                    num_draws,
-                    gathering.chains,
-                    correction,
-                    generator,
-                )
-                for i, draws in zip(some, found, strict=True):
-                    if isinstance(draws, Exception):
-                        gathering.fail(i, draws)
-                        continue
-                    indicators = {
-                        spec.name: draw_indicators(
-                            inference, spec, gathering.datasets[i], draws, generator
-                        )
-                        for spec in gathering.wanted_indicators
-                    }
-                    gathering.put(i, draws, indicators)
-                progress.advance(len(some))
-
     def _attrs(self, answer: Answer, seconds: float, correction: str) -> dict[str, Any]:
         attrs = {
             **self._common_attrs(seconds, correction),
@@ -479,41 +398,3 @@ class AmortizedPosterior:
         if self.inference.exact is None:
             attrs["not_checked_because"] = without_density(self.spec)
         return attrs
-
-
-def check_request(
-    spec: ModelSpec,
-    correction: str,
-    var_names: Sequence[str] | None = None,
-    idata_kwargs: Mapping[str, Any] | None = None,
-) -> None:
-    """Refuse, before anything is trained or drawn, what cannot be answered for a model.
-
-    Raises
-    ------
-    InvalidArgumentError
-        If the correction or the name of a variable is unknown.
-    SamplerArgumentError
-        If a group in ``idata_kwargs`` is unknown.
-    UnsupportedModelError
-        If there is no density for what is asked.
-    """
-    check_correction(correction)
-    if correction not in ("auto", "none") and not spec.has_density:
-        raise UnsupportedModelError(
-            f"Expected a density to correct draws by; {without_density(spec)}. Take the draws "
-            'as they are:\n\n    posterior.sample(correction="none")'
-        )
-    if var_names is not None:
-        check_var_names(spec, var_names)
-    kwargs = idata_kwargs or {}
-    unknown = [name for name in kwargs if name not in _IDATA_KWARGS]
-    if unknown:
-        raise SamplerArgumentError(
-            f"Expected idata_kwargs among {list(_IDATA_KWARGS)}; got {unknown[0]!r}."
-        )
-    if any(kwargs.values()) and not spec.has_density:
-        raise UnsupportedModelError(
-            f"Expected a density for the log likelihood and the log prior; "
-            f"{without_density(spec)}. Leave them out of idata_kwargs."
-        )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pymc_amortized.compile.spec import ModelSpec
-from pymc_amortized.correction import Draws
+from pymc_amortized.draws import Draws
 from pymc_amortized.errors import AccuracyWarning, AtypicalDataWarning
 
 __all__ = ["answer_facts", "answer_line", "log_answer", "warn_of", "without_density"]

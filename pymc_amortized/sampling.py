@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pymc
 
 from pymc_amortized.cache import Cache, network_cache
-from pymc_amortized.correction import Correction, check_correction, check_count
 from pymc_amortized.datasets import read_dataset
+from pymc_amortized.draws import Correction
 from pymc_amortized.errors import InvalidArgumentError, SamplerArgumentError
 from pymc_amortized.estimator import Networks
 from pymc_amortized.fit import fit_simulator
 from pymc_amortized.layout import DataLayout, Sizes
-from pymc_amortized.posterior import check_request
+from pymc_amortized.request import check_correction, check_count, check_request
 from pymc_amortized.rng import RandomSeed, numpy_generator
 from pymc_amortized.simulator import Simulator, compile_simulator
 from pymc_amortized.training_config import Preset, TrainingConfig, training_config
@@ -59,8 +59,8 @@ class AmortizedSampler:
 
     Parameters
     ----------
-    correction : {"auto", "none", "importance"}
-        How draws of the network are corrected.
+    correction : {"auto", "none", "importance", "adaptive", "mcmc"}
+        How draws of the network are corrected; see :meth:`AmortizedPosterior.sample`.
     training : {"fast", "default", "thorough"} or TrainingConfig, optional
         How long to train, if there is no network yet.
     sizes : mapping, optional

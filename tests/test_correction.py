@@ -347,7 +347,7 @@ def test_what_is_not_many_data_sets(trained, datasets, words):
 
 def test_the_table_of_something_else(trained):
     _, posterior = trained("normal_mean")
-    with pytest.raises(InvalidArgumentError, match="posterior.sample_many"):
+    with pytest.raises(InvalidArgumentError, match=r"posterior\.sample_many"):
         pma.answers_table(sample(posterior))
 
 

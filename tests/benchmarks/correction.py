@@ -2,12 +2,12 @@
 
     python -m tests.benchmarks.correction [part ...] [--models MODEL ...] [--references N]
 
-Needs the ``benchmark`` extra (nutpie, scikit-learn). Networks are kept in the package's cache, so that
-a second run does not train. Parts:
+Needs the ``benchmark`` extra (nutpie, scikit-learn). Networks are kept in the package's cache, so
+that a second run does not train. Parts:
 
-rungs     200 fresh data sets of five models: the share accepted at each rung, seconds per rung, and,
-          on as many of them as ``--references``, C2ST and differences of means against long runs of
-          nutpie on the marginal likelihood.
+rungs     200 fresh data sets of five models: the share accepted at each rung, seconds per rung,
+          and, on as many of them as ``--references``, C2ST and differences of means against long
+          runs of nutpie on the marginal likelihood.
 bad       a network of 10 training steps, and data 6 prior standard deviations away.
 evidence  log p(y) where it is known, and of a mixture against sequential Monte Carlo.
 speed     1,000 data sets of three normals at once against nutpie, one after the other.
@@ -96,7 +96,7 @@ def rungs(names, num_references):
         posterior = fitted(name)
         ys = fresh(posterior, NUM_FRESH, 177)
         parameters = list(posterior.inference.space.names)
-        first = many(posterior, ys, correction="importance", var_names=parameters)
+        first = many(posterior, ys, correction="importance", var_names=parameters, draws=100)
         by_network = column(first, "network_pareto_k") < 0.7
         at_once = column(first, "checked") == "accepted"
         second = many(posterior, ys, correction="adaptive", var_names=parameters)
@@ -292,11 +292,12 @@ def speed(*_):
             )
         seconds.append(time.perf_counter() - start)
     theirs = np.mean(seconds) + compile_time / NUM_MANY
+    kinds, counts = np.unique(column(idata, "rung"), return_counts=True)
     print(
-        f"{NUM_MANY:,} data sets with 4,000 draws each: {1 / ours:.1f} per second ({ours:.3f} s each, "
+        f"{NUM_MANY:,} data sets, 4,000 draws each: {1 / ours:.1f} per second ({ours:.3f} s each, "
         f"{accepted:.1%} accepted, indicators included); nutpie {1 / theirs:.2f} per second "
         f"({theirs:.2f} s each, compile {compile_time:.0f} s once, without indicators); ratio "
-        f"{theirs / ours:.1f}; rungs {dict(zip(*np.unique(column(idata, 'rung'), return_counts=True), strict=True))}"
+        f"{theirs / ours:.1f}; rungs {dict(zip(kinds, counts.tolist(), strict=True))}"
     )
 
 

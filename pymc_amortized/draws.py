@@ -1,0 +1,94 @@
+"""Draws of the parameters of one data set, and how far to correct them."""
+
+import math
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.mcmc import ChainDraws
+
+__all__ = ["Correction", "Draws"]
+
+Correction = Literal["auto", "none", "importance", "adaptive", "mcmc"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """S draws of the parameters of one data set, and what is known of them.
+
+    Attributes
+    ----------
+    parameters : dict of str to Tensor, shape (S, *shape)
+        Constrained.
+    vector : Tensor, shape (S, D)
+        The same, unconstrained.
+    log_joint : Tensor, shape (S,), or None
+        log p(θ, y) in nats, over unconstrained parameters; None without a density.
+    log_q : Tensor, shape (S,)
+        Log density of the network in nats, over the same.
+    rung : {"network", "importance", "adaptive", "mcmc"}
+        What the draws come from.
+    accepted : bool or None
+        Whether they can be relied on; None where nothing could be checked.
+    pareto_k, importance_ess : float
+        Of the weights on this rung, or, for ``"mcmc"``, on the one before; NaN where there are
+        none.
+    network_pareto_k : float
+        Of the network's own draws.
+    num_proposals : int
+        Draws that were weighed.
+    num_distinct : int
+        Different draws among these.
+    log_evidence, log_evidence_error : float
+        log p(y) in nats over the prior as it is restricted by transforms, with its Monte Carlo
+        standard error; NaN where it could not be estimated.
+    simulation_quantile : float
+        Share of simulated data sets whose summaries lie as near to the mean as that of the data.
+    chains : ChainDraws or None
+        The Markov chains, for ``"mcmc"``.
+    seconds : dict of str to float
+        That each rung took.
+    """
+
+    parameters: dict[str, Tensor]
+    vector: Tensor
+    log_joint: Tensor | None
+    log_q: Tensor
+    rung: str
+    accepted: bool | None = None
+    pareto_k: float = math.nan
+    importance_ess: float = math.nan
+    network_pareto_k: float = math.nan
+    num_proposals: int = 0
+    num_distinct: int = 0
+    log_evidence: float = math.nan
+    log_evidence_error: float = math.nan
+    simulation_quantile: float = math.nan
+    chains: ChainDraws | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def log_weight(self) -> Tensor | None:
+        """``log_joint - log_q``, (S,)."""
+        return None if self.log_joint is None else self.log_joint - self.log_q
+
+    @property
+    def diverging(self) -> Tensor:
+        """Where a Markov chain lost its way, (S,)."""
+        if self.chains is None:
+            return torch.zeros(len(self.log_q), dtype=torch.bool)
+        return self.chains.diverging.flatten()[: len(self.log_q)]
+
+    def first(self, number: int) -> "Draws":
+        """Return the first draws alone, what is known of all of them unchanged."""
+        return replace(
+            self,
+            parameters={name: x[:number] for name, x in self.parameters.items()},
+            vector=self.vector[:number],
+            log_joint=None if self.log_joint is None else self.log_joint[:number],
+            log_q=self.log_q[:number],
+        )

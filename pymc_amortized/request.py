@@ -1,0 +1,86 @@
+"""What can be asked of an answer, checked before anything is trained or drawn."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import numpy as np
+
+from pymc_amortized.compile.spec import ModelSpec
+from pymc_amortized.draws import Correction
+from pymc_amortized.errors import (
+    InvalidArgumentError,
+    SamplerArgumentError,
+    UnsupportedModelError,
+)
+from pymc_amortized.inference_data import check_var_names
+from pymc_amortized.report import without_density
+
+__all__ = ["check_correction", "check_count", "check_request"]
+
+_IDATA_KWARGS = ("log_likelihood", "log_prior")
+
+
+def check_request(
+    spec: ModelSpec,
+    correction: str,
+    var_names: Sequence[str] | None = None,
+    idata_kwargs: Mapping[str, Any] | None = None,
+) -> None:
+    """Refuse, before anything is trained or drawn, what cannot be answered for a model.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the correction or the name of a variable is unknown.
+    SamplerArgumentError
+        If a group in ``idata_kwargs`` is unknown.
+    UnsupportedModelError
+        If there is no density for what is asked.
+    """
+    check_correction(correction)
+    if correction not in ("auto", "none") and not spec.has_density:
+        raise UnsupportedModelError(
+            f"Expected a density to correct draws by; {without_density(spec)}. Take the draws "
+            'as they are:\n\n    posterior.sample(correction="none")'
+        )
+    if var_names is not None:
+        check_var_names(spec, var_names)
+    kwargs = idata_kwargs or {}
+    unknown = [name for name in kwargs if name not in _IDATA_KWARGS]
+    if unknown:
+        raise SamplerArgumentError(
+            f"Expected idata_kwargs among {list(_IDATA_KWARGS)}; got {unknown[0]!r}."
+        )
+    if any(kwargs.values()) and not spec.has_density:
+        raise UnsupportedModelError(
+            f"Expected a density for the log likelihood and the log prior; "
+            f"{without_density(spec)}. Leave them out of idata_kwargs."
+        )
+
+
+def check_correction(correction: str) -> None:
+    """Refuse what is not a correction.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is none of "auto", "none", "importance", "adaptive" and "mcmc".
+    """
+    known = get_args(Correction)
+    if correction not in known:
+        raise InvalidArgumentError(
+            f"Expected correction to be one of {list(known)}; got {correction!r}."
+        )
+
+
+def check_count(name: str, value: Any) -> int:
+    """Return a count of draws or chains.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is not a whole number of at least 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InvalidArgumentError(f"Expected {name} to be at least 1; got {value!r}.")
+    return int(value)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 import pytest
 import torch
 
@@ -196,3 +197,26 @@ def test_by_unit_adds_up_to_the_whole(prepared):
             total = total + values[:, 0].flatten(1).sum(1)
     expected = exact.log_marginal(parameters, dataset.frames)[:, 0]
     assert torch.allclose(total, expected, rtol=1e-10)
+
+
+def test_values_without_a_unit_count_in_resized_layouts():
+    """Replicates of explicit units, and one value of no unit, beside a table that is resized."""
+
+    def model(y):
+        with pm.Model() as model:
+            mu = pm.Normal("mu", [-2, 2], 1)
+            z = pm.Bernoulli("z", 0.4, shape=2)
+            pm.NormalMixture("y", w=[0.5, 0.5], mu=mu, sigma=1, observed=y)
+            means = pt.concatenate([mu[z][[0, 0, 1]], mu[:1]])
+            pm.Normal("g", means, 1, observed=[1.0, 2.0, -1.0, 0.5])
+        return model
+
+    y = np.arange(6.0) - 2
+    simulator = pma.compile_simulator(model(np.zeros(6)))
+    layout = DataLayout(simulator.spec, simulator.covariates, {"y": (6, 6)})
+    data = {"y": y, "g": np.array([1.0, 2.0, -1.0, 0.5])}
+    dataset = read_dataset(layout, simulator.observed_data, data)
+    mu = torch.tensor([[[-1.5, 2.5]]], dtype=torch.float64)
+    found = ExactModel(simulator.density, layout).log_marginal({"mu": mu}, dataset.frames)
+    expected = pma.compile_simulator(model(y)).density.log_marginal({"mu": mu[0]}, data)
+    assert torch.allclose(found[0], expected)

@@ -31,6 +31,7 @@ PUBLIC = {
     "TrainingRecord",
     "UnitShape",
     "Units",
+    "answers_table",
     "batch_rule",
     "compile_simulator",
     "fit",

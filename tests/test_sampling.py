@@ -13,7 +13,10 @@ from pymc_amortized.errors import InvalidArgumentError, SamplerArgumentError
 from pymc_amortized.sampling import teach_pymc
 from tests.trained import data, mixture, normal_mean
 
-pytestmark = pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AccuracyWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AccuracyWarning"),
+    pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AtypicalDataWarning"),
+]
 
 QUICK = pma.TrainingConfig(steps=100, batch_size=64)
 

@@ -65,8 +65,8 @@ class Pool:
 def adapt(
     pool: Pool,
     target: LogDensity,
-    network: LogDensity,
-    is_done: Callable[[Weights], Tensor],
+    first: LogDensity,
+    is_done: Callable[[Weights, int], Tensor],
     *,
     num_new: int,
     num_rounds: int,
@@ -80,11 +80,12 @@ def adapt(
     Parameters
     ----------
     pool : Pool
-        Draws of the first proposal, a network, for B data sets.
-    target, network : callable
+        Draws of a first proposal for B data sets.
+    target, first : callable
         Log densities to be reached, and of the first proposal.
     is_done : callable
-        Takes the weights of b data sets, and returns which of them need no further round, (b,).
+        Takes the weights of b data sets and the number of rounds so far, and returns which of them
+        need no further round, (b,).
     num_new : int
         Draws in each round.
     num_rounds : int
@@ -122,7 +123,7 @@ def adapt(
     ...     pool,
     ...     target,
     ...     network,
-    ...     lambda weights: weights.ess > 1500,
+    ...     lambda weights, number: weights.ess > 1500,
     ...     num_new=1000,
     ...     num_rounds=5,
     ...     generator=generator,
@@ -134,13 +135,13 @@ def adapt(
     index = torch.arange(len(pool), device=pool.points.device)
     weights = weigh(pool.log_weights)
     mixtures: list[StudentMixture] = []
-    for _ in range(num_rounds):
+    for number in range(num_rounds):
         to_fit = tempered(weights.log_weights, _ESS_TO_FIT)
         mixtures.append(fit_student_mixture(pool.points, to_fit, _NUM_COMPONENTS, generator))
         new = mixtures[-1].sample(num_new, generator)
-        pool = _joined(pool, new, target(new, index), network(new, index), mixtures)
+        pool = _joined(pool, new, target(new, index), first(new, index), mixtures)
         weights = weigh(pool.log_weights)
-        done = is_done(weights)
+        done = is_done(weights, number + 1)
         if bool(done.any()):
             yield index[done], pool.select(done), weights.select(done)
             index, pool, weights = index[~done], pool.select(~done), weights.select(~done)
@@ -151,11 +152,11 @@ def adapt(
 
 
 def _joined(
-    pool: Pool, new: Tensor, log_target: Tensor, log_network: Tensor, mixtures: list[StudentMixture]
+    pool: Pool, new: Tensor, log_target: Tensor, log_first: Tensor, mixtures: list[StudentMixture]
 ) -> Pool:
     """Add draws of the last mixture, with the density of every proposal at every draw."""
     points = torch.cat([pool.points, new])
-    of_new = [log_network, *(mixture.log_prob(new) for mixture in mixtures[:-1])]
+    of_new = [log_first, *(mixture.log_prob(new) for mixture in mixtures[:-1])]
     log_proposals = [
         torch.cat([before, after]) for before, after in zip(pool.log_proposals, of_new, strict=True)
     ]

@@ -3,7 +3,7 @@
 import math
 import time
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.adaptive import Pool, adapt, rejuvenate
+from pymc_amortized.adaptive import LogDensity, Pool, adapt, rejuvenate
 from pymc_amortized.datasets import Dataset
 from pymc_amortized.draws import Correction, Draws
 from pymc_amortized.errors import InvalidDataError
@@ -34,7 +34,8 @@ _NUM_PROPOSALS = 4_000
 _MAX_PROPOSALS = 128_000
 _ENOUGH = 400
 _WANTED = 0.75
-_NUM_ROUNDS = 5
+_ROUNDS_FOR_MORE = 5
+_NUM_ROUNDS = 10
 _NUM_NEW = 2_000
 _NUM_MOVES = 16
 _ESS_FOR_STARTS = 100.0
@@ -183,33 +184,50 @@ class _Climb:
         log_target = self.inference.log_target(scores, self.frames.select(index))
         return Pool(scores, log_target, (log_q,), (num_draws,))
 
-    def _target(self, index: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    def _target(self, index: Tensor) -> LogDensity:
         """Return the log density of data sets at positions among ``index``."""
         return lambda scores, at: self.inference.log_target(scores, self.frames.select(index[at]))
 
-    def _network(self, index: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    def _network(self, index: Tensor) -> LogDensity:
         return lambda scores, at: self.inference.log_network(scores, self.context[index[at]])
 
     def _adapted(self, index: Tensor, pool: Pool) -> tuple[Tensor, Pool, Weights]:
         """Keep what adaptive importance sampling can answer, and return the rest."""
-        wanted = max(_ENOUGH, _WANTED * self.num_draws)
-        rounds = adapt(
-            pool,
-            self._target(index),
-            self._network(index),
-            lambda weights: weights.reliable & (weights.ess >= wanted),
-            num_new=max(_NUM_NEW, self.num_draws // 2),
-            num_rounds=_NUM_ROUNDS,
-            generator=self.generator,
-        )
+        rounds = self._rounds(index, pool, self._network(index))
         for at, found, weights in rounds:
             kept = self._accepted(weights) | (self.correction == "adaptive")
             self._keep(index[at[kept]], found.select(kept), weights.select(kept), "adaptive")
             rest = index[at[~kept]], found.select(~kept), weights.select(~kept)
         return rest
 
-    def _keep(self, index: Tensor, pool: Pool, weights: Weights, rung: str) -> None:
-        """Answer from weighted draws."""
+    def _rounds(
+        self, index: Tensor, pool: Pool, first: LogDensity
+    ) -> Iterator[tuple[Tensor, Pool, Weights]]:
+        """Go on for more draws in the first rounds, and until they are accepted in all."""
+
+        def is_done(weights: Weights, number: int) -> Tensor:
+            wanted = weights.ess >= max(_ENOUGH, _WANTED * self.num_draws)
+            return self._accepted(weights) & (wanted | (number >= _ROUNDS_FOR_MORE))
+
+        return adapt(
+            pool,
+            self._target(index),
+            first,
+            is_done,
+            num_new=max(_NUM_NEW, self.num_draws // 2),
+            num_rounds=_NUM_ROUNDS,
+            generator=self.generator,
+        )
+
+    def _keep(
+        self,
+        index: Tensor,
+        pool: Pool,
+        weights: Weights,
+        rung: str,
+        chains: ChainDraws | None = None,
+    ) -> None:
+        """Answer from weighted draws, of a network or of a mixture fitted to chains."""
         if not len(index):
             return
         chosen = resample(weights.log_weights, self.num_draws, self.generator)  # (S, b)
@@ -223,7 +241,7 @@ class _Climb:
             for chosen_few, num_moves in ((poor & ~worse, _NUM_MOVES // 2), (worse, _NUM_MOVES)):
                 moves = chosen_few & accepted, num_moves
                 scores, log_target = self._apart(index, *moves, scores, log_target)
-            if bool((poor & accepted).any()):
+            if bool((poor & accepted).any()) or chains is not None:
                 log_q = self.inference.log_network(scores, self.context[index])
         log_evidence, error = self._evidence(pool)
         for b, i in enumerate(index.tolist()):
@@ -240,6 +258,7 @@ class _Climb:
                 num_distinct=_num_distinct(scores[:, b], chosen[:, b]),
                 log_evidence=float(log_evidence[b]),
                 log_evidence_error=float(error[b]),
+                chains=chains,
             )
 
     def _apart(
@@ -277,11 +296,16 @@ class _Climb:
         at = torch.tensor([i], device=self.context.device)
         frames = self.frames.select(at)
         chains, converged = self._chains(frames, pool, weights)
+        found, reweighed = self._reweighed(chains, at, converged)
+        usable = bool(self._accepted(reweighed))
+        if not converged and usable:
+            self._keep(at, found, reweighed, "adaptive", chains)
+            return
+        log_evidence, error = self._evidence(found) if usable else (math.nan, math.nan)
         vector = chains.vector.flatten(0, 1)[: self.num_draws].to(self.context.device)
         scores, log_det = self.inference.space.standardize(vector)
         log_target = self.inference.log_joint(vector.unsqueeze(1), frames)[:, 0] - log_det
         log_q = self.inference.log_network(scores.unsqueeze(1), self.context[at])[:, 0]
-        log_evidence, error = self._evidence_from(chains, at, pool)
         self._answer(
             i,
             scores,
@@ -293,8 +317,8 @@ class _Climb:
             importance_ess=float(weights.ess[0]),
             num_proposals=len(pool.points),
             num_distinct=_num_distinct(scores, torch.arange(len(scores))),
-            log_evidence=log_evidence,
-            log_evidence_error=error,
+            log_evidence=float(log_evidence),
+            log_evidence_error=float(error),
             chains=chains,
         )
 
@@ -331,18 +355,22 @@ class _Climb:
         )
         return thinned, converged
 
-    def _evidence_from(self, chains: ChainDraws, at: Tensor, pool: Pool) -> tuple[float, float]:
-        """Estimate the evidence from a mixture fitted to the chains."""
+    def _reweighed(self, chains: ChainDraws, at: Tensor, converged: bool) -> tuple[Pool, Weights]:
+        """Weigh draws of a mixture fitted to chains; go on from it where the chains disagree.
+
+        Chains that are stuck in modes know where these are, and weights how much each holds.
+        """
         scores, _ = self.inference.space.standardize(chains.vector.flatten(0, 1))
         scores = scores.unsqueeze(1).to(self.context.device)
-        mixture = fit_student_mixture(scores, torch.zeros_like(scores[..., 0]), 5, self.generator)
+        equal = torch.zeros_like(scores[..., 0])
+        mixture = fit_student_mixture(scores, equal, generator=self.generator)
         points = mixture.sample(_NUM_PROPOSALS, self.generator)
         log_target = self._target(at)(points, torch.zeros_like(at))
-        found = Pool(points, log_target, (mixture.log_prob(points),), (_NUM_PROPOSALS,))
-        if not bool(self._accepted(weigh(found.log_weights))):
-            return math.nan, math.nan
-        log_evidence, error = self._evidence(found)
-        return float(log_evidence), float(error)
+        pool = Pool(points, log_target, (mixture.log_prob(points),), (_NUM_PROPOSALS,))
+        if converged:
+            return pool, weigh(pool.log_weights)
+        [*_, (_, pool, weights)] = self._rounds(at, pool, lambda new, _: mixture.log_prob(new))
+        return pool, weights
 
     def _answer(
         self,

@@ -49,7 +49,7 @@ class Draws:
     simulation_quantile : float
         Share of simulated data sets whose summaries lie as near to the mean as that of the data.
     chains : ChainDraws or None
-        The Markov chains, for ``"mcmc"``.
+        The Markov chains, where there were any.
     seconds : dict of str to float
         That each rung took.
     """
@@ -79,7 +79,7 @@ class Draws:
     @property
     def diverging(self) -> Tensor:
         """Where a Markov chain lost its way, (S,)."""
-        if self.chains is None:
+        if self.chains is None or self.rung != "mcmc":
             return torch.zeros(len(self.log_q), dtype=torch.bool)
         return self.chains.diverging.flatten()[: len(self.log_q)]
 

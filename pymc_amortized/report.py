@@ -60,7 +60,9 @@ def answer_facts(draws: Draws) -> dict[str, Any]:
 def answer_line(draws: Draws) -> str:
     """Say in one line what an answer comes from."""
     text = f"Answered by {_SOURCES[draws.rung]}"
-    if draws.chains is not None:
+    if draws.rung == "adaptive" and draws.chains is not None:
+        text += ", started from Markov chains"
+    if draws.rung == "mcmc":
         text += f" (R-hat {draws.chains.rhat:.3f}, bulk ESS {draws.chains.ess:,.0f})"
     elif draws.accepted is not None:
         text += f" (Pareto k {draws.pareto_k:.2f}, ESS {draws.importance_ess:,.0f} of "
@@ -96,7 +98,7 @@ def warn_of(draws: Draws, spec: ModelSpec, stacklevel: int = 3) -> None:
         )
     elif draws.accepted is False:
         warnings.warn(_rejected(draws), AccuracyWarning, stacklevel=stacklevel + 1)
-    elif draws.chains is not None and bool(draws.chains.diverging.any()):
+    elif draws.rung == "mcmc" and bool(draws.chains.diverging.any()):
         warnings.warn(
             f"{int(draws.chains.diverging.sum())} of {draws.chains.diverging.numel():,} draws of "
             "the Markov chains diverged; the chains agree otherwise. Parts of the posterior may be "
@@ -122,7 +124,7 @@ def _atypical(draws: Draws) -> str:
 
 
 def _rejected(draws: Draws) -> str:
-    if draws.chains is not None:
+    if draws.rung == "mcmc":
         found: Mapping[str, str] = {
             "R-hat": f"{draws.chains.rhat:.3f} (at most 1.01)",
             "bulk ESS": f"{draws.chains.ess:.0f}",

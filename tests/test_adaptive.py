@@ -56,7 +56,7 @@ def finish(pool, target, network, **options):
         pool,
         target,
         network,
-        lambda weights: weights.reliable & (weights.ess >= options.get("ess", 3_000)),
+        lambda weights, number: weights.reliable & (weights.ess >= options.get("ess", 3_000)),
         num_new=2_000,
         num_rounds=options.get("num_rounds", 5),
         generator=generator(5),

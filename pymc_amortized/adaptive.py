@@ -2,23 +2,33 @@
 
 import math
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from torch import Tensor
 
-from pymc_amortized.importance import Weights, mixture_log_weights, tempered, weigh
+from pymc_amortized.importance import (
+    Weights,
+    log_mean_weight,
+    mixture_log_weights,
+    tempered,
+    weigh,
+)
 from pymc_amortized.student_mixture import StudentMixture, fit_student_mixture
 
-__all__ = ["LogDensity", "Pool", "adapt", "rejuvenate"]
+__all__ = ["LogDensity", "Pool", "Proposal", "adapt", "log_mean", "rejuvenate"]
 
 LogDensity = Callable[[Tensor, Tensor], Tensor]
 """Takes points (S, b, D) and the positions (b,) of their data sets, and returns (S, b) in nats."""
 
 _ESS_TO_FIT = 100.0
-_NUM_COMPONENTS = 5
+_NUM_ROUNDS = 5
+_NUM_CYCLES = 3
+_NUM_MORE = 4
+_MARGIN = 2.0
+_SHARE_OF_FIRST = 10
 _SCALE_SPREAD = 0.5
 _LONG_MOVES = 0.1
 
@@ -62,34 +72,58 @@ class Pool:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposal:
+    """A density that can be drawn from, for each data set.
+
+    Attributes
+    ----------
+    sample : callable
+        Takes a number S and the positions (b,) of data sets; returns points (S, b, D).
+    log_prob : callable
+        Log density of points, in nats.
+    """
+
+    sample: Callable[[int, Tensor], Tensor]
+    log_prob: LogDensity
+
+
 def adapt(
     pool: Pool,
     target: LogDensity,
-    first: LogDensity,
-    is_done: Callable[[Weights, int], Tensor],
+    first: Proposal,
+    wanted: float,
+    enough: float,
     *,
     num_new: int,
-    num_rounds: int,
+    mixtures: Sequence[StudentMixture] = (),
     generator: torch.Generator | None = None,
 ) -> Iterator[tuple[Tensor, Pool, Weights]]:
-    """Draw from mixtures fitted to the weighted draws so far, until weights can be relied on [1]_.
+    """Fit mixtures to weighted draws, and answer by new draws from mixtures that are fitted.
 
-    Weights are tempered as long as hardly any draw has weight, so that the first mixtures are wide
-    and move towards the target.
+    In up to five rounds a mixture is fitted to all draws so far, drawn from, and its draws weighed
+    against all proposals together [1]_. Weights are tempered as long as hardly any draw has weight,
+    so that the first mixtures are wide and move towards the target.
+
+    A mixture that was fitted to draws lies a little too much where they are, so that their weights
+    are too small, and their sum with them. So they are left behind: the last two mixtures and the
+    first proposal are drawn from anew, as often as is wanted, and nothing is fitted any more. Where
+    weights of new draws cannot be relied on, more mixtures are fitted to these, twice at most.
 
     Parameters
     ----------
     pool : Pool
-        Draws of a first proposal for B data sets.
-    target, first : callable
-        Log densities to be reached, and of the first proposal.
-    is_done : callable
-        Takes the weights of b data sets and the number of rounds so far, and returns which of them
-        need no further round, (b,).
+        Draws of a first proposal, and of mixtures if there are any, for B data sets.
+    target : callable
+        Log density to be reached.
+    first : Proposal
+        The first proposal.
+    wanted, enough : float
+        Importance ESS at which to stop drawing, and at which to be content.
     num_new : int
         Draws in each round.
-    num_rounds : int
-        Rounds at most.
+    mixtures : sequence of StudentMixture
+        Other proposals of the pool, in order.
     generator : torch.Generator, optional
         Source of randomness.
 
@@ -98,7 +132,7 @@ def adapt(
     index : Tensor of int64, shape (b,)
         Data sets that are done, or, at the end, are left.
     pool : Pool
-        All draws of these.
+        New draws of these.
     weights : Weights
         Of the draws.
 
@@ -112,60 +146,122 @@ def adapt(
     --------
     A network that is off by three standard deviations, and five times too wide.
 
+    >>> generator = torch.Generator().manual_seed(1)
     >>> def target(points, index):
     ...     return -(points - 3).square().sum(-1) / 2
-    >>> def network(points, index):
-    ...     return -points.square().sum(-1) / 50 - math.log(5)
-    >>> generator = torch.Generator().manual_seed(1)
-    >>> points = 5 * torch.randn(500, 1, 1, generator=generator, dtype=torch.float64)
-    >>> pool = Pool(points, target(points, None), (network(points, None),), (500,))
-    >>> rounds = adapt(
-    ...     pool,
-    ...     target,
-    ...     network,
-    ...     lambda weights, number: weights.ess > 1500,
-    ...     num_new=1000,
-    ...     num_rounds=5,
-    ...     generator=generator,
+    >>> network = Proposal(
+    ...     lambda number, index: 5 * torch.randn(number, 1, 1, generator=generator).double(),
+    ...     lambda points, index: -points.square().sum(-1) / 50 - math.log(5),
     ... )
-    >>> index, pool, weights = next(rounds)
-    >>> bool(weights.ess > 1500), bool(weights.reliable), pool.counts
-    (True, True, (500, 1000, 1000))
+    >>> points = network.sample(500, None)
+    >>> pool = Pool(points, target(points, None), (network.log_prob(points, None),), (500,))
+    >>> options = {"num_new": 1000, "generator": generator}
+    >>> [(index, pool, weights)] = adapt(pool, target, network, 1500, 400, **options)
+    >>> bool(weights.ess > 1500), bool(weights.reliable), abs(float(log_mean(pool)) - 0.919) < 0.1
+    (True, True, True)
     """
     index = torch.arange(len(pool), device=pool.points.device)
-    weights = weigh(pool.log_weights)
-    mixtures: list[StudentMixture] = []
-    for number in range(num_rounds):
-        to_fit = tempered(weights.log_weights, _ESS_TO_FIT)
-        mixtures.append(fit_student_mixture(pool.points, to_fit, _NUM_COMPONENTS, generator))
-        new = mixtures[-1].sample(num_new, generator)
-        pool = _joined(pool, new, target(new, index), first(new, index), mixtures)
+    search = _Search(target, first, wanted, enough, num_new, generator)
+    yield from search.run(index, pool, list(mixtures), _NUM_CYCLES)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Search:
+    """The rounds of :func:`adapt`, for those data sets that are not done yet."""
+
+    target: LogDensity
+    first: Proposal
+    wanted: float
+    enough: float
+    num_new: int
+    generator: torch.Generator | None
+
+    def run(
+        self, index: Tensor, pool: Pool, mixtures: list[StudentMixture], cycles: int
+    ) -> Iterator[tuple[Tensor, Pool, Weights]]:
+        """Fit until weights look good, and answer by new draws; go on where these do not."""
         weights = weigh(pool.log_weights)
-        done = is_done(weights, number + 1)
-        if bool(done.any()):
-            yield index[done], pool.select(done), weights.select(done)
-            index, pool, weights = index[~done], pool.select(~done), weights.select(~done)
+        for number in range(_NUM_ROUNDS):
+            pool, mixtures = self._fitted(index, pool, weights, mixtures)
+            weights = weigh(pool.log_weights)
+            ready = weights.reliable & (weights.ess >= _MARGIN * self.enough)
+            if number == _NUM_ROUNDS - 1:
+                ready = torch.ones_like(ready)
+            if bool(ready.any()):
+                chosen = [mixture.select(ready) for mixture in mixtures[-2:]]
+                yield from self._answered(index[ready], chosen, cycles)
+                index, pool, weights = index[~ready], pool.select(~ready), weights.select(~ready)
+                mixtures = [mixture.select(~ready) for mixture in mixtures]
+            if not len(index):
+                return
+
+    def _fitted(
+        self, index: Tensor, pool: Pool, weights: Weights, mixtures: list[StudentMixture]
+    ) -> tuple[Pool, list[StudentMixture]]:
+        """Fit one more mixture, and add its draws, with the density of all proposals at all."""
+        to_fit = tempered(weights.log_weights, _ESS_TO_FIT)
+        last = fit_student_mixture(pool.points, to_fit, generator=self.generator)
+        new = last.sample(self.num_new, self.generator)
+        points = torch.cat([pool.points, new])
+        of_new = [self.first.log_prob(new, index), *(mixture.log_prob(new) for mixture in mixtures)]
+        log_proposals = [
+            torch.cat([before, after])
+            for before, after in zip(pool.log_proposals, of_new, strict=True)
+        ]
+        log_target = torch.cat([pool.log_target, self.target(new, index)])
+        proposals = (*log_proposals, last.log_prob(points))
+        return Pool(points, log_target, proposals, (*pool.counts, len(new))), [*mixtures, last]
+
+    def _answered(
+        self, index: Tensor, mixtures: list[StudentMixture], cycles: int
+    ) -> Iterator[tuple[Tensor, Pool, Weights]]:
+        """Draw anew until there is as much as wanted; start over where that is not enough."""
+        pool = self._drawn(index, mixtures)
+        for number in range(_NUM_MORE + 1):
+            weights = weigh(pool.log_weights)
+            done = weights.ess >= self.wanted
+            if number == _NUM_MORE:
+                done = torch.ones_like(done)
+            good = done & ((weights.reliable & (weights.ess >= self.enough)) | (cycles == 1))
+            if bool(good.any()):
+                yield index[good], pool.select(good), weights.select(good)
+            bad = done & ~good
+            if bool(bad.any()):
+                fitted = [mixture.select(bad) for mixture in mixtures]
+                yield from self.run(index[bad], pool.select(bad), fitted, cycles - 1)
+            index, pool = index[~done], pool.select(~done)
             mixtures = [mixture.select(~done) for mixture in mixtures]
-        if not len(index):
-            return
-    yield index, pool, weights
+            if not len(index):
+                return
+            pool = _together(pool, self._drawn(index, mixtures))
+
+    def _drawn(self, index: Tensor, mixtures: list[StudentMixture]) -> Pool:
+        """Draw from the last mixtures, and a tenth from the first proposal."""
+        number = 2 * self.num_new
+        from_first = number // _SHARE_OF_FIRST
+        each = (number - from_first) // len(mixtures)
+        parts = [self.first.sample(from_first, index)]
+        parts += [mixture.sample(each, self.generator) for mixture in mixtures]
+        points = torch.cat(parts)
+        log_proposals = [self.first.log_prob(points, index)]
+        log_proposals += [mixture.log_prob(points) for mixture in mixtures]
+        counts = (from_first, *[each] * len(mixtures))
+        return Pool(points, self.target(points, index), tuple(log_proposals), counts)
 
 
-def _joined(
-    pool: Pool, new: Tensor, log_target: Tensor, log_first: Tensor, mixtures: list[StudentMixture]
-) -> Pool:
-    """Add draws of the last mixture, with the density of every proposal at every draw."""
-    points = torch.cat([pool.points, new])
-    of_new = [log_first, *(mixture.log_prob(new) for mixture in mixtures[:-1])]
-    log_proposals = [
-        torch.cat([before, after]) for before, after in zip(pool.log_proposals, of_new, strict=True)
-    ]
+def _together(one: Pool, other: Pool) -> Pool:
+    """Put more draws of the same proposals together."""
     return Pool(
-        points,
-        torch.cat([pool.log_target, log_target]),
-        (*log_proposals, mixtures[-1].log_prob(points)),
-        (*pool.counts, len(new)),
+        torch.cat([one.points, other.points]),
+        torch.cat([one.log_target, other.log_target]),
+        tuple(torch.cat(q) for q in zip(one.log_proposals, other.log_proposals, strict=True)),
+        tuple(a + b for a, b in zip(one.counts, other.counts, strict=True)),
     )
+
+
+def log_mean(pool: Pool) -> Tensor:
+    """Return the estimate (B,) of the log integral of the target, in nats."""
+    return log_mean_weight(pool.log_weights)[0]
 
 
 def rejuvenate(

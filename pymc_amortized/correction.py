@@ -12,10 +12,10 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.adaptive import LogDensity, Pool, adapt, rejuvenate
+from pymc_amortized.adaptive import LogDensity, Pool, Proposal, adapt, rejuvenate
 from pymc_amortized.datasets import Dataset
 from pymc_amortized.draws import Correction, Draws
-from pymc_amortized.errors import InvalidDataError
+from pymc_amortized.errors import InvalidDataError, UnsupportedModelError
 from pymc_amortized.frames import Frames, stack_frames
 from pymc_amortized.importance import (
     Weights,
@@ -26,7 +26,7 @@ from pymc_amortized.importance import (
 )
 from pymc_amortized.inference import Inference
 from pymc_amortized.mcmc import ChainDraws, MarginalSampler
-from pymc_amortized.student_mixture import fit_student_mixture
+from pymc_amortized.student_mixture import StudentMixture, fit_student_mixture
 
 __all__ = ["Corrector"]
 
@@ -34,8 +34,8 @@ _NUM_PROPOSALS = 4_000
 _MAX_PROPOSALS = 128_000
 _ENOUGH = 400
 _WANTED = 0.75
-_ROUNDS_FOR_MORE = 5
-_NUM_ROUNDS = 10
+_FEWEST_DRAWS = 250
+_SMALL_SHARE = 0.05
 _NUM_NEW = 2_000
 _NUM_MOVES = 16
 _ESS_FOR_STARTS = 100.0
@@ -135,11 +135,12 @@ class _Climb:
                 done = torch.ones_like(enough)
             self._keep(index[done], pool.select(done), weights.select(done), "importance")
         index, pool, weights = index[~done], pool.select(~done), weights.select(~done)
+        rest = _one_by_one(index, pool, weights)
         if len(index) and self.correction != "mcmc":
             with self._timed("adaptive", index):
-                index, pool, weights = self._adapted(index, pool)
-        if len(index):
-            self._sampled(index, pool, weights)
+                rest = self._adapted(index, pool)
+        for at, found, of_found in rest:
+            self._climb_to_chains(at, found, of_found)
 
     @contextmanager
     def _timed(self, rung: str, index: Tensor) -> Iterator[None]:
@@ -188,34 +189,37 @@ class _Climb:
         """Return the log density of data sets at positions among ``index``."""
         return lambda scores, at: self.inference.log_target(scores, self.frames.select(index[at]))
 
-    def _network(self, index: Tensor) -> LogDensity:
-        return lambda scores, at: self.inference.log_network(scores, self.context[index[at]])
+    def _network(self, index: Tensor) -> Proposal:
+        """Return the network as a proposal for data sets at positions among ``index``."""
+        inference = self.inference
+        return Proposal(
+            lambda number, at: inference.draw_scores(
+                self.context[index[at]], number, self.generator
+            )[0],
+            lambda scores, at: inference.log_network(scores, self.context[index[at]]),
+        )
 
-    def _adapted(self, index: Tensor, pool: Pool) -> tuple[Tensor, Pool, Weights]:
-        """Keep what adaptive importance sampling can answer, and return the rest."""
-        rounds = self._rounds(index, pool, self._network(index))
-        for at, found, weights in rounds:
+    def _adapted(self, index: Tensor, pool: Pool) -> list[tuple[Tensor, Pool, Weights]]:
+        """Keep what adaptive importance sampling can answer, and return the rest one by one."""
+        rest = []
+        for at, found, weights in self._search(index, pool):
             kept = self._accepted(weights) | (self.correction == "adaptive")
             self._keep(index[at[kept]], found.select(kept), weights.select(kept), "adaptive")
-            rest = index[at[~kept]], found.select(~kept), weights.select(~kept)
+            rest += _one_by_one(index[at[~kept]], found.select(~kept), weights.select(~kept))
         return rest
 
-    def _rounds(
-        self, index: Tensor, pool: Pool, first: LogDensity
+    def _search(
+        self, index: Tensor, pool: Pool, mixtures: Sequence[StudentMixture] = ()
     ) -> Iterator[tuple[Tensor, Pool, Weights]]:
-        """Go on for more draws in the first rounds, and until they are accepted in all."""
-
-        def is_done(weights: Weights, number: int) -> Tensor:
-            wanted = weights.ess >= max(_ENOUGH, _WANTED * self.num_draws)
-            return self._accepted(weights) & (wanted | (number >= _ROUNDS_FOR_MORE))
-
+        enough = min(_ENOUGH, self.num_draws)
         return adapt(
             pool,
             self._target(index),
-            first,
-            is_done,
+            self._network(index),
+            max(enough, _WANTED * self.num_draws),
+            enough,
             num_new=max(_NUM_NEW, self.num_draws // 2),
-            num_rounds=_NUM_ROUNDS,
+            mixtures=mixtures,
             generator=self.generator,
         )
 
@@ -244,6 +248,8 @@ class _Climb:
             if bool((poor & accepted).any()) or chains is not None:
                 log_q = self.inference.log_network(scores, self.context[index])
         log_evidence, error = self._evidence(pool)
+        unknown = log_evidence.new_tensor(math.nan)
+        log_evidence, error = (torch.where(accepted, x, unknown) for x in (log_evidence, error))
         for b, i in enumerate(index.tolist()):
             self._answer(
                 i,
@@ -284,30 +290,33 @@ class _Climb:
         log_mass, log_mass_error = self.inference.log_prior_mass
         return log_evidence - log_mass, (error.square() + log_mass_error**2).sqrt()
 
-    def _sampled(self, index: Tensor, pool: Pool, weights: Weights) -> None:
-        """Answer by Markov chains, one data set after the other."""
-        for b, i in enumerate(index.tolist()):
-            at = torch.tensor([b], device=index.device)
-            with self._timed("mcmc", index[at]):
-                self._sample(i, pool.select(at), weights.select(at))
-            self.answers[i] = replace(self.answers[i], seconds=self.seconds[i])
+    def _climb_to_chains(self, at: Tensor, pool: Pool, weights: Weights) -> None:
+        """Answer one data set by Markov chains; by its weighted draws, if they cannot start."""
+        i = int(at)
+        with self._timed("mcmc", at):
+            try:
+                self._sample(at, pool, weights)
+            except UnsupportedModelError:
+                if self.correction == "mcmc":
+                    raise
+                self._keep(at, pool, weights, "adaptive")
+        self.answers[i] = replace(self.answers[i], seconds=self.seconds[i])
 
-    def _sample(self, i: int, pool: Pool, weights: Weights) -> None:
-        at = torch.tensor([i], device=self.context.device)
+    def _sample(self, at: Tensor, pool: Pool, weights: Weights) -> None:
         frames = self.frames.select(at)
         chains, converged = self._chains(frames, pool, weights)
-        found, reweighed = self._reweighed(chains, at, converged)
+        found, reweighed, missed = self._reweighed(chains, at)
         usable = bool(self._accepted(reweighed))
-        if not converged and usable:
+        if usable and (missed or not converged):
             self._keep(at, found, reweighed, "adaptive", chains)
             return
         log_evidence, error = self._evidence(found) if usable else (math.nan, math.nan)
-        vector = chains.vector.flatten(0, 1)[: self.num_draws].to(self.context.device)
+        vector = _thinned(chains.vector, self.num_draws).to(self.context.device)
         scores, log_det = self.inference.space.standardize(vector)
         log_target = self.inference.log_joint(vector.unsqueeze(1), frames)[:, 0] - log_det
         log_q = self.inference.log_network(scores.unsqueeze(1), self.context[at])[:, 0]
         self._answer(
-            i,
+            int(at),
             scores,
             log_target,
             log_q,
@@ -320,6 +329,7 @@ class _Climb:
             log_evidence=float(log_evidence),
             log_evidence_error=float(error),
             chains=chains,
+            diverging=_thinned(chains.diverging.unsqueeze(-1), self.num_draws)[:, 0],
         )
 
     def _chains(self, frames: Frames, pool: Pool, weights: Weights) -> tuple[ChainDraws, bool]:
@@ -332,7 +342,8 @@ class _Climb:
         covariance = centred.T @ centred / len(vector)
         smallest = 1e-8 * covariance.diagonal().amax() + 1e-12
         covariance = covariance + smallest * torch.eye(len(covariance)).to(covariance)
-        draws, compile_seconds = math.ceil(self.num_draws / num_chains), 0.0
+        draws = max(_FEWEST_DRAWS, math.ceil(self.num_draws / num_chains))
+        compile_seconds = 0.0
         for longer in _LONGER:
             chains = self.corrector.sampler.sample(
                 frames,
@@ -347,30 +358,37 @@ class _Climb:
             converged = _converged(chains)
             if converged:
                 break
-        thinned = replace(
-            chains,
-            vector=chains.vector[:, ::longer],
-            diverging=chains.diverging[:, ::longer],
-            compile_seconds=compile_seconds,
-        )
-        return thinned, converged
+        return replace(chains, compile_seconds=compile_seconds), converged
 
-    def _reweighed(self, chains: ChainDraws, at: Tensor, converged: bool) -> tuple[Pool, Weights]:
-        """Weigh draws of a mixture fitted to chains; go on from it where the chains disagree.
+    def _reweighed(self, chains: ChainDraws, at: Tensor) -> tuple[Pool, Weights, bool]:
+        """Go on with importance sampling from a mixture fitted to chains, and from the network.
 
-        Chains that are stuck in modes know where these are, and weights how much each holds.
+        Chains that are stuck in modes know where these are, and weights how much each holds. Where
+        the network knows of others, the integral is larger than over the modes of the chains.
         """
         scores, _ = self.inference.space.standardize(chains.vector.flatten(0, 1))
         scores = scores.unsqueeze(1).to(self.context.device)
         equal = torch.zeros_like(scores[..., 0])
         mixture = fit_student_mixture(scores, equal, generator=self.generator)
+        network, first = self._network_pool(at, _NUM_PROPOSALS), self._network(at)
         points = mixture.sample(_NUM_PROPOSALS, self.generator)
-        log_target = self._target(at)(points, torch.zeros_like(at))
-        pool = Pool(points, log_target, (mixture.log_prob(points),), (_NUM_PROPOSALS,))
-        if converged:
-            return pool, weigh(pool.log_weights)
-        [*_, (_, pool, weights)] = self._rounds(at, pool, lambda new, _: mixture.log_prob(new))
-        return pool, weights
+        here = torch.zeros_like(at)
+        log_target = self._target(at)(points, here)
+        of_chains = Pool(points, log_target, (mixture.log_prob(points),), (len(points),))
+        pool = Pool(
+            torch.cat([network.points, points]),
+            torch.cat([network.log_target, log_target]),
+            (
+                torch.cat([network.log_proposals[0], first.log_prob(points, here)]),
+                torch.cat([mixture.log_prob(network.points), of_chains.log_proposals[0]]),
+            ),
+            (len(network.points), len(points)),
+        )
+        [(_, pool, weights)] = self._search(at, pool, [mixture])
+        everything, error = log_mean_weight(pool.log_weights)
+        over_chains, other = log_mean_weight(of_chains.log_weights)
+        margin = _SMALL_SHARE + 4 * float((error.square() + other.square()).sqrt())
+        return pool, weights, float(everything - over_chains) > margin
 
     def _answer(
         self,
@@ -382,6 +400,7 @@ class _Climb:
         **known: Any,
     ) -> None:
         """Bring draws (S, D) of data set i, and densities (S,) over scores, to all spaces."""
+        known.setdefault("diverging", torch.zeros(len(scores), dtype=torch.bool))
         vector, parameters, log_det = self.inference.parameters(scores.unsqueeze(1))
         self.answers[i] = Draws(
             parameters={name: x[:, 0] for name, x in parameters.items()},
@@ -403,6 +422,20 @@ def _converged(chains: ChainDraws) -> bool:
         and chains.ess >= min(_ENOUGH, num_draws / 2)
         and float(chains.diverging.double().mean()) <= _MAX_DIVERGING
     )
+
+
+def _one_by_one(index: Tensor, pool: Pool, weights: Weights) -> list[tuple[Tensor, Pool, Weights]]:
+    every = torch.arange(len(index), device=index.device)
+    parts = [every[b : b + 1] for b in range(len(index))]
+    return [(index[at], pool.select(at), weights.select(at)) for at in parts]
+
+
+def _thinned(vector: Tensor, num_draws: int) -> Tensor:
+    """Return so many draws (S, D) of chains (chains, draws, D), chain after chain, far apart."""
+    num_chains, length = vector.shape[:2]
+    each = math.ceil(num_draws / num_chains)
+    places = (torch.arange(each, device=vector.device) * (length / each)).long()
+    return vector[:, places].flatten(0, 1)[:num_draws]
 
 
 def _more(first: Pool, second: Pool) -> Pool:

@@ -5,8 +5,6 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import torch
-
 from torch import Tensor
 
 from pymc_amortized.mcmc import ChainDraws
@@ -30,6 +28,8 @@ class Draws:
         log p(θ, y) in nats, over unconstrained parameters; None without a density.
     log_q : Tensor, shape (S,)
         Log density of the network in nats, over the same.
+    diverging : Tensor of bool, shape (S,)
+        Where the integrator of a Markov chain lost its way.
     rung : {"network", "importance", "adaptive", "mcmc"}
         What the draws come from.
     accepted : bool or None
@@ -58,6 +58,7 @@ class Draws:
     vector: Tensor
     log_joint: Tensor | None
     log_q: Tensor
+    diverging: Tensor
     rung: str
     accepted: bool | None = None
     pareto_k: float = math.nan
@@ -76,13 +77,6 @@ class Draws:
         """``log_joint - log_q``, (S,)."""
         return None if self.log_joint is None else self.log_joint - self.log_q
 
-    @property
-    def diverging(self) -> Tensor:
-        """Where a Markov chain lost its way, (S,)."""
-        if self.chains is None or self.rung != "mcmc":
-            return torch.zeros(len(self.log_q), dtype=torch.bool)
-        return self.chains.diverging.flatten()[: len(self.log_q)]
-
     def first(self, number: int) -> "Draws":
         """Return the first draws alone, what is known of all of them unchanged."""
         return replace(
@@ -91,4 +85,5 @@ class Draws:
             vector=self.vector[:number],
             log_joint=None if self.log_joint is None else self.log_joint[:number],
             log_q=self.log_q[:number],
+            diverging=self.diverging[:number],
         )

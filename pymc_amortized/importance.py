@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 _NUM_BISECTIONS = 16
-_ALL_BUT_EQUAL = 0.95
+_ALL_BUT_EQUAL = 0.9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -236,6 +236,8 @@ def mixture_log_weights(
 def tempered(log_weights: Tensor, ess: float) -> Tensor:
     """Raise weights to the largest power up to 1 at which they are worth so many draws.
 
+    Draws without weight keep none.
+
     Parameters
     ----------
     log_weights : Tensor, shape (S, *batch)
@@ -257,12 +259,14 @@ def tempered(log_weights: Tensor, ess: float) -> Tensor:
     low = torch.zeros_like(log_weights[0])
     high = torch.ones_like(low)
     finite = log_weights.clamp(min=-1e6)
+    impossible = torch.isneginf(log_weights) & ~torch.isneginf(log_weights).all(0)
     for step in range(_NUM_BISECTIONS):
         # The first try is the power 1 itself, which ends the search where it is enough.
         power = (low + high) / 2 if step else high
-        enough = effective_sample_size((power * finite).log_softmax(0)) >= ess
+        found = (power * finite).masked_fill(impossible, -math.inf).log_softmax(0)
+        enough = effective_sample_size(found) >= ess
         low, high = torch.where(enough, power, low), torch.where(enough, high, power)
-    return (low * finite).log_softmax(0)
+    return (low * finite).masked_fill(impossible, -math.inf).log_softmax(0)
 
 
 def log_mean_weight(log_weights: Tensor) -> tuple[Tensor, Tensor]:

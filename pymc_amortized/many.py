@@ -1,5 +1,6 @@
 """Answers for many data sets, gathered into one result with a dimension ``dataset``."""
 
+import math
 import warnings
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from pymc_amortized.draws import Correction, Draws
 from pymc_amortized.errors import (
     AccuracyWarning,
     AmortizedError,
+    AtypicalDataWarning,
     InvalidArgumentError,
     InvalidDataError,
 )
@@ -27,7 +29,7 @@ from pymc_amortized.indicators import IndicatorDraws, draw_indicators
 from pymc_amortized.inference import Inference
 from pymc_amortized.inference_data import made_by
 from pymc_amortized.progress import DatasetProgress
-from pymc_amortized.report import answer_facts
+from pymc_amortized.report import answer_facts, is_atypical, users_level
 
 if TYPE_CHECKING:
     import pandas
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Gathering", "answers_table", "read_datasets", "split_datasets"]
 
 _DRAWS_AT_ONCE = 64_000
+_ATYPICAL_BY_CHANCE = 0.03
 _FAILED = {"rung": "none", "checked": "failed"}
 
 
@@ -63,7 +66,8 @@ def split_datasets(datasets: Any, names: Sequence[str]) -> list[Mapping[str, Any
         f'\n    posterior.sample_many({{"{names[0]}": np.stack(datasets)}})'
     )
     if isinstance(datasets, Mapping):
-        lengths = {name: len(x) if np.ndim(x) else 0 for name, x in datasets.items()}
+        datasets = {name: _as_array(name, x, way_out) for name, x in datasets.items()}
+        lengths = {name: len(x) if x.ndim else 0 for name, x in datasets.items()}
         if len(set(lengths.values())) != 1 or 0 in lengths.values():
             raise InvalidDataError(
                 "Expected arrays with a leading axis of data sets, as long in each; got "
@@ -75,7 +79,24 @@ def split_datasets(datasets: Any, names: Sequence[str]) -> list[Mapping[str, Any
     if not is_list or not datasets:
         found = "an empty one" if is_list else f"a {type(datasets).__name__}"
         raise InvalidDataError(f"Expected a list of data sets; got {found}. Give one of:{way_out}")
+    for i, one in enumerate(datasets):
+        if not isinstance(one, Mapping):
+            raise InvalidDataError(
+                f"Expected each data set by name; number {i} is a {type(one).__name__}. Give one "
+                f"of:{way_out}"
+            )
     return list(datasets)
+
+
+def _as_array(name: str, values: Any, way_out: str) -> np.ndarray:
+    """Return values as an array, whose first axis is counted and not labelled."""
+    try:
+        return values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+    except ValueError as error:
+        raise InvalidDataError(
+            f"Expected data sets of one length for {name!r}, in an array; got others: {error}. "
+            f"Give one of:{way_out}"
+        ) from error
 
 
 def read_datasets(inference: Inference, datasets: Any) -> list[Dataset | AmortizedError]:
@@ -167,6 +188,7 @@ class Gathering:
         self.num_draws, self.chains = num_draws, chains
         self.var_names = None if var_names is None else set(var_names)
         self.sampled: dict[str, np.ndarray] = {}
+        self.stats: dict[str, np.ndarray] = {}
         self.probabilities: dict[str, np.ndarray] = {}
         self.rows: list[dict[str, Any]] = [{} for _ in datasets]
         self.left_out: set[str] = set()
@@ -176,7 +198,7 @@ class Gathering:
 
     def fail(self, i: int, error: Exception) -> None:
         """Note why data set ``i`` has no answer."""
-        self.rows[i] = {**_FAILED, "error": str(error).split("\n")[0]}
+        self.rows[i] = {**_FAILED, "error": " ".join(str(error).split())}
 
     def fill(
         self,
@@ -194,7 +216,7 @@ class Gathering:
             for start in range(0, len(readable), step):
                 some = readable[start : start + step]
                 datasets = [self.datasets[i] for i in some]
-                found = corrector.draw(datasets, self.num_draws, self.chains, correction, generator)
+                found = self._drawn(corrector, datasets, correction, generator)
                 for i, draws in zip(some, found, strict=True):
                     if isinstance(draws, Exception):
                         self.fail(i, draws)
@@ -202,17 +224,39 @@ class Gathering:
                         self.put(i, draws, self._indicators(i, draws, generator))
                 progress.advance(len(some))
 
+    def _drawn(
+        self,
+        corrector: Corrector,
+        datasets: list[Dataset],
+        correction: Correction,
+        generator: torch.Generator,
+    ) -> list[Draws | AmortizedError]:
+        """Draw for data sets together; one by one where that fails, so that none is lost."""
+        try:
+            return corrector.draw(datasets, self.num_draws, self.chains, correction, generator)
+        except AmortizedError as error:
+            if len(datasets) == 1:
+                return [error]
+        return [
+            answer
+            for one in datasets
+            for answer in self._drawn(corrector, [one], correction, generator)
+        ]
+
     def _indicators(
         self, i: int, draws: Draws, generator: torch.Generator
     ) -> dict[str, IndicatorDraws]:
+        of_indicators = [d.name for d in self.spec.deterministics if d.depends_on_indicators]
+        for_others = any(self._is_wanted(name) for name in of_indicators)
         return {
             spec.name: draw_indicators(self.inference, spec, self.datasets[i], draws, generator)
             for spec in self.spec.indicators
-            if self._is_wanted(spec.name)
+            if for_others or self._is_wanted(spec.name)
         }
 
-    def warn(self, stacklevel: int) -> None:
+    def warn(self) -> None:
         """Say how many data sets could not be answered, or not checked, or were rejected."""
+        stacklevel = users_level()
         checked = [row["checked"] for row in self.rows]
         problems = {
             "failed": "could not be answered",
@@ -224,6 +268,15 @@ class Gathering:
             for key, said in problems.items()
             if key in checked and not (key == "no" and self.spec.has_density)
         ]
+        atypical = sum(is_atypical(row.get("simulation_quantile", 0.0)) for row in self.rows)
+        if atypical > _ATYPICAL_BY_CHANCE * len(self.rows) + 1:
+            warnings.warn(
+                f"{atypical} of {len(self.rows):,} data sets lie farther from those that the "
+                "network was trained on than 99 in 100 of these do. Which:\n\n"
+                '    pma.answers_table(idata)["simulation_quantile"]',
+                AtypicalDataWarning,
+                stacklevel=stacklevel,
+            )
         if found:
             warnings.warn(
                 f"{'; '.join(found)}. Which, and why:\n\n    pma.answers_table(idata)",
@@ -244,30 +297,24 @@ class Gathering:
         for name, values in draws.parameters.items():
             self._store(name, i, values)
         for name, drawn in indicators.items():
-            self._store(name, i, drawn.values, self._smallest(drawn.values, name))
-            table = drawn.probabilities.cpu().numpy()
-            self._fill(self.probabilities, name, i, table, np.dtype(float))
+            self._store(name, i, drawn.values)
+            if self._is_wanted(name):
+                self._fill(self.probabilities, name, i, drawn.probabilities.cpu().numpy())
         for name, values in self._deterministics(draws, indicators).items():
             self._store(name, i, values)
         stats = {"lp": draws.log_joint, "log_q": draws.log_q, "log_weight": draws.log_weight}
         for name, values in {**stats, "diverging": draws.diverging}.items():
             if values is not None:
-                self._fill(self.sampled, f"sample_stats {name}", i, values.cpu().numpy())
+                self._fill(self.stats, name, i, values.cpu().numpy())
 
     def result(self, attrs: Mapping[str, Any]) -> Any:
         """Return InferenceData or a DataTree: posterior (chain, draw, dataset, *dims) and more."""
         axes = self._axes()
         everything = {**made_by(), **attrs}
-        stats = {
-            name.removeprefix("sample_stats "): x
-            for name, x in self.sampled.items()
-            if name.startswith("sample_stats ")
-        }
-        variables = {name: x for name, x in self.sampled.items() if name.split()[-1] not in stats}
         groups = {
             "posterior": dataset_of(
                 axes.array(name, self._in_chains(x), self._dims(name), ("chain", "draw", "dataset"))
-                for name, x in variables.items()
+                for name, x in self.sampled.items()
             ).assign_attrs(everything)
         }
         if self.probabilities:
@@ -276,7 +323,7 @@ class Gathering:
             ).assign_attrs(made_by())
         groups["sample_stats"] = dataset_of(
             axes.array(name, self._in_chains(x), None, ("chain", "draw", "dataset"))
-            for name, x in stats.items()
+            for name, x in self.stats.items()
         ).assign_attrs(everything)
         groups["answers"] = self.table(axes).assign_attrs(made_by())
         groups["observed_data"] = dataset_of(
@@ -301,35 +348,37 @@ class Gathering:
     def _is_wanted(self, name: str) -> bool:
         return self.var_names is None or name in self.var_names
 
-    def _smallest(self, values: Tensor, name: str) -> np.dtype:
-        """Return the smallest type that holds the values of an indicator, and -1."""
+    def _type_and_filler(self, name: str) -> tuple[np.dtype, int]:
+        """Return the smallest type that holds an indicator, and a value below all of its own."""
         support = next(i.support for i in self.spec.indicators if i.name == name)
-        return np.result_type(np.min_scalar_type(-1), np.min_scalar_type(-max(map(abs, support))))
+        filler = min(-1, min(support) - 1)
+        return np.result_type(np.min_scalar_type(filler), _signed(max(support))), filler
 
-    def _store(self, name: str, i: int, values: Tensor, dtype: np.dtype | None = None) -> None:
+    def _store(self, name: str, i: int, values: Tensor) -> None:
         if self._is_wanted(name):
-            self._fill(self.sampled, name, i, values.cpu().numpy(), dtype)
+            self._fill(self.sampled, name, i, values.cpu().numpy())
 
-    def _fill(
-        self,
-        arrays: dict[str, np.ndarray],
-        name: str,
-        i: int,
-        values: np.ndarray,
-        dtype: np.dtype | None = None,
-    ) -> None:
+    def _fill(self, arrays: dict[str, np.ndarray], name: str, i: int, values: np.ndarray) -> None:
         """Write values of one data set, whose unit axis may be shorter than that of others."""
-        is_table = arrays is self.probabilities
         if name not in arrays:
-            dtype = dtype or values.dtype
-            shape = list(values.shape)
-            if name in {s.name for s in self.spec.indicators}:
-                unit_axis = 0 if is_table else 1
-                if len(shape) > unit_axis + is_table:
-                    shape[unit_axis] = max(shape[unit_axis], self._max_rows(name))
-            fill = {"f": np.nan, "b": False}.get(dtype.kind, -1)
-            arrays[name] = np.full((len(self.datasets), *shape), fill, dtype)
+            arrays[name] = self._empty(arrays, name, values)
         arrays[name][(i, *(slice(length) for length in values.shape))] = values
+
+    def _empty(self, arrays: dict[str, np.ndarray], name: str, values: np.ndarray) -> np.ndarray:
+        """Return room for all data sets: NaN, or a value below all of an indicator's."""
+        shape, dtype, filler = list(values.shape), values.dtype, math.nan
+        is_table = arrays is self.probabilities
+        if arrays is self.stats:
+            filler = False if dtype.kind == "b" else math.nan
+        elif name in {s.name for s in self.spec.indicators}:
+            unit_axis = 0 if is_table else 1
+            if len(shape) > unit_axis + is_table:
+                shape[unit_axis] = max(shape[unit_axis], self._max_rows(name))
+            if not is_table:
+                dtype, filler = self._type_and_filler(name)
+        elif dtype.kind in "biu":
+            dtype = np.dtype(float)  # integers and truth values have no NaN
+        return np.full((len(self.datasets), *shape), filler, dtype)
 
     def _max_rows(self, indicator: str) -> int:
         """Return the largest number of units of an indicator in any data set."""
@@ -395,3 +444,8 @@ class Gathering:
             "dataset": len(self.datasets),
         }
         return ModelAxes(self.simulator, shapes, leading)
+
+
+def _signed(value: int) -> np.dtype:
+    """Return the smallest signed type that holds a value."""
+    return np.min_scalar_type(-value - 1) if value >= 0 else np.min_scalar_type(value)

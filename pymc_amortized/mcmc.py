@@ -313,8 +313,8 @@ def _from_arrow(draws: list, stats: list, number: int) -> tuple[np.ndarray, np.n
 def _bad_start(message: str) -> UnsupportedModelError:
     return UnsupportedModelError(
         "Expected the log density and its gradient to be finite where chains start; they are not "
-        f"({message}). Look for data that the model cannot produce, and for parameters at the edge "
-        "of their support:\n\n    pm.sample(model=model)"
+        f"({message.strip().splitlines()[0]}). Look for data that the model cannot produce, and "
+        "for parameters at the edge of their support:\n\n    pm.sample(model=model)"
     )
 
 

@@ -223,7 +223,7 @@ class AmortizedPosterior:
         gathering = Gathering(self.inference, read, draws * chains, chains, var_names)
         generator = torch_generator(random_seed, self.inference.device)
         gathering.fill(self._corrector, correction, generator, show=progressbar)
-        gathering.warn(stacklevel=3)
+        gathering.warn()
         seconds = time.perf_counter() - started
         return gathering.result(self._common_attrs(seconds, correction))
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import sys
 import warnings
 
 from collections.abc import Mapping
@@ -10,8 +11,17 @@ from typing import Any
 from pymc_amortized.compile.spec import ModelSpec
 from pymc_amortized.draws import Draws
 from pymc_amortized.errors import AccuracyWarning, AtypicalDataWarning
+from pymc_amortized.importance import pareto_k_threshold
 
-__all__ = ["answer_facts", "answer_line", "log_answer", "warn_of", "without_density"]
+__all__ = [
+    "answer_facts",
+    "answer_line",
+    "is_atypical",
+    "log_answer",
+    "users_level",
+    "warn_of",
+    "without_density",
+]
 
 _log = logging.getLogger("pymc_amortized")
 if not logging.root.handlers and not _log.handlers:  # as PyMC does: shown unless configured
@@ -77,7 +87,20 @@ def log_answer(draws: Draws) -> None:
     _log.info(answer_line(draws))
 
 
-def warn_of(draws: Draws, spec: ModelSpec, stacklevel: int = 3) -> None:
+def is_atypical(quantile: float) -> bool:
+    """Tell whether data lie far from all that was simulated."""
+    return quantile > _ATYPICAL
+
+
+def users_level() -> int:
+    """Return the ``stacklevel`` at which a warning of the caller names the user's own line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("pymc_amortized"):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def warn_of(draws: Draws, spec: ModelSpec) -> None:
     """Warn of what an answer's user has to know.
 
     Warns
@@ -87,24 +110,25 @@ def warn_of(draws: Draws, spec: ModelSpec, stacklevel: int = 3) -> None:
     AccuracyWarning
         If the answer could not be checked, was rejected, or holds divergences.
     """
-    if draws.simulation_quantile > _ATYPICAL:
-        warnings.warn(_atypical(draws), AtypicalDataWarning, stacklevel=stacklevel + 1)
+    stacklevel = users_level()
+    if is_atypical(draws.simulation_quantile):
+        warnings.warn(_atypical(draws), AtypicalDataWarning, stacklevel=stacklevel)
     if not spec.has_density:
         warnings.warn(
             f"This answer could not be checked: {without_density(spec)}. It is the network's, as "
             "it was trained.",
             AccuracyWarning,
-            stacklevel=stacklevel + 1,
+            stacklevel=stacklevel,
         )
     elif draws.accepted is False:
-        warnings.warn(_rejected(draws), AccuracyWarning, stacklevel=stacklevel + 1)
+        warnings.warn(_rejected(draws), AccuracyWarning, stacklevel=stacklevel)
     elif draws.rung == "mcmc" and bool(draws.chains.diverging.any()):
         warnings.warn(
             f"{int(draws.chains.diverging.sum())} of {draws.chains.diverging.numel():,} draws of "
             "the Markov chains diverged; the chains agree otherwise. Parts of the posterior may be "
             "missing where it is narrow.",
             AccuracyWarning,
-            stacklevel=stacklevel + 1,
+            stacklevel=stacklevel,
         )
 
 
@@ -115,9 +139,11 @@ def _atypical(draws: Draws) -> str:
         False: "it was rejected",
     }[draws.accepted]
     answered = f"The answer comes from {_SOURCES[draws.rung]}: {verdict}"
+    share = f"{math.floor(1000 * draws.simulation_quantile) / 10:.1f} %"
+    others = "all" if draws.simulation_quantile >= 1 else share
     return (
-        f"These data lie farther from the data sets that the network was trained on than "
-        f"{draws.simulation_quantile:.1%} of these do: the model hardly ever produces such data. "
+        f"These data lie farther from the data sets that the network was trained on than {others} "
+        "of these do: the model hardly ever produces such data. "
         f"{answered}. Compare them with what the model expects:\n\n"
         "    pm.sample_prior_predictive(model=model)"
     )
@@ -127,19 +153,20 @@ def _rejected(draws: Draws) -> str:
     if draws.rung == "mcmc":
         found: Mapping[str, str] = {
             "R-hat": f"{draws.chains.rhat:.3f} (at most 1.01)",
-            "bulk ESS": f"{draws.chains.ess:.0f}",
+            "bulk ESS": f"{draws.chains.ess:.0f} (at least 400)",
             "divergences": f"{int(draws.chains.diverging.sum())}",
         }
         numbers = ", ".join(f"{name} {value}" for name, value in found.items())
         return (
-            "Neither weighted draws nor Markov chains could answer for these data; the draws of "
-            f"the chains are returned, and are not to be trusted: {numbers}. Chains that disagree "
-            "are often in different modes. Look at them, or train longer:\n\n"
+            "Markov chains could not answer for these data; their draws are returned, and are not "
+            f"to be trusted: {numbers}. Chains that disagree are often in different modes. Look at "
+            "them, or train longer:\n\n"
             '    az.plot_trace(idata)\n    pma.fit(model, training="thorough")'
         )
     return (
         f"The weights of these draws cannot be relied on: Pareto k is {draws.pareto_k:.2f} (at "
-        f"most 0.70), and the importance ESS {draws.importance_ess:.0f} of "
-        f"{draws.num_proposals:,}. They should not be trusted in detail. Climb as far as these "
+        f"most {pareto_k_threshold(draws.num_proposals):.2f}), and the importance ESS "
+        f"{draws.importance_ess:.0f} of {draws.num_proposals:,} (at least 400). They "
+        "should not be trusted in detail. Climb as far as these "
         'data need:\n\n    posterior.sample(correction="auto")'
     )

@@ -13,6 +13,7 @@ from scipy import stats
 
 import pymc_amortized as pma
 
+from pymc_amortized import correction
 from pymc_amortized.correction import Corrector
 from pymc_amortized.distance import fit_summary_reference
 from pymc_amortized.errors import (
@@ -138,11 +139,57 @@ def test_chains_that_disagree_are_not_accepted(poor, monkeypatch):
         return replace(chains, vector=moved, rhat=rhat, ess=ess)
 
     monkeypatch.setattr(type(sampler), "sample", apart)
+    idata = sample(poor, correction="mcmc", draws=300)
+    attrs = idata.posterior.attrs
+    assert calls == [300, 1200]
+    assert attrs["rhat"] > 1.01
+    # Importance sampling went on from the mixture fitted to the chains, and is right.
+    assert (attrs["rung"], attrs["checked"]) == ("adaptive", "accepted")
+    assert idata.posterior["mu"].shape == (4, 300)
+    draws, exact = flat(idata, "mu"), exact_mean(data() + 0)
+    assert abs(draws.mean() - exact.mean()) < 4.5 * exact.std() / math.sqrt(400)
+    # Where that is rejected too, the draws of the chains are returned, and it is said.
+    monkeypatch.setattr(
+        correction._Climb, "_accepted", lambda self, weights: torch.zeros_like(weights.reliable)
+    )
     with pytest.warns(AccuracyWarning, match="not to be trusted: R-hat"):
-        idata = sample(poor, correction="mcmc", draws=100)
-    assert idata.posterior.attrs["checked"] == "rejected"
-    assert calls == [100, 400]
-    assert idata.posterior["mu"].shape == (4, 100)
+        idata = sample(poor, correction="mcmc", draws=300)
+    assert (idata.posterior.attrs["rung"], idata.posterior.attrs["checked"]) == ("mcmc", "rejected")
+    assert np.isnan(idata.posterior.attrs["log_evidence"])
+
+
+def two_means(y):
+    """Two modes, of weights that the prior of w makes unequal."""
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 3, shape=2)
+        pm.NormalMixture("y", w=np.array([0.4, 0.6]), mu=mu, sigma=1, observed=y)
+    return model
+
+
+def test_chains_that_miss_a_mode_are_not_believed():
+    """Both modes of an unordered mixture are in the answer with their weights, on every rung."""
+    rng = np.random.default_rng(0)
+    y = np.concatenate([rng.normal(-2, 1, 12), rng.normal(2, 1, 8)])
+    config = pma.TrainingConfig(steps=30, tolerance=None)
+    posterior = pma.fit(two_means(y), training=config, random_seed=1, progressbar=False)
+    grid = np.linspace(-7, 7, 701)
+    density = stats.norm(grid[:, None], 1).pdf(y)
+    mixed = 0.4 * density[:, None] + 0.6 * density[None]
+    log_p = np.log(mixed).sum(-1) + stats.norm(0, 3).logpdf(grid)[:, None]
+    log_p = log_p + stats.norm(0, 3).logpdf(grid)
+    p = np.exp(log_p - log_p.max())
+    log_evidence = math.log(p.sum()) + log_p.max() + 2 * math.log(grid[1] - grid[0])
+    below = p[np.triu_indices(701, 1)].sum() / p.sum()
+    assert 0.1 < below < 0.9
+    for rung in RUNGS:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AccuracyWarning)
+            idata = sample(posterior, correction=rung, draws=500)
+        attrs, mu = idata.posterior.attrs, flat(idata, "mu")
+        if attrs["checked"] == "accepted":
+            assert abs((mu[:, 0] < mu[:, 1]).mean() - below) < 0.08
+            assert abs(attrs["log_evidence"] - log_evidence) < 0.1
+        assert rung == "importance" or attrs["checked"] == "accepted"
 
 
 def test_the_evidence_of_a_conjugate_model(poor, trained):
@@ -327,6 +374,46 @@ def test_a_batch_is_answered_as_its_members(trained):
         assert (np.abs(both.mean(0) - alone.mean(0)) < 4.5 * error).all()
 
 
+def test_labels_of_tables_are_not_positions(trained):
+    """A data frame holds data sets in its rows."""
+    import pandas
+
+    _, posterior = trained("normal_mean")
+    ys = np.stack([np.full(NUM_UNITS, float(m)) for m in (-2, 0, 2)])
+    frame = pandas.DataFrame(ys, index=[7, 0, 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AtypicalDataWarning)
+        idata = sample_many(posterior, {"y": frame}, draws=100)
+    assert np.array_equal(idata.observed_data["y"], ys)
+    means = np.asarray(idata.posterior["mu"]).mean((0, 1))
+    assert (np.abs(means - [-2, 0, 2]) < 0.2).all()
+
+
+def test_names_of_statistics_and_what_failed():
+    """Variables may be called as statistics are; what failed is NaN, whatever its type."""
+    with pm.Model() as model:
+        lp = pm.Normal("lp", 0, 1)
+        pm.Deterministic("positive", lp > 0)
+        z = pm.Categorical("z", np.ones(130) / 130, shape=3)
+        pm.Deterministic("largest", z.max())
+        pm.Normal("y", lp + 10.0 * z, 1, observed=np.zeros(3))
+    config = pma.TrainingConfig(steps=10, tolerance=None)
+    posterior = pma.fit(model, training=config, random_seed=1, progressbar=False)
+    ys = [np.array([1290.0, 0.0, 1280.0]), np.full(3, np.nan)]
+    with pytest.warns(AccuracyWarning, match="1 of 2 data sets could not be answered"):
+        idata = sample_many(posterior, [{"y": y} for y in ys], draws=50)
+    assert set(idata.posterior.data_vars) == {"lp", "positive", "z", "largest"}
+    z = np.asarray(idata.posterior["z"])
+    assert (z[:, :, 0] == [129, 0, 128]).all()
+    assert (z[:, :, 1] == -1).all()
+    for name in ("lp", "positive", "largest"):
+        assert np.isnan(np.asarray(idata.posterior[name])[:, :, 1]).all()
+    assert (np.asarray(idata.posterior["largest"])[:, :, 0] == 129).all()
+    with pytest.warns(AccuracyWarning):
+        only = sample_many(posterior, [{"y": y} for y in ys], draws=5, var_names=["largest"])
+    assert list(only.posterior.data_vars) == ["largest"]
+
+
 @pytest.mark.parametrize(
     ("datasets", "words"),
     [
@@ -336,6 +423,8 @@ def test_a_batch_is_answered_as_its_members(trained):
         ({"y": np.zeros((0, NUM_UNITS))}, "leading axis"),
         ([{"x": np.zeros(NUM_UNITS)}], "neither observes"),
         ("y", "str"),
+        ([np.zeros(NUM_UNITS)], "number 0 is a ndarray"),
+        ({"y": [np.zeros(5), np.zeros(9)]}, "of one length"),
     ],
     ids=str,
 )
@@ -353,9 +442,9 @@ def test_the_table_of_something_else(trained):
 
 def test_without_a_density_there_is_no_ladder(trained):
     _, posterior = trained("g_and_k")
-    for correction in RUNGS:
+    for rung in RUNGS:
         with pytest.raises(UnsupportedModelError, match='correction="none"'):
-            sample(posterior, correction=correction)
+            sample(posterior, correction=rung)
     ys = posterior.inference.simulator.sample(3, 3).observations["y"].numpy()
     with pytest.warns(AccuracyWarning, match="3 of 3 data sets could not be checked"):
         idata = sample_many(posterior, {"y": ys}, draws=10)

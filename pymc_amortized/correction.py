@@ -127,12 +127,7 @@ class _Climb:
             return
         with self._timed("importance", everything):
             index, pool, weights = self._weighed_network(everything)
-            enough = self._accepted(weights) & (weights.ess >= _WANTED * self.num_draws)
-            done = {"auto": enough, "importance": torch.ones_like(enough)}.get(self.correction)
-            if done is None:
-                done = torch.zeros_like(enough)
-            if not self.inference.space.size:
-                done = torch.ones_like(enough)
+            done = self._ends_here(weights)
             self._keep(index[done], pool.select(done), weights.select(done), "importance")
         index, pool, weights = index[~done], pool.select(~done), weights.select(~done)
         rest = _one_by_one(index, pool, weights)
@@ -153,6 +148,14 @@ class _Climb:
 
     def _accepted(self, weights: Weights) -> Tensor:
         return weights.reliable & (weights.ess >= min(_ENOUGH, self.num_draws))
+
+    def _ends_here(self, weights: Weights) -> Tensor:
+        """Tell for which data sets weighted draws of the network are the answer."""
+        if self.correction == "importance" or not self.inference.space.size:
+            return torch.ones_like(weights.reliable)
+        if self.correction == "auto":
+            return self._accepted(weights) & (weights.ess >= _WANTED * self.num_draws)
+        return torch.zeros_like(weights.reliable)
 
     def _keep_network(self, index: Tensor) -> None:
         scores, log_q = self.inference.draw_scores(self.context, self.num_draws, self.generator)
@@ -242,10 +245,10 @@ class _Climb:
         if rung == "adaptive":
             poor = weights.ess < _WANTED * self.num_draws
             worse = weights.ess < _WANTED / 3 * self.num_draws
-            for chosen_few, num_moves in ((poor & ~worse, _NUM_MOVES // 2), (worse, _NUM_MOVES)):
-                moves = chosen_few & accepted, num_moves
-                scores, log_target = self._apart(index, *moves, scores, log_target)
-            if bool((poor & accepted).any()) or chains is not None:
+            for which, num_moves in ((poor & ~worse, _NUM_MOVES // 2), (worse, _NUM_MOVES)):
+                moved = which & accepted
+                scores, log_target = self._apart(index, moved, num_moves, scores, log_target)
+            if bool((poor & accepted).any()):
                 log_q = self.inference.log_network(scores, self.context[index])
         log_evidence, error = self._evidence(pool)
         unknown = log_evidence.new_tensor(math.nan)
@@ -321,7 +324,7 @@ class _Climb:
             log_target,
             log_q,
             "mcmc",
-            accepted=converged,
+            accepted=converged and not missed,
             pareto_k=float(weights.pareto_k[0]),
             importance_ess=float(weights.ess[0]),
             num_proposals=len(pool.points),

@@ -28,7 +28,7 @@ from pymc_amortized.errors import (
 from pymc_amortized.indicators import IndicatorDraws, draw_indicators
 from pymc_amortized.inference import Inference
 from pymc_amortized.inference_data import made_by
-from pymc_amortized.progress import DatasetProgress
+from pymc_amortized.progress import dataset_progress
 from pymc_amortized.report import answer_facts, is_atypical, users_level
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class Gathering:
         readable = [i for i, d in enumerate(self.datasets) if isinstance(d, Dataset)]
         readable.sort(key=lambda i: self.datasets[i].frames.num_frames)
         step = max(1, _DRAWS_AT_ONCE // max(self.num_draws, 4_000))
-        with DatasetProgress(len(readable), show) as progress:
+        with dataset_progress(len(readable), show) as advance:
             for start in range(0, len(readable), step):
                 some = readable[start : start + step]
                 datasets = [self.datasets[i] for i in some]
@@ -222,7 +222,7 @@ class Gathering:
                         self.fail(i, draws)
                     else:
                         self.put(i, draws, self._indicators(i, draws, generator))
-                progress.advance(len(some))
+                advance(len(some))
 
     def _drawn(
         self,

@@ -2,6 +2,8 @@
 
 import math
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.progress import (
@@ -13,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["DatasetProgress", "TrainingProgress"]
+__all__ = ["TrainingProgress", "dataset_progress"]
 
 
 class TrainingProgress:
@@ -71,8 +73,9 @@ class TrainingProgress:
         self._bar.update(self._task, **changes)
 
 
-class DatasetProgress:
-    """Shows how many data sets are answered.
+@contextmanager
+def dataset_progress(number: int, show: bool) -> Iterator[Callable[[int], None]]:
+    """Show how many data sets are answered; yields what to call with how many more are done.
 
     Parameters
     ----------
@@ -81,31 +84,15 @@ class DatasetProgress:
     show : bool
         False shows nothing.
     """
-
-    def __init__(self, number: int, show: bool) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            disable=not show,
-        )
-        self._task = self._bar.add_task("Data sets", total=number)
-
-    def __enter__(self) -> "DatasetProgress":
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
-
-    def advance(self, number: int) -> None:
-        """Show that so many more are done."""
-        self._bar.advance(self._task, number)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        disable=not show,
+    )
+    task = bar.add_task("Data sets", total=number)
+    with bar:
+        yield lambda more: bar.advance(task, more)

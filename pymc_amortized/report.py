@@ -23,7 +23,8 @@ __all__ = [
     "without_density",
 ]
 
-_log = logging.getLogger("pymc_amortized")
+_PACKAGE = "pymc_amortized"
+_log = logging.getLogger(_PACKAGE)
 if not logging.root.handlers and not _log.handlers:  # as PyMC does: shown unless configured
     _log.setLevel(logging.INFO)
     _log.addHandler(logging.StreamHandler())
@@ -95,7 +96,7 @@ def is_atypical(quantile: float) -> bool:
 def users_level() -> int:
     """Return the ``stacklevel`` at which a warning of the caller names the user's own line."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("pymc_amortized"):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     return level
 
@@ -159,7 +160,8 @@ def _rejected(draws: Draws) -> str:
         numbers = ", ".join(f"{name} {value}" for name, value in found.items())
         return (
             "Markov chains could not answer for these data; their draws are returned, and are not "
-            f"to be trusted: {numbers}. Chains that disagree are often in different modes. Look at "
+            f"to be trusted: {numbers}. Chains that disagree are often in different modes, and "
+            "chains that agree may all have missed one that the network knows of. Look at "
             "them, or train longer:\n\n"
             '    az.plot_trace(idata)\n    pma.fit(model, training="thorough")'
         )

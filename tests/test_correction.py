@@ -14,7 +14,6 @@ from scipy import stats
 import pymc_amortized as pma
 
 from pymc_amortized import correction
-from pymc_amortized.correction import Corrector
 from pymc_amortized.distance import fit_summary_reference
 from pymc_amortized.errors import (
     AccuracyWarning,
@@ -468,12 +467,22 @@ def test_an_impossible_data_set_does_not_lose_the_others():
 
 
 def test_chains_are_compiled_once(poor):
-    corrector = Corrector(poor.inference)
-    dataset = poor.inference.read(None)
     seconds = []
     for seed in range(2):
+        dataset = poor.inference.read({"y": data(seed=seed)})
         generator = torch.Generator().manual_seed(seed)
-        [draws] = corrector.draw([dataset], 400, 4, "mcmc", generator)
+        [draws] = poor._corrector.draw([dataset], 1_000, 4, "mcmc", generator)
         seconds.append(draws.chains.compile_seconds)
-    assert seconds[0] > 0
     assert seconds[1] == 0
+
+
+def test_warnings_name_the_users_line(poor):
+    """Through both doors."""
+    y = np.random.default_rng(0).normal(12, 1, NUM_UNITS)
+    with pytest.warns(AtypicalDataWarning) as caught:
+        poor.sample({"y": y}, random_seed=1)
+    assert {w.filename for w in caught} == {__file__}
+    config = pma.TrainingConfig(steps=10, tolerance=None)
+    with normal_mean(y), pytest.warns(AtypicalDataWarning) as caught:
+        pm.sample(method="amortized", training=config, random_seed=1, progressbar=False)
+    assert {w.filename for w in caught} == {__file__}

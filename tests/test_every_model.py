@@ -9,7 +9,12 @@ import torch
 
 import pymc_amortized as pma
 
-from pymc_amortized.errors import AccuracyWarning, BackendFallbackWarning, UnsupportedModelError
+from pymc_amortized.errors import (
+    AccuracyWarning,
+    AtypicalDataWarning,
+    BackendFallbackWarning,
+    UnsupportedModelError,
+)
 from tests.cases import BY_NAME
 
 CONFIG = pma.TrainingConfig(steps=10, batch_size=16, num_validation=32, tolerance=None)
@@ -21,6 +26,7 @@ def _expected_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BackendFallbackWarning)
         warnings.simplefilter("ignore", AccuracyWarning)
+        warnings.simplefilter("ignore", AtypicalDataWarning)
         yield
 
 

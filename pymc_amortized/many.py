@@ -192,12 +192,14 @@ class Gathering:
         self.probabilities: dict[str, np.ndarray] = {}
         self.rows: list[dict[str, Any]] = [{} for _ in datasets]
         self.left_out: set[str] = set()
+        self.first_error: Exception | None = None
         for i, dataset in enumerate(datasets):
             if isinstance(dataset, Exception):
                 self.fail(i, dataset)
 
     def fail(self, i: int, error: Exception) -> None:
         """Note why data set ``i`` has no answer."""
+        self.first_error = self.first_error or error
         self.rows[i] = {**_FAILED, "error": " ".join(str(error).split())}
 
     def fill(
@@ -208,7 +210,33 @@ class Gathering:
         *,
         show: bool,
     ) -> None:
-        """Answer data sets, as many at a time as memory allows; those of like size together."""
+        """Answer data sets, as many at a time as memory allows; those of like size together.
+
+        What is done when the user interrupts is kept.
+
+        Raises
+        ------
+        AmortizedError
+            If not one could be answered.
+        """
+        try:
+            self._fill_all(corrector, correction, generator, show)
+        except KeyboardInterrupt:
+            if not self.sampled:
+                raise
+            for i, row in enumerate(self.rows):
+                if not row:
+                    self.fail(i, InterruptedError("interrupted before this data set's turn"))
+        if self.first_error is not None and all(r["checked"] == "failed" for r in self.rows):
+            raise self.first_error
+
+    def _fill_all(
+        self,
+        corrector: Corrector,
+        correction: Correction,
+        generator: torch.Generator,
+        show: bool,
+    ) -> None:
         readable = [i for i, d in enumerate(self.datasets) if isinstance(d, Dataset)]
         readable.sort(key=lambda i: self.datasets[i].frames.num_frames)
         step = max(1, _DRAWS_AT_ONCE // max(self.num_draws, 4_000))

@@ -14,6 +14,7 @@ from scipy import stats
 import pymc_amortized as pma
 
 from pymc_amortized import correction
+from pymc_amortized.correction import Corrector
 from pymc_amortized.distance import fit_summary_reference
 from pymc_amortized.errors import (
     AccuracyWarning,
@@ -464,6 +465,38 @@ def test_an_impossible_data_set_does_not_lose_the_others():
     exact = stats.gamma(2 + ys[0].sum(), scale=1 / 6)
     assert stats.kstest(rate[:, :, 0].ravel()[:1000], exact.cdf).pvalue > 0.0002
     assert np.isnan(rate[:, :, 1]).all()
+
+
+def test_what_is_done_is_kept_when_interrupted(trained, monkeypatch):
+    _, posterior = trained("normal_mean")
+    ys = posterior.inference.simulator.sample(40, 3).observations["y"].numpy()
+    original, calls = Corrector.draw, []
+
+    def interrupted(self, *args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    monkeypatch.setattr(Corrector, "draw", interrupted)
+    with pytest.warns(AccuracyWarning, match="8 of 40 data sets could not be answered"):
+        idata = sample_many(posterior, {"y": ys}, draws=50)
+    table = pma.answers_table(idata)
+    assert (table["checked"][:32] == "accepted").all()
+    assert table["error"].iloc[-1].startswith("interrupted")
+    calls[:] = [1, 1]
+    with pytest.raises(KeyboardInterrupt):
+        sample_many(posterior, {"y": ys}, draws=50)
+
+
+def test_when_nothing_can_be_answered():
+    with pm.Model() as model:
+        rate = pm.Gamma("rate", 2, 1)
+        pm.Poisson("y", rate, observed=np.ones(5, dtype=int))
+    config = pma.TrainingConfig(steps=20)
+    posterior = pma.fit(model, training=config, random_seed=1, progressbar=False)
+    with pytest.raises(InvalidDataError, match="probability zero"):
+        sample_many(posterior, {"y": np.full((2, 5), -1)})
 
 
 def test_chains_are_compiled_once(poor):

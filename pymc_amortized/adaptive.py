@@ -3,7 +3,7 @@
 import math
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -24,11 +24,13 @@ LogDensity = Callable[[Tensor, Tensor], Tensor]
 """Takes points (S, b, D) and the positions (b,) of their data sets, and returns (S, b) in nats."""
 
 _ESS_TO_FIT = 100.0
-_NUM_ROUNDS = 5
+_NUM_ROUNDS = 7
 _NUM_CYCLES = 3
 _NUM_MORE = 4
-_MARGIN = 4.0
+_MARGIN = 6.0
 _SHARE_OF_FIRST = 10
+_GROWTH = 4
+_MOST_NEW = 8_000
 _SCALE_SPREAD = 0.5
 _LONG_MOVES = 0.1
 
@@ -101,14 +103,16 @@ def adapt(
 ) -> Iterator[tuple[Tensor, Pool, Weights]]:
     """Fit mixtures to weighted draws, and answer by new draws from mixtures that are fitted.
 
-    In up to five rounds a mixture is fitted to all draws so far, drawn from, and its draws weighed
+    In up to seven rounds a mixture is fitted to all draws so far, drawn from, and its draws weighed
     against all proposals together [1]_. Weights are tempered as long as hardly any draw has weight,
     so that the first mixtures are wide and move towards the target.
 
     A mixture that was fitted to draws lies a little too much where they are, so that their weights
     are too small, and their sum with them. So they are left behind: the last two mixtures and the
     first proposal are drawn from anew, as often as is wanted, and nothing is fitted any more. Where
-    weights of new draws cannot be relied on, more mixtures are fitted to these, twice at most.
+    weights of new draws cannot be relied on, or would need more than five times as many to be worth
+    what is wanted, more mixtures are fitted to these, from four times as many draws in each round;
+    twice at most.
 
     Parameters
     ----------
@@ -121,7 +125,7 @@ def adapt(
     wanted, enough : float
         Importance ESS at which to stop drawing, and at which to be content.
     num_new : int
-        Draws in each round.
+        Draws in each round, at first.
     mixtures : sequence of StudentMixture
         Other proposals of the pool, in order.
     generator : torch.Generator, optional
@@ -200,7 +204,9 @@ class _Search:
     ) -> tuple[Pool, list[StudentMixture]]:
         """Fit one more mixture, and add its draws, with the density of all proposals at all."""
         to_fit = tempered(weights.log_weights, _ESS_TO_FIT)
-        last = fit_student_mixture(pool.points, to_fit, generator=self.generator)
+        last = fit_student_mixture(
+            pool.points, to_fit, num_points=self.num_new // 2, generator=self.generator
+        )
         new = last.sample(self.num_new, self.generator)
         points = torch.cat([pool.points, new])
         of_new = [self.first.log_prob(new, index), *(mixture.log_prob(new) for mixture in mixtures)]
@@ -219,21 +225,31 @@ class _Search:
         pool = self._drawn(index, mixtures)
         for number in range(_NUM_MORE + 1):
             weights = weigh(pool.log_weights)
-            done = weights.ess >= self.wanted
-            if number == _NUM_MORE:
-                done = torch.ones_like(done)
-            good = done & ((weights.reliable & (weights.ess >= self.enough)) | (cycles == 1))
-            if bool(good.any()):
-                yield index[good], pool.select(good), weights.select(good)
-            bad = done & ~good
+            done, bad = self._judged(weights, (_NUM_MORE + 1) / (number + 1), cycles)
+            if bool(done.any()):
+                yield index[done], pool.select(done), weights.select(done)
             if bool(bad.any()):
                 fitted = [mixture.select(bad) for mixture in mixtures]
-                yield from self.run(index[bad], pool.select(bad), fitted, cycles - 1)
-            index, pool = index[~done], pool.select(~done)
-            mixtures = [mixture.select(~done) for mixture in mixtures]
+                more_new = max(self.num_new, min(_GROWTH * self.num_new, _MOST_NEW))
+                search = replace(self, num_new=more_new)
+                yield from search.run(index[bad], pool.select(bad), fitted, cycles - 1)
+            left = ~(done | bad)
+            index, pool = index[left], pool.select(left)
+            mixtures = [mixture.select(left) for mixture in mixtures]
             if not len(index):
                 return
             pool = _together(pool, self._drawn(index, mixtures))
+
+    def _judged(self, weights: Weights, more: float, cycles: int) -> tuple[Tensor, Tensor]:
+        """Tell which data sets are done, and which need a better fit rather than more draws.
+
+        Of more draws there can be so many times as many as there are.
+        """
+        enough = weights.ess >= self.wanted
+        if cycles == 1:
+            return enough | (more == 1), torch.zeros_like(enough)
+        done = enough & weights.reliable
+        return done, ~done & (enough | (more * weights.ess < self.wanted))
 
     def _drawn(self, index: Tensor, mixtures: list[StudentMixture]) -> Pool:
         """Draw from the last mixtures, and a tenth from the first proposal."""

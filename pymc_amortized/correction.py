@@ -16,7 +16,7 @@ from pymc_amortized.adaptive import LogDensity, Pool, Proposal, adapt, rejuvenat
 from pymc_amortized.datasets import Dataset
 from pymc_amortized.draws import Correction, Draws
 from pymc_amortized.errors import InvalidDataError, UnsupportedModelError
-from pymc_amortized.frames import Frames, stack_frames
+from pymc_amortized.frames import stack_frames
 from pymc_amortized.importance import (
     Weights,
     log_mean_weight,
@@ -58,15 +58,7 @@ class Corrector:
 
     def __init__(self, inference: Inference) -> None:
         self.inference = inference
-        self._sampler: MarginalSampler | None = None
-
-    @property
-    def sampler(self) -> MarginalSampler:
-        """Markov chains on the marginal density, compiled once for all data sets."""
-        if self._sampler is None:
-            i = self.inference
-            self._sampler = MarginalSampler(i.simulator, i.layout, i.space)
-        return self._sampler
+        self.sampler = MarginalSampler(inference.simulator, inference.layout, inference.space)
 
     def draw(
         self,
@@ -184,22 +176,23 @@ class _Climb:
         return index, pool, weights
 
     def _network_pool(self, index: Tensor, num_draws: int) -> Pool:
-        scores, log_q = self.inference.draw_scores(self.context[index], num_draws, self.generator)
-        log_target = self.inference.log_target(scores, self.frames.select(index))
-        return Pool(scores, log_target, (log_q,), (num_draws,))
+        context, space = self.context[index], self.inference.proposals
+        points = space.draw(context, num_draws, self.generator)
+        log_target = self.inference.log_target_of(points, context, self.frames.select(index))
+        return Pool(points, log_target, (space.log_prob(points, context),), (num_draws,))
 
     def _target(self, index: Tensor) -> LogDensity:
         """Return the log density of data sets at positions among ``index``."""
-        return lambda scores, at: self.inference.log_target(scores, self.frames.select(index[at]))
+        return lambda points, at: self.inference.log_target_of(
+            points, self.context[index[at]], self.frames.select(index[at])
+        )
 
     def _network(self, index: Tensor) -> Proposal:
         """Return the network as a proposal for data sets at positions among ``index``."""
-        inference = self.inference
+        space = self.inference.proposals
         return Proposal(
-            lambda number, at: inference.draw_scores(
-                self.context[index[at]], number, self.generator
-            )[0],
-            lambda scores, at: inference.log_network(scores, self.context[index[at]]),
+            lambda number, at: space.draw(self.context[index[at]], number, self.generator),
+            lambda points, at: space.log_prob(points, self.context[index[at]]),
         )
 
     def _adapted(self, index: Tensor, pool: Pool) -> list[tuple[Tensor, Pool, Weights]]:
@@ -238,18 +231,18 @@ class _Climb:
         if not len(index):
             return
         chosen = resample(weights.log_weights, self.num_draws, self.generator)  # (S, b)
-        scores = pool.points.gather(0, chosen.unsqueeze(-1).expand(-1, -1, pool.points.shape[-1]))
+        points = pool.points.gather(0, chosen.unsqueeze(-1).expand(-1, -1, pool.points.shape[-1]))
         log_target = pool.log_target.gather(0, chosen)
-        log_q = pool.log_proposals[0].gather(0, chosen)
         accepted = self._accepted(weights)
         if rung == "adaptive":
             poor = weights.ess < _WANTED * self.num_draws
             worse = weights.ess < _WANTED / 3 * self.num_draws
             for which, num_moves in ((poor & ~worse, _NUM_MOVES // 2), (worse, _NUM_MOVES)):
                 moved = which & accepted
-                scores, log_target = self._apart(index, moved, num_moves, scores, log_target)
-            if bool((poor & accepted).any()):
-                log_q = self.inference.log_network(scores, self.context[index])
+                points, log_target = self._apart(index, moved, num_moves, points, log_target)
+        space, context = self.inference.proposals, self.context[index]
+        scores, log_det = space.to_scores(points, context)
+        log_q, log_target = space.log_prob(points, context) - log_det, log_target - log_det
         log_evidence, error = self._evidence(pool)
         unknown = log_evidence.new_tensor(math.nan)
         log_evidence, error = (torch.where(accepted, x, unknown) for x in (log_evidence, error))
@@ -271,22 +264,22 @@ class _Climb:
             )
 
     def _apart(
-        self, index: Tensor, poor: Tensor, num_moves: int, scores: Tensor, log_target: Tensor
+        self, index: Tensor, poor: Tensor, num_moves: int, points: Tensor, log_target: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Move draws apart in the data sets where they repeat each other."""
         if not bool(poor.any()):
-            return scores, log_target
-        frames = self.frames.select(index[poor])
+            return points, log_target
+        context, frames = self.context[index[poor]], self.frames.select(index[poor])
         moved, log_moved = rejuvenate(
-            scores[:, poor],
+            points[:, poor],
             log_target[:, poor],
-            lambda points: self.inference.log_target(points, frames),
+            lambda proposed: self.inference.log_target_of(proposed, context, frames),
             num_moves,
             self.generator,
         )
-        scores, log_target = scores.clone(), log_target.clone()
-        scores[:, poor], log_target[:, poor] = moved, log_moved
-        return scores, log_target
+        points, log_target = points.clone(), log_target.clone()
+        points[:, poor], log_target[:, poor] = moved, log_moved
+        return points, log_target
 
     def _evidence(self, pool: Pool) -> tuple[Tensor, Tensor]:
         log_evidence, error = log_mean_weight(pool.log_weights)
@@ -306,16 +299,22 @@ class _Climb:
         self.answers[i] = replace(self.answers[i], seconds=self.seconds[i])
 
     def _sample(self, at: Tensor, pool: Pool, weights: Weights) -> None:
-        frames = self.frames.select(at)
-        chains, converged = self._chains(frames, pool, weights)
-        found, reweighed, missed = self._reweighed(chains, at)
-        usable = bool(self._accepted(reweighed))
+        """Run chains, longer ones where these are not enough, and neither is what they show."""
+        chains = None
+        for longer in _LONGER:
+            chains = self._chains(at, pool, weights, longer, chains)
+            converged = _converged(chains)
+            found, reweighed, missed = self._reweighed(chains, at)
+            usable = bool(self._accepted(reweighed))
+            if converged or (usable and self.correction != "mcmc"):
+                break
         if usable and (missed or not converged):
             self._keep(at, found, reweighed, "adaptive", chains)
             return
         log_evidence, error = self._evidence(found) if usable else (math.nan, math.nan)
         vector = _thinned(chains.vector, self.num_draws).to(self.context.device)
         scores, log_det = self.inference.space.standardize(vector)
+        frames = self.frames.select(at)
         log_target = self.inference.log_joint(vector.unsqueeze(1), frames)[:, 0] - log_det
         log_q = self.inference.log_network(scores.unsqueeze(1), self.context[at])[:, 0]
         self._answer(
@@ -335,33 +334,31 @@ class _Climb:
             diverging=_thinned(chains.diverging.unsqueeze(-1), self.num_draws)[:, 0],
         )
 
-    def _chains(self, frames: Frames, pool: Pool, weights: Weights) -> tuple[ChainDraws, bool]:
-        """Run chains from weighted draws until they agree, at most twice."""
+    def _chains(
+        self, at: Tensor, pool: Pool, weights: Weights, longer: int, before: ChainDraws | None
+    ) -> ChainDraws:
+        """Run chains from weighted draws; with the time of compilation of those before."""
         inference, num_chains = self.inference, max(_MIN_CHAINS, self.chains)
         usable = tempered(weights.log_weights, _ESS_FOR_STARTS)[:, 0]
         picked = pool.points[resample(usable, _NUM_FOR_SCALE, self.generator), 0]
-        vector, _ = inference.space.unstandardize(picked)
+        scores, _ = inference.proposals.to_scores(picked.unsqueeze(1), self.context[at])
+        vector, _ = inference.space.unstandardize(scores[:, 0])
         centred = vector - vector.mean(0)
         covariance = centred.T @ centred / len(vector)
         smallest = 1e-8 * covariance.diagonal().amax() + 1e-12
         covariance = covariance + smallest * torch.eye(len(covariance)).to(covariance)
         draws = max(_FEWEST_DRAWS, math.ceil(self.num_draws / num_chains))
-        compile_seconds = 0.0
-        for longer in _LONGER:
-            chains = self.corrector.sampler.sample(
-                frames,
-                vector[:num_chains],
-                vector.mean(0),
-                torch.linalg.cholesky(covariance),
-                draws=longer * draws,
-                tune=longer * _NUM_TUNE,
-                random_seed=int(torch.randint(2**31 - 1, (), generator=self.generator)),
-            )
-            compile_seconds += chains.compile_seconds
-            converged = _converged(chains)
-            if converged:
-                break
-        return replace(chains, compile_seconds=compile_seconds), converged
+        chains = self.corrector.sampler.sample(
+            self.frames.select(at),
+            vector[:num_chains],
+            vector.mean(0),
+            torch.linalg.cholesky(covariance),
+            draws=longer * draws,
+            tune=longer * _NUM_TUNE,
+            random_seed=int(torch.randint(2**31 - 1, (), generator=self.generator)),
+        )
+        spent = 0.0 if before is None else before.compile_seconds
+        return replace(chains, compile_seconds=spent + chains.compile_seconds)
 
     def _reweighed(self, chains: ChainDraws, at: Tensor) -> tuple[Pool, Weights, bool]:
         """Go on with importance sampling from a mixture fitted to chains, and from the network.
@@ -371,8 +368,9 @@ class _Climb:
         """
         scores, _ = self.inference.space.standardize(chains.vector.flatten(0, 1))
         scores = scores.unsqueeze(1).to(self.context.device)
-        equal = torch.zeros_like(scores[..., 0])
-        mixture = fit_student_mixture(scores, equal, generator=self.generator)
+        points, _ = self.inference.proposals.from_scores(scores, self.context[at])
+        equal = torch.zeros_like(points[..., 0])
+        mixture = fit_student_mixture(points, equal, generator=self.generator)
         network, first = self._network_pool(at, _NUM_PROPOSALS), self._network(at)
         points = mixture.sample(_NUM_PROPOSALS, self.generator)
         here = torch.zeros_like(at)

@@ -19,7 +19,7 @@ from pymc_amortized.typing import NamedTensors
 __all__ = ["ExactModel"]
 
 _MAX_ENTRIES = 4_000_000
-_ENTRIES_IN_CACHE = 250_000
+_ENTRIES_PER_THREAD = 250_000
 
 
 class ExactModel:
@@ -104,7 +104,7 @@ class ExactModel:
         entries = sum(table.num_rows for table in self.layout.tables)
         cost = len(frames) * frames.num_frames * entries * components
         on_cpu = frames.selected[0].device.type == "cpu"
-        most = _ENTRIES_IN_CACHE if on_cpu else _MAX_ENTRIES
+        most = _ENTRIES_PER_THREAD * torch.get_num_threads() if on_cpu else _MAX_ENTRIES
         step = max(1, most // max(1, cost))
         for start in range(0, num_draws, step):
             yield slice(start, min(start + step, num_draws))

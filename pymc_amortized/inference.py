@@ -20,13 +20,13 @@ from pymc_amortized.importance import pareto_smooth
 from pymc_amortized.layout import DataLayout
 from pymc_amortized.networks.contracts import Units
 from pymc_amortized.parameters import ParameterSpace
+from pymc_amortized.proposal_space import proposal_space
 from pymc_amortized.simulator import Simulator
 from pymc_amortized.source import SimulationSource
 from pymc_amortized.ties import find_atoms
 
 __all__ = ["Inference"]
 
-_MAX_ROWS = 65_536
 _NUM_FOR_ATOMS = 200
 _NUM_FOR_REFERENCE = 6_000
 _NUM_AT_ONCE = 500
@@ -64,6 +64,7 @@ class Inference:
         self.reference = reference
         density = simulator.density
         self.exact = None if density is None else ExactModel(density, layout)
+        self.proposals = proposal_space(estimator)
         self.device = simulator.device
         few = simulator.sample(_NUM_FOR_ATOMS, 0).observations
         self._atoms = find_atoms({name: x.cpu().numpy() for name, x in few.items()})
@@ -124,25 +125,23 @@ class Inference:
         reference = fit_summary_reference(torch.cat(parts))
         return Inference(self.simulator, self.layout, self.space, self.estimator, reference)
 
-    @torch.no_grad()
     def draw_scores(
         self, context: Tensor, num_draws: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Draw standardized parameters (S, B, D) from the network, with log q (S, B)."""
-        step = max(1, _MAX_ROWS // context.shape[0])
-        parts = [
-            self.estimator.sample(context, min(step, num_draws - start), generator)
-            for start in range(0, num_draws, step)
-        ]
-        scores, log_q = (torch.cat(part).double() for part in zip(*parts, strict=True))
-        return scores, log_q
+        points = self.proposals.draw(context, num_draws, generator)
+        scores, log_det = self.proposals.to_scores(points, context)
+        return scores, self.proposals.log_prob(points, context) - log_det
 
-    @torch.no_grad()
     def log_network(self, scores: Tensor, context: Tensor) -> Tensor:
         """Return log q (S, B) in nats of standardized parameters (S, B, D)."""
-        step = max(1, _MAX_ROWS // context.shape[0])
-        parts = [self.estimator.log_prob(part, context) for part in scores.float().split(step)]
-        return torch.cat(parts).double()
+        points, log_det = self.proposals.from_scores(scores, context)
+        return self.proposals.log_prob(points, context) + log_det
+
+    def log_target_of(self, points: Tensor, context: Tensor, frames: Frames) -> Tensor:
+        """Return log p(θ, y) (S, B) in nats, over the space of proposals."""
+        scores, log_det = self.proposals.to_scores(points, context)
+        return self.log_target(scores, frames) + log_det
 
     @torch.no_grad()
     def log_target(self, scores: Tensor, frames: Frames) -> Tensor:

@@ -89,8 +89,8 @@ class AmortizedPosterior:
         correction : {"auto", "none", "importance", "adaptive", "mcmc"}
             How far the network's draws are corrected by the model's exact density. ``"none"``
             leaves them as they are. ``"importance"`` weighs and resamples them. ``"adaptive"``
-            draws from mixtures of Student t distributions fitted to the weighted draws, in up to
-            ten rounds, and weighs against all of them. ``"mcmc"`` runs NUTS on the density with
+            fits mixtures of Student t distributions to the weighted draws, round after round, and
+            weighs new draws of the last of them. ``"mcmc"`` runs NUTS on the density with
             indicators summed out, started from the weighted draws. ``"auto"`` climbs from one to
             the next until the draws can be relied on: Pareto k at most 0.7 and an importance ESS
             of at least 400; or R-hat at most 1.01, and a bulk ESS of at least 400.

@@ -10,9 +10,8 @@ from torch import Tensor
 
 __all__ = ["StudentMixture", "fit_student_mixture"]
 
-_DEGREES_OF_FREEDOM = 5.0
-_NUM_STEPS = 12
-_NUM_POINTS = 1_000
+_DEGREES_OF_FREEDOM = 8.0
+_NUM_STEPS = 8
 _NUM_CANDIDATES = 64
 _PRIOR_COUNT = 0.02
 _PRIOR_WEIGHT = 1e-3
@@ -23,7 +22,7 @@ _SMALLEST = 1e-12
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StudentMixture:
-    """B mixtures of K multivariate Student t distributions with 5 degrees of freedom.
+    """B mixtures of K multivariate Student t distributions with 8 degrees of freedom.
 
     Attributes
     ----------
@@ -93,11 +92,14 @@ def fit_student_mixture(
     points: Tensor,
     log_weights: Tensor,
     num_components: int = 5,
+    *,
+    num_points: int = 1_000,
     generator: torch.Generator | None = None,
 ) -> StudentMixture:
     r"""Fit mixtures to weighted draws by expectation-maximization [1]_.
 
-    Each data set's 1,000 points, picked in proportion to the weights, are all that is looked at.
+    As many points of each data set as asked for, picked in proportion to the weights, are all that
+    is looked at.
     Components start far apart, so that separate modes have each their own, and scale matrices are
     shrunk towards their average, so that none collapses on a single point.
 
@@ -109,8 +111,10 @@ def fit_student_mixture(
         Their log weights, up to a constant per data set.
     num_components : int
         K.
+    num_points : int
+        How many points are picked.
     generator : torch.Generator, optional
-        Of the points picked.
+        Of the picks.
 
     References
     ----------
@@ -124,27 +128,25 @@ def fit_student_mixture(
     >>> generator = torch.Generator().manual_seed(1)
     >>> points = torch.randn(4000, 1, 1, generator=generator, dtype=torch.float64)
     >>> points[:1000] += 10
-    >>> mixture = fit_student_mixture(points, torch.zeros(4000, 1), 2, generator)
+    >>> mixture = fit_student_mixture(points, torch.zeros(4000, 1), 2, generator=generator)
     >>> mixture.location.flatten().sort().values.round().abs()
     tensor([ 0., 10.], dtype=torch.float64)
     >>> bool(abs(mixture.log_weights.exp().min() - 0.25) < 0.05)
     True
     """
     index = torch.multinomial(
-        log_weights.softmax(0).T, _NUM_POINTS, replacement=True, generator=generator
+        log_weights.softmax(0).T, num_points, replacement=True, generator=generator
     )  # (B, M)
     size = points.shape[-1]
     x = points.transpose(0, 1).gather(1, index.unsqueeze(-1).expand(-1, -1, size))  # (B, M, D)
     centred = x - x.mean(1, keepdim=True)
     identity = torch.eye(size, dtype=x.dtype, device=x.device)
-    overall = centred.mT @ centred / _NUM_POINTS
+    overall = centred.mT @ centred / num_points
     largest = overall.diagonal(dim1=-2, dim2=-1).amax(-1)
     overall = overall + (_JITTER * largest + _SMALLEST)[:, None, None] * identity
-    location = _far_apart(x, overall, num_components, generator)
-    covariance = overall.unsqueeze(1) / num_components ** (2 / size)
-    covariance = covariance.expand(-1, num_components, -1, -1)
-    log_weights = x.new_full(location.shape[:2], -math.log(num_components))
-    mixture = StudentMixture(log_weights, location, torch.linalg.cholesky(covariance))
+    nearest = _nearest(x, overall, num_components, generator)
+    member = torch.nn.functional.one_hot(nearest, num_components).mT.to(x.dtype) / num_points
+    mixture = _fitted(x, member, member, overall)
     for _ in range(_NUM_STEPS):
         mixture = _improved(mixture, x, overall)
     return mixture
@@ -156,6 +158,11 @@ def _improved(mixture: StudentMixture, x: Tensor, overall: Tensor) -> StudentMix
     log_density, distance = mixture.component_log_prob(x.transpose(0, 1))
     member = (log_density + mixture.log_weights.unsqueeze(-1)).softmax(1) / num_points  # (B, K, M)
     weight = member * (_DEGREES_OF_FREEDOM + size) / (_DEGREES_OF_FREEDOM + distance)
+    return _fitted(x, member, weight, overall)
+
+
+def _fitted(x: Tensor, member: Tensor, weight: Tensor, overall: Tensor) -> StudentMixture:
+    """Return what fits points (B, M, D) best, given memberships and their weights (B, K, M)."""
     count = member.sum(-1)
     location = weight @ x / (weight.sum(-1, keepdim=True) + 1e-12)
     apart = x.unsqueeze(1) - location.unsqueeze(2)  # (B, K, M, D)
@@ -166,22 +173,21 @@ def _improved(mixture: StudentMixture, x: Tensor, overall: Tensor) -> StudentMix
     return StudentMixture(log_weights, location, torch.linalg.cholesky(covariance))
 
 
-def _far_apart(
-    x: Tensor, overall: Tensor, number: int, generator: torch.Generator | None
-) -> Tensor:
-    """Pick points (B, number, D), each the more likely the farther from those before [1]_.
+def _nearest(x: Tensor, overall: Tensor, number: int, generator: torch.Generator | None) -> Tensor:
+    """Return which of so many centres each point (B, M) is nearest to.
+
+    Centres are points, each picked the more likely the farther it is from those before [1]_.
 
     .. [1] Arthur, D. & Vassilvitskii, S. (2007). k-means++: the advantages of careful seeding.
     """
-    candidates = x[:, :_NUM_CANDIDATES]
-    factor = torch.linalg.cholesky(overall)
-    z = torch.linalg.solve_triangular(factor, candidates.mT, upper=False).mT
-    picks = [torch.zeros(len(x), 1, dtype=torch.int64, device=x.device)]
-    distance = (z - z[:, :1]).square().sum(-1)
+    # Whitening by all of the covariance would hide modes, whose distance makes up most of it.
+    z = x / overall.diagonal(dim1=-2, dim2=-1).sqrt().unsqueeze(1)
+    distances = [(z - z[:, :1]).square().sum(-1)]
+    smallest = distances[0]
     for _ in range(number - 1):
-        pick = torch.multinomial(distance + 1e-12, 1, generator=generator)  # (B, 1)
-        picks.append(pick)
-        new = z.gather(1, pick.unsqueeze(-1).expand(-1, -1, z.shape[-1]))
-        distance = torch.minimum(distance, (z - new).square().sum(-1))
-    index = torch.cat(picks, dim=1).unsqueeze(-1).expand(-1, -1, x.shape[-1])
-    return candidates.gather(1, index)
+        weights = smallest[:, :_NUM_CANDIDATES] + 1e-12
+        pick = torch.multinomial(weights, 1, generator=generator)  # (B, 1)
+        centre = z.gather(1, pick.unsqueeze(-1).expand(-1, -1, z.shape[-1]))
+        distances.append((z - centre).square().sum(-1))
+        smallest = torch.minimum(smallest, distances[-1])
+    return torch.stack(distances, dim=-1).argmin(-1)

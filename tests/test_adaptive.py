@@ -78,7 +78,7 @@ def test_density_of_the_mixture():
     for b in range(2):
         expected = sum(
             weights[b, k]
-            * stats.multivariate_t(location[b, k], scale_tril[b, k] @ scale_tril[b, k].T, 5).pdf(
+            * stats.multivariate_t(location[b, k], scale_tril[b, k] @ scale_tril[b, k].T, 8).pdf(
                 points[:, b]
             )
             for k in range(3)
@@ -105,21 +105,22 @@ def test_a_fitted_mixture_finds_modes_and_weights():
     x = torch.randn(4_000, 3, SIZE, generator=generator(), dtype=torch.float64) * 0.3
     x[:1_000] -= 2
     x[1_000:] += 2
-    mixture = fit_student_mixture(x, torch.zeros(4_000, 3), 2, generator(2))
+    mixture = fit_student_mixture(x, torch.zeros(4_000, 3), 2, generator=generator(2))
     order = mixture.location[..., 0].argsort(1)
     weights = mixture.log_weights.exp().gather(1, order)
     # 1,000 points are picked: the standard error of a weight is 0.014.
     assert torch.allclose(weights[:, 0], torch.tensor(0.25).double(), atol=0.06)
     assert torch.allclose(mixture.location.abs(), torch.tensor(2.0).double(), atol=0.15)
-    # Five degrees of freedom fitted to normal draws: a little wider than these, as it should be.
+    # Eight degrees of freedom fitted to normal draws: a little wider than these, as it should be.
+    # A scale of 0.32 fitted to 250 points has a standard error of 0.015.
     scale = covariance_scale(mixture)
-    assert bool(((scale > 0.28) & (scale < 0.6)).all())
+    assert bool(((scale > 0.26) & (scale < 0.6)).all())
 
 
 def covariance_scale(mixture):
     """Standard deviation of each coordinate under each component, (B, K, D)."""
     matrix = mixture.scale_tril @ mixture.scale_tril.mT
-    return (matrix.diagonal(dim1=-2, dim2=-1) * 5 / 3).sqrt()
+    return (matrix.diagonal(dim1=-2, dim2=-1) * 8 / 6).sqrt()
 
 
 def test_two_modes_with_their_weights():

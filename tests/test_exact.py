@@ -180,7 +180,7 @@ def test_pieces_change_nothing(monkeypatch):
     parameters = {n: v.unsqueeze(1) for n, v in simulator.sample(30, 1).parameters.items()}
     frames = read_dataset(layout, simulator.observed_data, {"y": others[-1]}).frames
     whole = exact.log_marginal(parameters, frames)
-    monkeypatch.setattr("pymc_amortized.exact._ENTRIES_IN_CACHE", 3 * 20 * 3 * 4)
+    monkeypatch.setattr("pymc_amortized.exact._ENTRIES_PER_THREAD", 3 * 20 * 3 * 2)
     assert len(list(exact.pieces(parameters, frames))) > 3
     assert torch.allclose(exact.log_marginal(parameters, frames), whole, rtol=1e-12)
 

@@ -34,6 +34,7 @@ LAYERS = {
     "exact": 3.6,
     "estimator": 4.0,
     "source": 4.5,
+    "proposal_space": 4.5,
     "checkpoint": 5.0,
     "progress": 5.0,
     "cache": 5.5,

@@ -214,7 +214,7 @@ def test_draws_of_many_data_sets_at_once(monkeypatch):
     with torch.no_grad():
         plain = AbstractPosteriorNetwork.log_prob_of_draws(flow, scores, context)
         whole = flow.sample(context, 30, torch.Generator().manual_seed(0))
-        monkeypatch.setattr(flow_module, "_ROWS_IN_CACHE", 28)
+        monkeypatch.setattr(flow_module, "_ROWS_PER_THREAD", 14)
         assert torch.allclose(flow.log_prob_of_draws(scores, context), plain, atol=1e-9)
         pieces = flow.sample(context, 30, torch.Generator().manual_seed(0))
     assert torch.allclose(whole[0], pieces[0], atol=1e-9)

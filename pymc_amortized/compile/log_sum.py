@@ -41,5 +41,10 @@ def log_sum(table: Tensor) -> Tensor:
     offset = largest.masked_fill(infinite, 0.0)
     total = torch.zeros_like(offset)
     for column in columns:
-        total = total + (column - offset).clamp(min=_NOTHING).exp()
+        total = total + _exp(column - offset)
     return torch.where(infinite, largest, offset + total.log())
+
+
+def _exp(x: Tensor) -> Tensor:
+    """Return exponentials, in the memory of their argument where nobody asks for gradients."""
+    return x.clamp(min=_NOTHING).exp() if x.requires_grad else x.clamp_(min=_NOTHING).exp_()

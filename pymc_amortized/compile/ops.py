@@ -320,7 +320,9 @@ def _check_parameter(op: CheckParameterValue, node: Apply) -> Rule:
         for condition in conditions:
             if isinstance(condition, Tensor) or not np.all(condition):
                 holds = _align(run.lift(condition).bool(), x)
-                x = torch.where(holds, x, -torch.inf)
+                # To ask costs less than a sweep over all of x, but on a GPU would wait for it.
+                if x.device.type != "cpu" or not bool(holds.all()):
+                    x = torch.where(holds, x, -torch.inf)
         return x
 
     return rule

@@ -1,5 +1,7 @@
 """What the estimator expects of a network: three contracts, and the data that they are given."""
 
+import math
+
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
@@ -9,10 +11,12 @@ from torch import Tensor, nn
 
 __all__ = [
     "AbstractClassificationNetwork",
+    "AbstractFlow",
     "AbstractPosteriorNetwork",
     "AbstractSummaryNetwork",
     "UnitShape",
     "Units",
+    "log_standard_normal",
 ]
 
 
@@ -132,6 +136,52 @@ class AbstractPosteriorNetwork(nn.Module, ABC):
         """
         repeated = context.expand(scores.shape[0], *context.shape).flatten(0, 1)
         return self.log_prob(scores.flatten(0, 1), repeated).unflatten(0, scores.shape[:2])
+
+
+class AbstractFlow(AbstractPosteriorNetwork):
+    """A posterior network that maps a standard normal distribution, its base, onto parameters.
+
+    Corrections work in the base, where what the network has learned of the posterior's shape is
+    straightened out: what is left to be mended there is closer to a normal distribution.
+
+    Attributes
+    ----------
+    num_parameters : int
+        D.
+    """
+
+    num_parameters: int
+
+    @abstractmethod
+    def from_base(self, points: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scores (S, B, D) and log determinants (S, B) of points (S, B, D) of the base."""
+
+    @abstractmethod
+    def to_base(self, scores: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return points of the base and log determinants of scores (B, D) or (S, B, D)."""
+
+    def log_prob(self, scores: Tensor, context: Tensor) -> Tensor:
+        """Return log densities in nats: (B,) of scores (B, D), or (S, B) of scores (S, B, D)."""
+        points, log_det = self.to_base(scores, context)
+        return log_standard_normal(points) + log_det
+
+    def log_prob_of_draws(self, scores: Tensor, context: Tensor) -> Tensor:
+        """Return log densities (S, B) in nats of scores (S, B, D), given contexts (B, C)."""
+        return self.log_prob(scores, context)
+
+    def sample(
+        self, context: Tensor, num_draws: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return draws (S, B, D) and their log densities (S, B), given contexts (B, C)."""
+        shape = (num_draws, context.shape[0], self.num_parameters)
+        points = torch.randn(shape, generator=generator, device=context.device, dtype=context.dtype)
+        scores, log_det = self.from_base(points, context)
+        return scores, log_standard_normal(points) - log_det
+
+
+def log_standard_normal(points: Tensor) -> Tensor:
+    """Return log densities (...) in nats of points (..., D) under a standard normal."""
+    return -0.5 * (points.square().sum(-1) + points.shape[-1] * math.log(2 * math.pi))
 
 
 class AbstractClassificationNetwork(nn.Module, ABC):

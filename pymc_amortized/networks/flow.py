@@ -2,18 +2,22 @@
 
 import math
 
+from collections.abc import Callable, Sequence
+
 import normflows
 import torch
 import torch.nn.functional as F
 
 from torch import Tensor, nn
 
-from pymc_amortized.networks.contracts import AbstractPosteriorNetwork
+from pymc_amortized.networks.contracts import AbstractFlow
 
 __all__ = ["AutoregressiveSpline", "SplineFlow", "rational_quadratic_spline"]
 
+Layer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
 _SMALLEST = 1e-3
-_ROWS_IN_CACHE = 8_192
+_ROWS_PER_THREAD = 16_384
 
 
 def rational_quadratic_spline(
@@ -57,22 +61,24 @@ def rational_quadratic_spline(
     """
     num_bins = (parameters.shape[-2] + 1) // 3
     widths, heights, slopes = parameters.split([num_bins, num_bins, num_bins - 1], dim=-2)
-    widths, heights = (
-        2 * bound * (_SMALLEST + (1 - _SMALLEST * num_bins) * sizes.softmax(-2))
-        for sizes in (widths, heights)
-    )
-    left = F.pad(widths.cumsum(-2), (0, 0, 1, 0)) - bound
-    bottom = F.pad(heights.cumsum(-2), (0, 0, 1, 0)) - bound
-    slopes = F.pad(slopes, (0, 0, 1, 1))
+    widths, heights = widths.softmax(-2), heights.softmax(-2)
+    rights, tops = widths.cumsum(-2), heights.cumsum(-2)
+    # Sizes are mixed with equal ones, so that none vanishes; edges are summed before that.
+    least = 2 * bound * _SMALLEST
+    scale = 2 * bound * (1 - _SMALLEST * num_bins)
 
     inside = x.abs() < bound
     point = x.clamp(-bound, bound).unsqueeze(-2)
-    knots = bottom if inverse else left
-    k = (point >= knots[..., 1:-1, :]).sum(-2, keepdim=True)
-    x_k, y_k, width, height = (t.gather(-2, k) for t in (left, bottom, widths, heights))
+    edges = (tops if inverse else rights)[..., :-1, :]
+    numbers = torch.arange(1, num_bins, device=x.device, dtype=x.dtype).unsqueeze(-1)
+    k = ((point + bound) / scale >= edges + numbers * (least / scale)).sum(-2, keepdim=True)
+    x_k, y_k, width, height = (t.gather(-2, k) for t in (rights, tops, widths, heights))
+    start = k.to(x.dtype) * least - bound
+    x_k, y_k = scale * (x_k - width) + start, scale * (y_k - height) + start
+    width, height = scale * width + least, scale * height + least
     slope, next_slope = (
-        F.softplus(slopes.gather(-2, i) + math.log(math.expm1(1 - _SMALLEST))) + _SMALLEST
-        for i in (k, k + 1)
+        F.softplus(_inner(slopes, i) + math.log(math.expm1(1 - _SMALLEST))) + _SMALLEST
+        for i in (k - 1, k)
     )
     mean = height / width
     bend = slope + next_slope - 2 * mean
@@ -95,6 +101,13 @@ def rational_quadratic_spline(
     log_derivative = -log_derivative if inverse else log_derivative
     y, log_derivative = y.squeeze(-2), log_derivative.squeeze(-2)
     return torch.where(inside, y, x), torch.where(inside, log_derivative, 0.0)
+
+
+def _inner(slopes: Tensor, index: Tensor) -> Tensor:
+    """Select derivatives at inner knots; 0, which stands for a derivative of 1, at the ends."""
+    last = slopes.shape[-2] - 1
+    found = slopes.gather(-2, index.clamp(0, last))
+    return found.masked_fill((index < 0) | (index > last), 0.0)
 
 
 class AutoregressiveSpline(normflows.flows.Flow):
@@ -265,7 +278,7 @@ def _affine(weight: Tensor, x: Tensor, shift: Tensor) -> Tensor:
     return y
 
 
-class SplineFlow(AbstractPosteriorNetwork):
+class SplineFlow(AbstractFlow):
     """Autoregressive spline layers over a standard normal base.
 
     Parameters
@@ -302,42 +315,30 @@ class SplineFlow(AbstractPosteriorNetwork):
         ]
         self.flow = normflows.ConditionalNormalizingFlow(base, layers)
 
-    def log_prob(self, scores: Tensor, context: Tensor) -> Tensor:
-        """Return log densities (B,) in nats of scores (B, D), given contexts (B, C)."""
-        log_q = scores.new_zeros(scores.shape[:-1])
-        for layer in reversed(self.flow.flows):
-            scores, log_det = layer.inverse(scores, context)
-            log_q = log_q + log_det
-        return log_q + self._of_base(scores)
-
-    def log_prob_of_draws(self, scores: Tensor, context: Tensor) -> Tensor:
-        """Return log densities (S, B) in nats of scores (S, B, D), given contexts (B, C)."""
-        return torch.cat([self.log_prob(piece, context) for piece in _pieces(scores)])
+    def to_base(self, scores: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return points of the base and log determinants of scores (B, D) or (S, B, D)."""
+        layers = [layer.inverse for layer in reversed(self.flow.flows)]
+        return (_through if scores.ndim == 2 else _in_pieces)(scores, context, layers)
 
     @torch.no_grad()
-    def sample(
-        self, context: Tensor, num_draws: int, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return draws (S, B, D) and their log densities (S, B), given contexts (B, C)."""
-        shape = (num_draws, context.shape[0], self.num_parameters)
-        # The base of normflows draws from torch's global generator, so its draws are made here.
-        base = torch.randn(shape, generator=generator, device=context.device, dtype=context.dtype)
-        draws = [self._from_base(piece, context) for piece in _pieces(base)]
-        return torch.cat([scores for scores, _ in draws]), torch.cat([log_q for _, log_q in draws])
-
-    def _from_base(self, scores: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        log_q = self._of_base(scores)
-        for layer in self.flow.flows:
-            scores, log_det = layer(scores, context)
-            log_q = log_q - log_det
-        return scores, log_q
-
-    def _of_base(self, z: Tensor) -> Tensor:
-        return self.flow.q0.log_prob(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
+    def from_base(self, points: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scores (S, B, D) and log determinants (S, B), without gradients."""
+        return _in_pieces(points, context, list(self.flow.flows))
 
 
-def _pieces(draws: Tensor) -> tuple[Tensor, ...]:
-    """Separate draws (S, B, D) into pieces whose hidden layers stay in a processor's cache."""
-    if draws.device.type != "cpu":
-        return (draws,)
-    return draws.split(max(1, _ROWS_IN_CACHE // max(1, draws.shape[1])))
+def _in_pieces(draws: Tensor, context: Tensor, layers: Sequence[Layer]) -> tuple[Tensor, Tensor]:
+    """Send draws (S, B, D) through layers, in pieces that stay in a processor's cache."""
+    step = len(draws)
+    if draws.device.type == "cpu":
+        most = _ROWS_PER_THREAD * torch.get_num_threads()
+        step = max(1, most // max(1, draws.shape[1]))
+    pieces = [_through(piece, context, layers) for piece in draws.split(step)]
+    return torch.cat([x for x, _ in pieces]), torch.cat([log_det for _, log_det in pieces])
+
+
+def _through(x: Tensor, context: Tensor, layers: Sequence[Layer]) -> tuple[Tensor, Tensor]:
+    total = x.new_zeros(x.shape[:-1])
+    for layer in layers:
+        x, log_det = layer(x, context)
+        total = total + log_det
+    return x, total

@@ -10,7 +10,8 @@ from torch import Tensor
 
 __all__ = ["StudentMixture", "fit_student_mixture"]
 
-_DEGREES_OF_FREEDOM = 8.0
+_HALF_DEGREES_OF_FREEDOM = 4
+_DEGREES_OF_FREEDOM = 2.0 * _HALF_DEGREES_OF_FREEDOM
 _NUM_STEPS = 8
 _NUM_CANDIDATES = 64
 _PRIOR_COUNT = 0.02
@@ -69,14 +70,15 @@ class StudentMixture:
     def sample(self, num_draws: int, generator: torch.Generator | None = None) -> Tensor:
         """Return draws (S, B, D)."""
         num_datasets, _, size = self.location.shape
-        like, nu = self.location, int(_DEGREES_OF_FREEDOM)
-        options = {"dtype": like.dtype, "device": like.device, "generator": generator}
+        options = {"dtype": self.location.dtype, "device": self.location.device}
         chosen = torch.multinomial(
             self.log_weights.exp(), num_draws, replacement=True, generator=generator
         )  # (B, S)
-        normal = torch.randn(num_datasets, num_draws, size, **options)
-        chi_square = torch.randn(num_datasets, num_draws, nu, **options).square().sum(-1)
-        normal = normal * (nu / chi_square).sqrt().unsqueeze(-1)
+        normal = torch.randn(num_datasets, num_draws, size, generator=generator, **options)
+        # Half of a chi-squared variable of 8 degrees of freedom is the sum of 4 exponential ones.
+        shape = (num_datasets, num_draws, _HALF_DEGREES_OF_FREEDOM)
+        half = -torch.rand(shape, generator=generator, **options).log().sum(-1)
+        normal = normal * (_HALF_DEGREES_OF_FREEDOM / half).sqrt().unsqueeze(-1)
         draws = torch.zeros_like(normal)
         for k in range(self.location.shape[1]):
             moved = normal @ self.scale_tril[:, k].mT + self.location[:, k].unsqueeze(1)

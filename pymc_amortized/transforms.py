@@ -55,12 +55,7 @@ class NormalScores:
         log_det : Tensor, shape (*batch,)
             Log absolute determinant of the Jacobian, in nats.
         """
-        knots, scores, slopes = self._as(x)
-        inside = x.clamp(knots[:, 0], knots[:, -1])
-        index = self._interval(knots, inside)
-        x0, x1 = _at(knots, index), _at(knots, index + 1)
-        z0, z1 = _at(scores, index), _at(scores, index + 1)
-        d0, d1 = _at(slopes, index), _at(slopes, index + 1)
+        (x0, x1, z0, z1, d0, d1), columns, inside = self._around(self.knots, x)
         chord = (z1 - z0) / (x1 - x0)
         t = (inside - x0) / (x1 - x0)
         bend = d0 + d1 - 2 * chord
@@ -68,7 +63,8 @@ class NormalScores:
         z = z0 + (z1 - z0) * (chord * t**2 + d0 * t * (1 - t)) / below
         slope = chord**2 * (d1 * t**2 + 2 * chord * t * (1 - t) + d0 * (1 - t) ** 2) / below**2
         # At an end knot the slope of the spline is that of the line which continues it.
-        return z + slope * (x - inside), torch.log(slope).sum(-1)
+        z = z + slope * (columns - inside)
+        return z.movedim(0, -1), torch.log(slope).sum(0)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Map scores back to coordinates.
@@ -85,12 +81,7 @@ class NormalScores:
         log_det : Tensor, shape (*batch,)
             Log absolute determinant of the Jacobian of the inverse, in nats.
         """
-        knots, scores, slopes = self._as(z)
-        inside = z.clamp(scores[:, 0], scores[:, -1])
-        index = self._interval(scores, inside)
-        x0, x1 = _at(knots, index), _at(knots, index + 1)
-        z0, z1 = _at(scores, index), _at(scores, index + 1)
-        d0, d1 = _at(slopes, index), _at(slopes, index + 1)
+        (x0, x1, z0, z1, d0, d1), columns, inside = self._around(self.scores, z)
         chord = (z1 - z0) / (x1 - x0)
         bend = d0 + d1 - 2 * chord
         rise = inside - z0
@@ -100,24 +91,24 @@ class NormalScores:
         t = 2 * c / (-b - torch.sqrt((b**2 - 4 * a * c).clamp_min(0)))
         below = chord + bend * t * (1 - t)
         slope = chord**2 * (d1 * t**2 + 2 * chord * t * (1 - t) + d0 * (1 - t) ** 2) / below**2
-        x = x0 + t * (x1 - x0) + (z - inside) / slope
-        return x, -torch.log(slope).sum(-1)
+        x = x0 + t * (x1 - x0) + (columns - inside) / slope
+        return x.movedim(0, -1), -torch.log(slope).sum(0)
 
-    def _as(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        knots = self.knots.to(like)
-        return knots, self.scores.to(like).expand_as(knots), self.slopes.to(like)
+    def _around(self, grid: Tensor, values: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        """Return knots, scores and slopes on both sides of values (*batch, D), each (D, *batch).
 
-    @staticmethod
-    def _interval(grid: Tensor, values: Tensor) -> Tensor:
-        flat = values.reshape(-1, values.shape[-1]).T.contiguous()
-        index = torch.searchsorted(grid.contiguous(), flat, right=True) - 1
-        return index.clamp(0, grid.shape[-1] - 2).T.reshape(values.shape)
-
-
-def _at(grid: Tensor, index: Tensor) -> Tensor:
-    """Select grid (D, J) at index (*batch, D)."""
-    flat = index.reshape(-1, index.shape[-1]).T
-    return grid.gather(1, flat).T.reshape(index.shape)
+        And the values in that order, which is the faster one; and clamped to the grid.
+        """
+        knots = self.knots.to(values)
+        tables = (knots, self.scores.to(values).expand_as(knots), self.slopes.to(values))
+        grid = grid.to(values).expand_as(knots).contiguous()
+        columns = values.reshape(-1, values.shape[-1]).T.contiguous()
+        inside = columns.clamp(grid[:, :1], grid[:, -1:])
+        index = torch.searchsorted(grid, inside, right=True) - 1
+        index = index.clamp(0, grid.shape[-1] - 2)
+        shape = (values.shape[-1], *values.shape[:-1])
+        sides = [table.gather(1, i).reshape(shape) for table in tables for i in (index, index + 1)]
+        return tuple(sides), columns.reshape(shape), inside.reshape(shape)
 
 
 def fit_normal_scores(draws: Tensor) -> NormalScores:

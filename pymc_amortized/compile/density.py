@@ -201,6 +201,9 @@ class BatchedDensity:
         total = sum(tables[1:], start=tables[0]) if tables else torch.zeros(()).double()
         num_draws = next(iter(values.values())).shape[0] if values else 1
         shape = (num_draws, *distribution.units, len(distribution.support))
+        # Shapes are compared first, for torch takes as long to broadcast them as for the densities.
+        if total.shape == shape:
+            return total
         return torch.broadcast_to(total, torch.broadcast_shapes(total.shape, shape))
 
     def log_entries(self, parameters: NamedTensors, observations: NamedData, name: str) -> Tensor:

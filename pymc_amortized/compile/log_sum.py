@@ -1,5 +1,7 @@
 """The sum over components, of densities given by their logarithms."""
 
+import math
+
 import torch
 
 from torch import Tensor
@@ -37,12 +39,23 @@ def log_sum(table: Tensor) -> Tensor:
     largest = columns[0].detach()
     for column in columns[1:]:
         largest = torch.maximum(largest, column.detach())
-    infinite = torch.isinf(largest)
-    offset = largest.masked_fill(infinite, 0.0)
-    total = torch.zeros_like(offset)
-    for column in columns:
+    offset, infinite = largest, None
+    if largest.device.type != "cpu" or not _is_finite(largest):
+        infinite = torch.isinf(largest)
+        offset = largest.masked_fill(infinite, 0.0)
+    total = _exp(columns[0] - offset)
+    for column in columns[1:]:
         total = total + _exp(column - offset)
-    return torch.where(infinite, largest, offset + total.log())
+    result = offset + total.log()
+    return result if infinite is None else torch.where(infinite, largest, result)
+
+
+def _is_finite(x: Tensor) -> bool:
+    """Tell whether all numbers are finite, which takes less time than to look which are not."""
+    if not x.numel():
+        return True
+    low, high = x.aminmax()
+    return bool(low > -math.inf) and bool(high < math.inf)
 
 
 def _exp(x: Tensor) -> Tensor:

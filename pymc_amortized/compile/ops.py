@@ -61,17 +61,25 @@ def _elementwise_rule(scalar_op: ScalarOp, node: Apply) -> Rule:
     cast_inputs = dtypes[0].is_floating_point and not isinstance(scalar_op, _COMPARISONS)
     keep_first = isinstance(scalar_op, Switch)
 
+    lifted: dict[int, tuple[np.ndarray, Tensor]] = {}
+
+    def lift(run: Run, i: int, value: np.ndarray) -> Tensor:
+        """Lift a value, and keep it: constants are the same at each call."""
+        kept = lifted.get(i)
+        if kept is None or kept[0] is not value or kept[1].device != run.device:
+            kept = lifted[i] = (value, run.lift(value))
+        return kept[1]
+
     def rule(run: Run, *values: Value) -> Value | tuple[Value, ...]:
-        tensors = [run.lift(value) for value in values]
+        tensors = [x if isinstance(x, Tensor) else lift(run, i, x) for i, x in enumerate(values)]
         if cast_inputs:
-            tensors = [
-                x if x.dtype.is_floating_point or (keep_first and i == 0) else x.to(dtypes[0])
-                for i, x in enumerate(tensors)
-            ]
+            for i, x in enumerate(tensors):
+                if not (x.dtype.is_floating_point or (keep_first and i == 0)):
+                    tensors[i] = x.to(dtypes[0])
         result = function(*tensors)
         if len(dtypes) > 1:
             return tuple(x.to(dtype) for x, dtype in zip(result, dtypes, strict=True))
-        return result.to(dtypes[0])
+        return result if result.dtype is dtypes[0] else result.to(dtypes[0])
 
     return rule
 

@@ -148,27 +148,24 @@ def compare(name, posterior, ys, rung, number):
         pick = rng.choice(len(some), NUM_DRAWS, replace=False)
         target = unconstrained(posterior, {k: v[pick] for k, v in reference.items()})
         whole = unconstrained(posterior, reference)
-        corrections = {"auto": "auto"} | ({"importance": "importance"} if len(rows) < 10 else {})
-        for label, correction in corrections.items():
-            with quiet():
-                idata = posterior.sample({"y": y}, correction=correction, random_seed=int(i))
-            attrs = idata.posterior.attrs
-            if attrs["checked"] != "accepted":
-                continue
-            draws = unconstrained(posterior, flat(idata))
-            apart = np.abs(draws.mean(0) - whole.mean(0)) / whole.std(0)
-            row = (label, attrs["rung"], c2st(target, draws, seed=int(i)), apart.tolist())
-            rows += [row] if label == "auto" else []
-            print(
-                f"    {label} ({attrs['rung']}): C2ST {row[2]:.3f}, largest difference of means "
-                f"{apart.max():.3f} sd, ESS {attrs['importance_ess']:.0f}",
-                flush=True,
-            )
+        with quiet():
+            idata = posterior.sample({"y": y}, random_seed=int(i))
+        attrs = idata.posterior.attrs
+        if attrs["checked"] != "accepted":
+            continue
+        draws = unconstrained(posterior, flat(idata))
+        apart = np.abs(draws.mean(0) - whole.mean(0)) / whole.std(0)
+        rows.append((attrs["rung"], c2st(target, draws, seed=int(i)), apart.tolist()))
+        print(
+            f"    {rows[-1][0]}: C2ST {rows[-1][1]:.3f}, largest difference of means "
+            f"{apart.max():.3f} sd, ESS {attrs['importance_ess']:.0f}",
+            flush=True,
+        )
     for kind in ("importance", "adaptive", "mcmc"):
-        found = [row for row in rows if row[1] == kind]
+        found = [row[1] for row in rows if row[0] == kind]
         if found:
-            print(f"  {kind}: mean C2ST {np.mean([r[2] for r in found]):.3f} on {len(found)}")
-    apart = np.concatenate([row[3] for row in rows])
+            print(f"  {kind}: mean C2ST {np.mean(found):.3f} on {len(found)}")
+    apart = np.concatenate([row[2] for row in rows])
     print(
         f"  99th percentile of |mean - NUTS mean|: {np.quantile(apart, 0.99):.3f} sd "
         f"({len(rows)} data sets, {len(apart)} parameters; NUTS agreed with itself on "

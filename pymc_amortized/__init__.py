@@ -11,6 +11,7 @@ from pymc_amortized.fit import fit, load
 from pymc_amortized.many import answers_table
 from pymc_amortized.networks.contracts import (
     AbstractClassificationNetwork,
+    AbstractFlow,
     AbstractPosteriorNetwork,
     AbstractSummaryNetwork,
     Units,
@@ -31,6 +32,7 @@ from pymc_amortized.version import __version__
 
 __all__ = [
     "AbstractClassificationNetwork",
+    "AbstractFlow",
     "AbstractPosteriorNetwork",
     "AbstractSummaryNetwork",
     "AmortizedPosterior",

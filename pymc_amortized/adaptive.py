@@ -30,7 +30,7 @@ _NUM_MORE = 4
 _MARGIN = 6.0
 _SHARE_OF_FIRST = 10
 _GROWTH = 4
-_MOST_NEW = 8_000
+_DRAWS_AT_ONCE = 64_000
 _SCALE_SPREAD = 0.5
 _LONG_MOVES = 0.1
 
@@ -229,10 +229,7 @@ class _Search:
             if bool(done.any()):
                 yield index[done], pool.select(done), weights.select(done)
             if bool(bad.any()):
-                fitted = [mixture.select(bad) for mixture in mixtures]
-                more_new = max(self.num_new, min(_GROWTH * self.num_new, _MOST_NEW))
-                search = replace(self, num_new=more_new)
-                yield from search.run(index[bad], pool.select(bad), fitted, cycles - 1)
+                yield from self._with_more(index, pool, mixtures, bad, cycles - 1)
             left = ~(done | bad)
             index, pool = index[left], pool.select(left)
             mixtures = [mixture.select(left) for mixture in mixtures]
@@ -240,16 +237,25 @@ class _Search:
                 return
             pool = _together(pool, self._drawn(index, mixtures))
 
+    def _with_more(
+        self, index: Tensor, pool: Pool, mixtures: list[StudentMixture], bad: Tensor, cycles: int
+    ) -> Iterator[tuple[Tensor, Pool, Weights]]:
+        """Fit again, with more draws in each round, as many data sets at once as memory allows."""
+        search = replace(self, num_new=_GROWTH * self.num_new)
+        for some in bad.nonzero()[:, 0].split(max(1, _DRAWS_AT_ONCE // search.num_new)):
+            fitted = [mixture.select(some) for mixture in mixtures]
+            yield from search.run(index[some], pool.select(some), fitted, cycles)
+
     def _judged(self, weights: Weights, more: float, cycles: int) -> tuple[Tensor, Tensor]:
         """Tell which data sets are done, and which need a better fit rather than more draws.
 
         Of more draws there can be so many times as many as there are.
         """
-        enough = weights.ess >= self.wanted
+        done = weights.reliable & (weights.ess >= self.wanted)
         if cycles == 1:
-            return enough | (more == 1), torch.zeros_like(enough)
-        done = enough & weights.reliable
-        return done, ~done & (enough | (more * weights.ess < self.wanted))
+            return done | (more == 1), torch.zeros_like(done)
+        hopeless = more * weights.ess < self.wanted
+        return done, ~done & (hopeless | (weights.ess >= self.wanted))
 
     def _drawn(self, index: Tensor, mixtures: list[StudentMixture]) -> Pool:
         """Draw from the last mixtures, and a tenth from the first proposal."""

@@ -139,6 +139,28 @@ def test_two_modes_with_their_weights():
     assert np.abs(np.array(integrals) - math.log(5)).max() < 0.1
 
 
+def ring(points, index=None):
+    """A thin ring of radius 3 in the first two coordinates, standard normal in the others."""
+    radius = points[..., :2].norm(dim=-1)
+    on_ring = stats.norm(3, 0.03)
+    density = normal_log_prob(radius.unsqueeze(-1), on_ring.mean(), on_ring.std()) - radius.log()
+    return density - math.log(2 * math.pi) + normal_log_prob(points[..., 2:], 0.0, 1.0)
+
+
+def test_a_target_that_no_mixture_fits_well_is_given_more_draws():
+    """Five components cover a thin ring badly; integral 1, all around the ring alike."""
+    pool = pool_of(ring, wide, 4_000, 3)
+    most_in_one_cycle = 5 * 4_000
+    for _, found, weights in finish(pool, ring, normal_proposal(3)):
+        assert sum(found.counts) > most_in_one_cycle
+        assert bool((weights.reliable & (weights.ess >= 3_000)).all())
+        integral, error = log_mean_weight(found.log_weights)
+        assert bool((integral.abs() < 4.5 * error).all())
+        upper = (found.points[..., 0] > 0).double()
+        share = (weights.log_weights.exp() * upper).sum(0)
+        assert bool(((share - 0.5).abs() < 4.5 * 0.5 / weights.ess.sqrt()).all())
+
+
 def test_forgetting_a_proposal_is_seen():
     """A planted fault: draws weighed against the last mixture alone give a wrong integral."""
     pool = pool_of(two_modes, wide, 4_000, 20)

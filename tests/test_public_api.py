@@ -13,6 +13,7 @@ import pymc_amortized as pma
 
 PUBLIC = {
     "AbstractClassificationNetwork",
+    "AbstractFlow",
     "AbstractPosteriorNetwork",
     "AbstractSummaryNetwork",
     "AmortizedPosterior",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.compile.density import BatchedDensity
+from pymc_amortized.compile.likelihood import NamedData
 from pymc_amortized.compile.log_sum import log_sum
 from pymc_amortized.compile.spec import IndicatorSpec
 from pymc_amortized.errors import InvalidDataError
@@ -43,6 +44,13 @@ class ExactModel:
 
     def log_marginal(self, parameters: NamedTensors, frames: Frames) -> Tensor:
         """Return log p(y given θ) (S, B) in nats, for parameters (S, B, *shape)."""
+        if len(frames) > 1 and self._fills_a_piece(parameters, frames):
+            columns = []
+            for b in range(len(frames)):
+                one = slice(b, b + 1)
+                of_one = {name: value[:, one] for name, value in parameters.items()}
+                columns.append(self.log_marginal(of_one, frames.select(one)))
+            return torch.cat(columns, dim=1)
 
         def total(part: NamedTensors) -> Tensor:
             if not self.layout.resized and _is_plain(self.layout, frames):
@@ -99,15 +107,25 @@ class ExactModel:
 
     def pieces(self, parameters: NamedTensors, frames: Frames) -> Iterator[slice]:
         """Yield slices of draws whose tables of densities fit into memory, or a CPU's cache."""
-        num_draws = next(iter(parameters.values())).shape[0] if parameters else 1
-        components = max([i.num_components for i in self.layout.spec.indicators], default=1)
-        entries = sum(table.num_rows for table in self.layout.tables)
-        cost = len(frames) * frames.num_frames * entries * components
-        on_cpu = frames.selected[0].device.type == "cpu"
-        most = _ENTRIES_PER_THREAD * torch.get_num_threads() if on_cpu else _MAX_ENTRIES
-        step = max(1, most // max(1, cost))
+        num_draws = self._num_draws(parameters)
+        step = max(1, self._draws_in_a_piece(frames) // len(frames))
         for start in range(0, num_draws, step):
             yield slice(start, min(start + step, num_draws))
+
+    def _draws_in_a_piece(self, frames: Frames) -> int:
+        """Return how many draws of one data set fit into memory, or a CPU's cache."""
+        components = max([i.num_components for i in self.layout.spec.indicators], default=1)
+        entries = sum(table.num_rows for table in self.layout.tables)
+        on_cpu = frames.selected[0].device.type == "cpu"
+        most = _ENTRIES_PER_THREAD * torch.get_num_threads() if on_cpu else _MAX_ENTRIES
+        return max(1, most // max(1, frames.num_frames * entries * components))
+
+    def _fills_a_piece(self, parameters: NamedTensors, frames: Frames) -> bool:
+        """Tell whether the draws of one data set are enough work for themselves.
+
+        Then its data need not be repeated for each draw, nor what is computed from them alone.
+        """
+        return self._num_draws(parameters) >= self._draws_in_a_piece(frames)
 
     def _pieces(self, parameters: NamedTensors, frames: Frames) -> Iterator[NamedTensors]:
         for piece in self.pieces(parameters, frames):
@@ -182,19 +200,20 @@ class ExactModel:
             likelihood = torch.where(spread, likelihood, torch.zeros_like(likelihood))
         return prior + likelihood
 
-    def _flat(self, parameters: NamedTensors, frames: Frames) -> tuple[NamedTensors, NamedTensors]:
+    def _flat(self, parameters: NamedTensors, frames: Frames) -> tuple[NamedTensors, NamedData]:
         """Pair every draw with every frame: parameters and data with one leading axis S B m.
 
+        Data of a single frame are the same for all draws, and so are arrays without such an axis.
         In memory this axis is the last one, so that whatever is computed from them is laid out in
         the same way: operations over short axes, such as that of components, are then fast.
         """
         shape = (self._num_draws(parameters), len(frames), frames.num_frames)
         flat = {n: _rows(x.unsqueeze(2), shape).contiguous() for n, x in parameters.items()}
+        flat = {name: x.movedim(-1, 0) for name, x in flat.items()}
         data = {**frames.observations, **frames.covariates}
-        return (
-            {name: x.movedim(-1, 0) for name, x in flat.items()},
-            {name: _rows(x.unsqueeze(0), shape).movedim(-1, 0) for name, x in data.items()},
-        )
+        if shape[1:] == (1, 1) and frames.selected[0].device.type == "cpu":
+            return flat, {name: x[0, 0].numpy() for name, x in data.items()}
+        return flat, {n: _rows(x.unsqueeze(0), shape).movedim(-1, 0) for n, x in data.items()}
 
     @staticmethod
     def _num_draws(parameters: NamedTensors) -> int:

@@ -21,7 +21,7 @@ from pymc_amortized.networks.contracts import Units
 __all__ = ["IndicatorDraws", "draw_indicators"]
 
 _MAX_ROWS = 262_144
-_DRAWS_FOR_GAP = 100
+_DRAWS_FOR_GAP = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,8 @@ that a second run does not train. Parts:
 
 rungs     200 fresh data sets of five models: the share accepted at each rung, seconds per rung,
           and, on as many of them as ``--references``, C2ST and differences of means against long
-          runs of nutpie on the marginal likelihood.
+          runs of nutpie on the marginal likelihood; and C2ST of two such runs, which is what is left
+          to be told apart when both are right.
 bad       a network of 10 training steps, and data 6 prior standard deviations away.
 evidence  log p(y) where it is known, and of a mixture against sequential Monte Carlo.
 speed     1,000 data sets of three normals at once against nutpie, one after the other.
@@ -38,6 +39,7 @@ from tests.benchmarks.mixture import MODELS, build, flat, nuts, unconstrained
 NUM_FRESH = 200
 NUM_DRAWS = 4_000
 NUM_MANY = 1_000
+NUM_FLOORS = 5
 
 
 def explicit(marginal=False):
@@ -132,7 +134,7 @@ def compare(name, posterior, ys, rung, number):
     with quiet():
         compiled = nutpie.compile_pymc_model(model_of(name, marginal=True))
     rng = np.random.default_rng(5)
-    rows = []
+    rows, floors = [], []
     # Those of the highest rungs first, as far as they go, since they are few.
     order = np.lexsort((np.arange(len(ys)), -(rung == "mcmc").astype(int)))
     tried = 0
@@ -161,6 +163,13 @@ def compare(name, posterior, ys, rung, number):
             f"{apart.max():.3f} sd, ESS {attrs['importance_ess']:.0f}",
             flush=True,
         )
+        if len(floors) < NUM_FLOORS:
+            again, _ = nuts(compiled, y, int(i) + 100_001)
+            if again is not None:
+                other = unconstrained(posterior, {k: v[pick] for k, v in again.items()})
+                floors.append(c2st(target, other, seed=int(i)))
+                print(f"      NUTS against another run of NUTS: {floors[-1]:.3f}", flush=True)
+    print(f"  NUTS against itself: mean C2ST {np.mean(floors):.3f} on {len(floors)}")
     for kind in ("importance", "adaptive", "mcmc"):
         found = [row[1] for row in rows if row[0] == kind]
         if found:

@@ -7,8 +7,8 @@ that a second run does not train. Parts:
 
 rungs     200 fresh data sets of five models: the share accepted at each rung, seconds per rung,
           and, on as many of them as ``--references``, C2ST and differences of means against long
-          runs of nutpie on the marginal likelihood; and C2ST of two such runs, which is what is left
-          to be told apart when both are right.
+          runs of nutpie on the marginal likelihood; and C2ST of two such runs, for what a
+          classifier makes of NUTS itself.
 bad       a network of 10 training steps, and data 6 prior standard deviations away.
 evidence  log p(y) where it is known, and of a mixture against sequential Monte Carlo.
 speed     1,000 data sets of three normals at once against nutpie, one after the other.

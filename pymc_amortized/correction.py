@@ -37,7 +37,8 @@ _WANTED = 0.75
 _FEWEST_DRAWS = 250
 _SMALL_SHARE = 0.05
 _NUM_NEW = 2_000
-_NUM_MOVES = 16
+# Metropolis steps of draws that repeat each other, by the ESS per draw below which they are taken.
+_MOVES = ((0.25, 16), (0.75, 8), (2.0, 2))
 _ESS_FOR_STARTS = 100.0
 _NUM_FOR_SCALE = 1_000
 _MIN_CHAINS = 4
@@ -235,11 +236,12 @@ class _Climb:
         log_target = pool.log_target.gather(0, chosen)
         accepted = self._accepted(weights)
         if rung == "adaptive":
-            poor = weights.ess < _WANTED * self.num_draws
-            worse = weights.ess < _WANTED / 3 * self.num_draws
-            for which, num_moves in ((poor & ~worse, _NUM_MOVES // 2), (worse, _NUM_MOVES)):
-                moved = which & accepted
+            at_least = 0.0
+            for below, num_moves in _MOVES:
+                share = weights.ess / self.num_draws
+                moved = accepted & (share >= at_least) & (share < below)
                 points, log_target = self._apart(index, moved, num_moves, points, log_target)
+                at_least = below
         space, context = self.inference.proposals, self.context[index]
         scores, log_det = space.to_scores(points, context)
         log_q, log_target = space.log_prob(points, context) - log_det, log_target - log_det

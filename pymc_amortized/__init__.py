@@ -20,12 +20,15 @@ from pymc_amortized.networks.contracts import (
 from pymc_amortized.networks.deep_set import DeepSet
 from pymc_amortized.networks.flow import SplineFlow
 from pymc_amortized.networks.order_statistics import OrderStatisticsNetwork
+from pymc_amortized.networks.sequences import ConvolutionalNetwork, RecurrentNetwork
 from pymc_amortized.networks.set_transformer import SetTransformer
 from pymc_amortized.networks.soft_clusters import SoftClusterNetwork
+from pymc_amortized.networks.soft_states import SoftStateNetwork
 from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.sampling import AmortizedSampler, sample, teach_pymc
 from pymc_amortized.simulator import Simulation, Simulator, compile_simulator
+from pymc_amortized.state_filter import StateFilter
 from pymc_amortized.training_config import TrainingConfig
 from pymc_amortized.training_record import TrainingRecord
 from pymc_amortized.version import __version__
@@ -37,16 +40,20 @@ __all__ = [
     "AbstractSummaryNetwork",
     "AmortizedPosterior",
     "AmortizedSampler",
+    "ConvolutionalNetwork",
     "DeepSet",
     "ModelSpec",
     "Networks",
     "OrderStatisticsNetwork",
     "ParameterSpace",
+    "RecurrentNetwork",
     "SetTransformer",
     "Simulation",
     "Simulator",
     "SoftClusterNetwork",
+    "SoftStateNetwork",
     "SplineFlow",
+    "StateFilter",
     "TrainingConfig",
     "TrainingRecord",
     "UnitShape",

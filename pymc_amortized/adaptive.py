@@ -9,19 +9,11 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.importance import (
-    Weights,
-    log_mean_weight,
-    mixture_log_weights,
-    tempered,
-    weigh,
-)
+from pymc_amortized.importance import Weights, tempered, weigh
+from pymc_amortized.pool import LogDensity, Pool, Proposal
 from pymc_amortized.student_mixture import StudentMixture, fit_student_mixture
 
-__all__ = ["LogDensity", "Pool", "Proposal", "adapt", "log_mean", "rejuvenate"]
-
-LogDensity = Callable[[Tensor, Tensor], Tensor]
-"""Takes points (S, b, D) and the positions (b,) of their data sets, and returns (S, b) in nats."""
+__all__ = ["adapt", "rejuvenate"]
 
 _ESS_TO_FIT = 100.0
 _NUM_ROUNDS = 7
@@ -33,61 +25,6 @@ _GROWTH = 4
 _DRAWS_AT_ONCE = 64_000
 _SCALE_SPREAD = 0.5
 _LONG_MOVES = 0.1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pool:
-    """S draws of P proposals for each of B data sets, weighed against all proposals together.
-
-    Attributes
-    ----------
-    points : Tensor, shape (S, B, D)
-        The draws.
-    log_target : Tensor, shape (S, B)
-        Log density to be reached, up to a constant per data set.
-    log_proposals : tuple of Tensor, shape (S, B)
-        Log density of each proposal at all draws.
-    counts : tuple of int
-        How many draws come from each proposal, in order.
-    """
-
-    points: Tensor
-    log_target: Tensor
-    log_proposals: tuple[Tensor, ...]
-    counts: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return self.points.shape[1]
-
-    @property
-    def log_weights(self) -> Tensor:
-        """Log weights (S, B) in nats, whose mean estimates the integral of the target."""
-        return mixture_log_weights(self.log_target, self.log_proposals, self.counts)
-
-    def select(self, index: Tensor) -> "Pool":
-        """Return some of the data sets."""
-        return Pool(
-            self.points[:, index],
-            self.log_target[:, index],
-            tuple(log_q[:, index] for log_q in self.log_proposals),
-            self.counts,
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Proposal:
-    """A density that can be drawn from, for each data set.
-
-    Attributes
-    ----------
-    sample : callable
-        Takes a number S and the positions (b,) of data sets; returns points (S, b, D).
-    log_prob : callable
-        Log density of points, in nats.
-    """
-
-    sample: Callable[[int, Tensor], Tensor]
-    log_prob: LogDensity
 
 
 def adapt(
@@ -150,6 +87,7 @@ def adapt(
     --------
     A network that is off by three standard deviations, and five times too wide.
 
+    >>> from pymc_amortized.importance import log_mean_weight
     >>> generator = torch.Generator().manual_seed(1)
     >>> def target(points, index):
     ...     return -(points - 3).square().sum(-1) / 2
@@ -161,7 +99,8 @@ def adapt(
     >>> pool = Pool(points, target(points, None), (network.log_prob(points, None),), (500,))
     >>> options = {"num_new": 1000, "generator": generator}
     >>> [(index, pool, weights)] = adapt(pool, target, network, 1500, 400, **options)
-    >>> bool(weights.ess > 1500), bool(weights.reliable), abs(float(log_mean(pool)) - 0.919) < 0.1
+    >>> log_integral, _ = log_mean_weight(pool.log_weights)
+    >>> bool(weights.ess > 1500), bool(weights.reliable), abs(float(log_integral) - 0.919) < 0.1
     (True, True, True)
     """
     index = torch.arange(len(pool), device=pool.points.device)
@@ -208,15 +147,9 @@ class _Search:
             pool.points, to_fit, num_points=self.num_new // 2, generator=self.generator
         )
         new = last.sample(self.num_new, self.generator)
-        points = torch.cat([pool.points, new])
         of_new = [self.first.log_prob(new, index), *(mixture.log_prob(new) for mixture in mixtures)]
-        log_proposals = [
-            torch.cat([before, after])
-            for before, after in zip(pool.log_proposals, of_new, strict=True)
-        ]
-        log_target = torch.cat([pool.log_target, self.target(new, index)])
-        proposals = (*log_proposals, last.log_prob(points))
-        return Pool(points, log_target, proposals, (*pool.counts, len(new))), [*mixtures, last]
+        pool = pool.with_proposal(new, self.target(new, index), of_new, last.log_prob)
+        return pool, [*mixtures, last]
 
     def _answered(
         self, index: Tensor, mixtures: list[StudentMixture], cycles: int
@@ -235,7 +168,7 @@ class _Search:
             mixtures = [mixture.select(left) for mixture in mixtures]
             if not len(index):
                 return
-            pool = _together(pool, self._drawn(index, mixtures))
+            pool = pool.with_more(self._drawn(index, mixtures))
 
     def _with_more(
         self, index: Tensor, pool: Pool, mixtures: list[StudentMixture], bad: Tensor, cycles: int
@@ -269,21 +202,6 @@ class _Search:
         log_proposals += [mixture.log_prob(points) for mixture in mixtures]
         counts = (from_first, *[each] * len(mixtures))
         return Pool(points, self.target(points, index), tuple(log_proposals), counts)
-
-
-def _together(one: Pool, other: Pool) -> Pool:
-    """Put more draws of the same proposals together."""
-    return Pool(
-        torch.cat([one.points, other.points]),
-        torch.cat([one.log_target, other.log_target]),
-        tuple(torch.cat(q) for q in zip(one.log_proposals, other.log_proposals, strict=True)),
-        tuple(a + b for a, b in zip(one.counts, other.counts, strict=True)),
-    )
-
-
-def log_mean(pool: Pool) -> Tensor:
-    """Return the estimate (B,) of the log integral of the target, in nats."""
-    return log_mean_weight(pool.log_weights)[0]
 
 
 def rejuvenate(

@@ -33,19 +33,22 @@ def assemble(
         If networks for this kind of model do not exist.
     """
     spec = simulator.spec
-    if spec.structure == "sequence":
-        raise UnsupportedModelError(
-            "Expected independent indicators; this model holds a Markov chain, for which there "
-            "are no networks yet. Its exact filtering and smoothing are in "
-            "pymc_amortized.markov; simulate and evaluate it by:\n\n"
-            "    simulator = pma.compile_simulator(model)"
-        )
     if not spec.parameters and not spec.indicators:
         raise UnsupportedModelError(
             "Expected a model with parameters or indicators; this one has neither, so that there "
             "is nothing to infer."
         )
     layout = DataLayout(spec, simulator.covariates, sizes)
+    for table in layout.tables:
+        if table.is_sequence and table.grouped:
+            raise UnsupportedModelError(
+                f"Expected the rows of {table.name!r} to be the time points of "
+                f"{table.indicator.name!r}; they are others, so that several may belong to one "
+                "time point. Give each time point a row, with as many values as there are at most, "
+                "and mask those that are missing:\n\n"
+                f"    pm.Normal({table.name!r}, mu[z][:, None], sigma, "
+                "observed=np.ma.masked_invalid(values_of_each_time_point))"
+            )
     estimator = build_estimator(
         layout.tables, simulator.parameters.size, simulator.parameters.num_features, networks, seed
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import xarray
 
-from pymc_amortized.compile.spec import Dims
+from pymc_amortized.compile.spec import Dims, IndicatorSpec
 from pymc_amortized.simulator import Simulator
 
 __all__ = ["ModelAxes", "dataset_of"]
@@ -73,29 +73,34 @@ class ModelAxes:
         return xarray.DataArray(values, dims=(*first, *names), coords=coords, name=name)
 
     def probabilities(
-        self, name: str, table: np.ndarray, leading: Iterable[str] = ()
+        self,
+        name: str,
+        table: np.ndarray,
+        leading: Iterable[str] = (),
+        called: str | None = None,
     ) -> xarray.DataArray:
-        """Return probabilities (*leading, *units, K) of an indicator."""
+        """Return probabilities (*leading, *units, K) of an indicator, under a name of its own."""
         spec = next(i for i in self.spec.indicators if i.name == name)
         array = self.array(name, table[..., 0], spec.dims, leading)
-        dim = self._component_dim(name, spec.num_components)
+        dim = self._component_dim(spec)
         coordinate = self.coords.get(dim, np.asarray(spec.support))
         return xarray.DataArray(
             table,
             dims=(*array.dims, dim),
             coords={**array.coords, dim: coordinate},
-            name=name,
+            name=name if called is None else called,
         )
 
-    def _component_dim(self, name: str, num_components: int) -> str:
-        """Return ``component``, or a name of its own where that is something else already."""
-        supports = {spec.support for spec in self.spec.indicators}
-        taken = self.coords.get("component")
-        of_units = any("component" in (spec.dims or ()) for spec in self.spec.indicators)
-        wrong = taken is not None and len(taken) != num_components
+    def _component_dim(self, indicator: IndicatorSpec) -> str:
+        """Return ``component`` or ``state``, or a name of its own where that is something else."""
+        word = "state" if indicator.kind == "markov" else "component"
+        supports = {i.support for i in self.spec.indicators if i.kind == indicator.kind}
+        taken = self.coords.get(word)
+        of_units = any(word in (i.dims or ()) for i in self.spec.indicators)
+        wrong = taken is not None and len(taken) != indicator.num_components
         if len(supports) > 1 or of_units or wrong:
-            return f"{name}_value"
-        return "component"
+            return f"{indicator.name}_value"
+        return word
 
 
 def dataset_of(arrays: Iterable[xarray.DataArray]) -> xarray.Dataset:

@@ -48,6 +48,8 @@ def read_dataset(
     model_data: Mapping[str, np.ndarray],
     data: Mapping[str, Any] | None = None,
     atoms: Mapping[str, np.ndarray] | None = None,
+    *,
+    any_size: bool = False,
 ) -> Dataset:
     """Check data and lay them out.
 
@@ -62,6 +64,8 @@ def read_dataset(
     atoms : mapping of str to numpy.ndarray, optional
         For continuous variables, the values that the model itself repeats; see
         :func:`pymc_amortized.ties.find_atoms`.
+    any_size : bool
+        Whether sequences may have lengths that no network was trained for.
 
     Raises
     ------
@@ -80,7 +84,7 @@ def read_dataset(
     movable = not any(t.grouped for t in layout.tables) and not any(
         o.depends_on for o in layout.spec.observations
     )
-    positions = tuple(_positions(table, observed, movable) for table in layout.tables)
+    positions = tuple(_positions(table, observed, movable, any_size) for table in layout.tables)
     _require_same_places(layout, positions)
     in_use = {**layout.covariates, **covariates}
     frames = _frames(layout, positions, values, observed, in_use)
@@ -253,7 +257,9 @@ def _runs_along(covariate: CovariateSpec, table: UnitTable) -> bool:
     return any(name in covariate.unit_axes for name in table.names)
 
 
-def _positions(table: UnitTable, observed: Mapping[str, np.ndarray], movable: bool) -> np.ndarray:
+def _positions(
+    table: UnitTable, observed: Mapping[str, np.ndarray], movable: bool, any_size: bool
+) -> np.ndarray:
     """Return where the rows of a data set go, among the rows of as many frames as it needs."""
     patterns = [_row_patterns(table, o, observed[o.name]) for o in table.observations]
     lengths = {o.name: len(p) for o, p in zip(table.observations, patterns, strict=True)}
@@ -265,11 +271,19 @@ def _positions(table: UnitTable, observed: Mapping[str, np.ndarray], movable: bo
             tuple(lengths.values()),
         )
     wanted = np.concatenate(patterns, axis=1)
-    _require_size(table, wanted, observed[table.name].shape)
+    if table.is_sequence and not any_size and not wanted.any():
+        raise InvalidDataError(
+            f"Expected {table.name!r} to be observed at some time point; everything is missing. "
+            "There is nothing to answer; what the model says without data is its prior:\n\n"
+            "    pm.sample_prior_predictive(model=model)"
+        )
+    if not any_size:
+        _require_size(table, wanted, observed[table.name].shape)
     offered = np.concatenate([table.entries_observed(o) for o in table.observations], axis=1)
     if wanted.shape == offered.shape and (wanted == offered).all():
         return np.arange(len(wanted))
-    if not (movable and table.exchangeable):
+    fixed = table.is_sequence and not (table.resized or any_size)
+    if fixed or not (movable and table.exchangeable):
         raise InvalidDataError(
             f"Expected values of {table.name!r} to be missing where they are in the model, whose "
             "rows cannot be moved; got others. Build the model with these data."
@@ -280,7 +294,7 @@ def _positions(table: UnitTable, observed: Mapping[str, np.ndarray], movable: bo
 def _row_patterns(table: UnitTable, o: ObservationSpec, observed: np.ndarray) -> np.ndarray:
     entries = table.entries_observed(o).shape[1]
     num_rows = observed.size if table.grouped else (observed.shape[0] if observed.ndim else 1)
-    if table.grouped:
+    if table.grouped or table.num_sequences > 1:
         num_rows = table.num_rows
     rows = observed.reshape(num_rows, entries, -1)
     if (rows != rows[..., :1]).any():
@@ -294,6 +308,8 @@ def _row_patterns(table: UnitTable, o: ObservationSpec, observed: np.ndarray) ->
 def _require_size(table: UnitTable, wanted: np.ndarray, shape: tuple[int, ...]) -> None:
     low, high = table.sizes
     count = int(wanted.any(1).sum())
+    if table.is_sequence:
+        count = len(wanted) // table.num_sequences
     if low <= count <= high and (table.resized or len(wanted) == table.num_rows):
         return
     trained = f"{low:,}" if low == high else f"{low:,} to {high:,}"
@@ -380,4 +396,9 @@ def _frames(
                 shape = (num_frames, own.shape[axis], *np.delete(own.shape, axis))
                 frames = np.moveaxis(flat.reshape(shape), 1, axis + 1)
                 placed_covariates[covariate.name] = torch.as_tensor(frames.copy()).unsqueeze(0)
-    return Frames(observations, placed_covariates, tuple(selected))
+    times = None
+    for table, where in zip(layout.tables, positions, strict=True):
+        moved = not np.array_equal(where, np.arange(table.num_rows))
+        if table.is_sequence and (table.resized or moved):
+            times = torch.as_tensor(where).unsqueeze(0)
+    return Frames(observations, placed_covariates, tuple(selected), times)

@@ -77,13 +77,13 @@ class Draws:
         """``log_joint - log_q``, (S,)."""
         return None if self.log_joint is None else self.log_joint - self.log_q
 
-    def first(self, number: int) -> "Draws":
-        """Return the first draws alone, what is known of all of them unchanged."""
+    def select(self, index: Tensor | slice) -> "Draws":
+        """Return some of the draws, what is known of all of them unchanged."""
         return replace(
             self,
-            parameters={name: x[:number] for name, x in self.parameters.items()},
-            vector=self.vector[:number],
-            log_joint=None if self.log_joint is None else self.log_joint[:number],
-            log_q=self.log_q[:number],
-            diverging=self.diverging[:number],
+            parameters={name: x[index] for name, x in self.parameters.items()},
+            vector=self.vector[index],
+            log_joint=None if self.log_joint is None else self.log_joint[index],
+            log_q=self.log_q[index],
+            diverging=self.diverging[index],
         )

@@ -1,7 +1,7 @@
 """The estimator: summary, posterior and classification networks with one loss."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -20,6 +20,7 @@ from pymc_amortized.networks.deep_set import DeepSet
 from pymc_amortized.networks.flow import SplineFlow
 from pymc_amortized.networks.order_statistics import OrderStatisticsNetwork
 from pymc_amortized.networks.soft_clusters import SoftClusterNetwork
+from pymc_amortized.networks.soft_states import SoftStateNetwork
 
 __all__ = ["Batch", "Estimator", "FeatureScaling", "Loss", "Networks", "build_estimator"]
 
@@ -72,12 +73,15 @@ class Batch:
         Parameters in both spaces, unscaled.
     codes : dict of int to Tensor of int64, shape (B, N, J)
         For tables with an indicator, its values from 0 to K - 1.
+    log_states : dict of int to Tensor, shape (B, N, K)
+        For tables of sequences, log p(z_t = k given θ), without data.
     """
 
     units: tuple[Units, ...]
     scores: Tensor
     features: Tensor
     codes: dict[int, Tensor]
+    log_states: dict[int, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.scores.shape[0]
@@ -89,6 +93,7 @@ class Batch:
             self.scores[index],
             self.features[index],
             {table: codes[index] for table, codes in self.codes.items()},
+            {table: log_p[index] for table, log_p in self.log_states.items()},
         )
 
 
@@ -234,7 +239,10 @@ class Estimator(nn.Module):
         return self.posterior.sample(context, num_draws, generator)
 
     def classify(self, table: int, units: Units, features: Tensor) -> Tensor:
-        """Return log q(z given y, θ) (B, N, J, K) of a table's scaled units."""
+        """Return log q(z given y, θ) (B, N, J, K) of a table's scaled units.
+
+        Of the time points of a sequence, log p(y_t given z_t, θ) up to a number for each of them.
+        """
         scaled = self.parameter_scaling(_one_row(features)).values[:, 0]
         return self.classifiers[str(table)](units, scaled)
 
@@ -252,12 +260,18 @@ class Estimator(nn.Module):
         self, table: int, units: Units, batch: Batch, generator: torch.Generator | None
     ) -> Tensor:
         codes, known = batch.codes[table], units.mask
+        log_states = batch.log_states.get(table)
+        if log_states is not None:
+            known = known & (batch.units[table].values[..., -1] > 0)
         if self.by_row[table]:
             rows = _some_rows(known, generator)
             units = units.rows(rows)
-            known = units.mask
+            known = known.gather(1, rows)
             codes = codes.gather(1, rows.unsqueeze(-1).expand(*rows.shape, codes.shape[-1]))
         log_q = self.classify(table, units, batch.features)
+        if log_states is not None:
+            places = rows.unsqueeze(-1).expand(*rows.shape, log_states.shape[-1])
+            log_q = (log_q + log_states.gather(1, places).unsqueeze(2)).log_softmax(-1)
         terms = -log_q.gather(-1, codes.unsqueeze(-1)).squeeze(-1)  # (B, N, J)
         if not self.by_row[table]:
             return terms.mean()
@@ -324,6 +338,8 @@ def build_estimator(
 
 
 def _default_summary(table: UnitTable) -> Callable[[UnitShape], AbstractSummaryNetwork]:
+    if table.is_sequence:
+        return SoftStateNetwork
     if table.is_scalar:
         return OrderStatisticsNetwork
     if table.grouped or table.shape.num_features > _MAX_FEATURES_TO_CLUSTER:

@@ -15,11 +15,13 @@ from pymc_amortized.compile.spec import IndicatorSpec
 from pymc_amortized.errors import InvalidDataError
 from pymc_amortized.frames import Frames
 from pymc_amortized.layout import DataLayout, UnitTable
+from pymc_amortized.markov import MarkovChain, forward_filter
 from pymc_amortized.typing import NamedTensors
 
 __all__ = ["ExactModel"]
 
-_MAX_ENTRIES = 4_000_000
+_MAX_ENTRIES = 8_000_000
+_DRAWS_OF_CHAINS = 1_000
 _ENTRIES_PER_THREAD = 250_000
 
 
@@ -100,10 +102,47 @@ class ExactModel:
         ]
         if owners[0] is table:
             pieces = [
-                log_sum(self._joint(table.indicator, part, frames))
+                forward_filter(self.chain(table.indicator, part, frames)).log_marginal
+                if table.is_sequence
+                else log_sum(self._joint(table.indicator, part, frames))
                 for part in self._pieces(parameters, frames)
             ]
             yield "_".join(name for t in owners for name in t.names), torch.cat(pieces)
+
+    def chain(
+        self, indicator: IndicatorSpec, parameters: NamedTensors, frames: Frames
+    ) -> MarkovChain:
+        """Return chains with their emissions, batch (S, B, *chains); keeps everything in memory."""
+        distribution = self.density.indicator_distribution(indicator.name)
+        draws, num_datasets = self._num_draws(parameters), len(frames)
+        values = [parameters[p.name] for p in self.layout.spec.parameters]
+        flat = [x.double().expand(draws, num_datasets, *x.shape[2:]).flatten(0, 1) for x in values]
+        initial, transition = distribution.log_initial(flat), distribution.log_transition(flat)
+        shape = (draws, num_datasets) if flat else (1, 1)
+        return MarkovChain(
+            initial.unflatten(0, shape),
+            transition.unflatten(0, shape),
+            self.log_emission(indicator, parameters, frames),
+            distribution.order,
+            time_varying=distribution.time_varying,
+        )
+
+    def log_emission(
+        self, indicator: IndicatorSpec, parameters: NamedTensors, frames: Frames
+    ) -> Tensor:
+        """Return log p(y_t given z_t = k, θ) (S, B, *chains, T, K), 0 where y_t is missing."""
+        flat, data = self._flat(parameters, frames)
+        likelihood = self.density.log_likelihood(flat, data, indicator.name)
+        shape = (self._num_draws(parameters), len(frames), frames.num_frames)
+        likelihood = likelihood.expand(math.prod(shape), *likelihood.shape[1:]).unflatten(0, shape)
+        index = self.layout.table_of(indicator.name)
+        if index is not None:
+            observed = frames.selected[index].unflatten(-1, indicator.units)
+            if not bool(observed.all()):
+                likelihood = torch.where(observed.unsqueeze(-1), likelihood, 0.0)
+        if frames.times is None:
+            return likelihood[:, :, 0]
+        return _in_time(likelihood.flatten(2, 3), frames.times)
 
     def pieces(self, parameters: NamedTensors, frames: Frames) -> Iterator[slice]:
         """Yield slices of draws whose tables of densities fit into memory, or a CPU's cache."""
@@ -113,11 +152,16 @@ class ExactModel:
             yield slice(start, min(start + step, num_draws))
 
     def _draws_in_a_piece(self, frames: Frames) -> int:
-        """Return how many draws of one data set fit into memory, or a CPU's cache."""
+        """Return how many draws of one data set fit into memory, or a CPU's cache.
+
+        Chains are passed over step by step: the more at a time, the better.
+        """
         components = max([i.num_components for i in self.layout.spec.indicators], default=1)
         entries = sum(table.num_rows for table in self.layout.tables)
         on_cpu = frames.selected[0].device.type == "cpu"
         most = _ENTRIES_PER_THREAD * torch.get_num_threads() if on_cpu else _MAX_ENTRIES
+        if self.layout.spec.structure == "sequence":
+            most = max(most, min(_MAX_ENTRIES, _DRAWS_OF_CHAINS * entries * components))
         return max(1, most // max(1, frames.num_frames * entries * components))
 
     def _fills_a_piece(self, parameters: NamedTensors, frames: Frames) -> bool:
@@ -145,6 +189,10 @@ class ExactModel:
         if table.indicator is None:
             entries = self._log_entries(table, parameters, frames)
             return entries.flatten(2).sum(-1)
+        if table.is_sequence:
+            chain = self.chain(table.indicator, parameters, frames)
+            log_marginal = forward_filter(chain).log_marginal
+            return log_marginal.reshape(*log_marginal.shape[:2], -1).sum(-1)
         joint = self._joint(table.indicator, parameters, frames)
         return log_sum(joint).flatten(2).sum(-1)
 
@@ -223,6 +271,14 @@ class ExactModel:
 def _rows(x: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Bring x (S or 1, B, m or 1, *shape) into rows that come last, (*shape, S B m)."""
     return x.expand(*shape, *x.shape[3:]).movedim((0, 1, 2), (-3, -2, -1)).flatten(-3)
+
+
+def _in_time(rows: Tensor, times: Tensor) -> Tensor:
+    """Bring rows (S, B, m R, K) into the order of time (S, B, T, K), 0 after the end."""
+    if bool((times == torch.arange(times.shape[1], device=times.device)).all()):
+        return rows[:, :, : times.shape[1]]
+    places = times.clamp(min=0)[None, :, :, None].expand(len(rows), -1, -1, rows.shape[-1])
+    return torch.where((times >= 0).unsqueeze(-1), rows.gather(2, places), 0.0)
 
 
 def _is_plain(layout: DataLayout, frames: Frames) -> bool:

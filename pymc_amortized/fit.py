@@ -15,11 +15,17 @@ from torch import Tensor
 from pymc_amortized.assembly import assemble, posterior_from_file, posterior_from_tensors
 from pymc_amortized.cache import Cache, NetworkCache, network_cache
 from pymc_amortized.compile.fingerprint import describe_value, digest
-from pymc_amortized.errors import CacheWarning, InvalidArgumentError, TrainingInterruptedWarning
-from pymc_amortized.estimator import Estimator, Networks
+from pymc_amortized.errors import (
+    AccuracyWarning,
+    CacheWarning,
+    InvalidArgumentError,
+    TrainingInterruptedWarning,
+)
+from pymc_amortized.estimator import Batch, Estimator, Networks
 from pymc_amortized.inference import Inference
 from pymc_amortized.layout import DataLayout, Sizes
 from pymc_amortized.posterior import AmortizedPosterior
+from pymc_amortized.report import users_level
 from pymc_amortized.rng import RandomSeed, numpy_generator
 from pymc_amortized.simulator import Simulator, compile_simulator
 from pymc_amortized.source import SimulationSource
@@ -35,6 +41,8 @@ __all__ = ["fit", "fit_simulator", "load"]
 
 _NUM_FOR_SCALES = 20_000
 _NUM_VALIDATION_DATASETS = 64
+_FEWEST_VALIDATION_DATASETS = 20
+_MAX_ROWS_TO_VALIDATE = 20_000
 _GOOD_K = 0.7
 
 
@@ -249,11 +257,17 @@ def _trained(
     if space.size:
         space = space.with_normal_scores(prior.parameters)
     source = SimulationSource(simulator, layout, space)
-    estimator.fit_scaling(source.draw(2_000, seed))
+    first = source.draw(2_000, seed)
+    estimator.fit_scaling(first)
+    _warn_of_unvisited(layout, first)
     inference = Inference(simulator, layout, space, estimator)
 
+    num_rows = sum(table.sizes[1] for table in layout.tables)
+    most = max(_FEWEST_VALIDATION_DATASETS, _MAX_ROWS_TO_VALIDATE // max(1, num_rows))
+
     def share(_: Estimator, num_draws: int = 1_000) -> float:
-        pareto_k = inference.pareto_k(source, _NUM_VALIDATION_DATASETS, num_draws, seed + 1)
+        num_datasets = min(_NUM_VALIDATION_DATASETS, most)
+        pareto_k = inference.pareto_k(source, num_datasets, num_draws, seed + 1)
         return float((pareto_k < _GOOD_K).double().mean())
 
     def keep(tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -274,6 +288,22 @@ def _trained(
     accepted = share(estimator, 2_000) if can_check else math.nan
     inference = inference.with_reference(source, seed + 2)
     return AmortizedPosterior(inference, _finished(record, result, accepted))
+
+
+def _warn_of_unvisited(layout: DataLayout, batch: Batch) -> None:
+    """Say which values of indicators no simulation has, so that no network can learn them."""
+    for i, codes in batch.codes.items():
+        indicator = layout.tables[i].indicator
+        missing = sorted(set(range(indicator.num_components)) - set(codes.unique().tolist()))
+        if missing:
+            values = [indicator.support[k] for k in missing]
+            warnings.warn(
+                f"Expected every value of {indicator.name!r} to occur; {values} occur in none of "
+                f"{len(batch):,} data sets that were simulated. The network cannot learn what they "
+                "look like. Give them a larger probability, or leave them out.",
+                AccuracyWarning,
+                stacklevel=users_level(),
+            )
 
 
 def _fits(estimator: Estimator, tensors: Mapping[str, Tensor]) -> bool:

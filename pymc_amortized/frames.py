@@ -22,11 +22,15 @@ class Frames:
         Covariates that run along units; the model's own where absent.
     selected : tuple of Tensor of bool, shape (B, m, rows)
         For each table of units, the rows in use: those with something observed.
+    times : Tensor of int64, shape (B, T), or None
+        Where sequences lie: for each time point its row among all m rows of the frames, -1 after
+        the end of a sequence. None where rows are in order, or are no sequence.
     """
 
     observations: dict[str, Tensor]
     covariates: dict[str, Tensor]
     selected: tuple[Tensor, ...]
+    times: Tensor | None = None
 
     def __len__(self) -> int:
         return self.selected[0].shape[0]
@@ -42,6 +46,7 @@ class Frames:
             {name: x[index] for name, x in self.observations.items()},
             {name: x[index] for name, x in self.covariates.items()},
             tuple(x[index] for x in self.selected),
+            None if self.times is None else self.times[index],
         )
 
     def to(self, device: torch.device) -> "Frames":
@@ -50,6 +55,7 @@ class Frames:
             {name: x.to(device) for name, x in self.observations.items()},
             {name: x.to(device) for name, x in self.covariates.items()},
             tuple(x.to(device) for x in self.selected),
+            None if self.times is None else self.times.to(device),
         )
 
 
@@ -71,7 +77,14 @@ def stack_frames(parts: Sequence[Frames]) -> Frames:
         {name: torch.cat([w.observations[name] for w in whole]) for name in whole[0].observations},
         {name: torch.cat([w.covariates[name] for w in whole]) for name in whole[0].covariates},
         tuple(torch.cat(masks) for masks in zip(*(w.selected for w in whole), strict=True)),
+        None if parts[0].times is None else _stacked_times([part.times for part in parts]),
     )
+
+
+def _stacked_times(times: Sequence[Tensor]) -> Tensor:
+    longest = max(x.shape[1] for x in times)
+    padded = [torch.nn.functional.pad(x, (0, longest - x.shape[1]), value=-1) for x in times]
+    return torch.cat(padded)
 
 
 def _padded(frames: Frames, num_frames: int) -> Frames:
@@ -88,4 +101,5 @@ def _padded(frames: Frames, num_frames: int) -> Frames:
         tuple(
             torch.cat([x, *[torch.zeros_like(x[:, :1])] * missing], dim=1) for x in frames.selected
         ),
+        frames.times,
     )

@@ -33,15 +33,21 @@ class IndicatorDraws:
     values : Tensor of int64, shape (S, *units)
         A draw for each draw of the parameters.
     probabilities : Tensor, shape (*units, K)
-        p(z_i = k given y), averaged over draws.
+        p(z_i = k given y), averaged over draws: of a chain, its smoothing distribution.
     gap : float
         Mean over units of the divergence of the network's probabilities from the exact ones, in
         nats; NaN unless both exist.
+    filtering : Tensor, shape (*units, K), or None
+        Of a chain, p(z_t = k given y up to t), averaged over draws.
+    viterbi : Tensor of int64, shape (*units,), or None
+        Of a chain, the most probable path under the most probable draw.
     """
 
     values: Tensor
     probabilities: Tensor
     gap: float
+    filtering: Tensor | None = None
+    viterbi: Tensor | None = None
 
 
 def draw_indicators(
@@ -163,7 +169,7 @@ class _Conditional:
         inference = self.inference
         if inference.exact is None or self.table is None or not inference.space.size:
             return math.nan  # without parameters the exact table has no axis of draws
-        few = draws.first(_DRAWS_FOR_GAP)
+        few = draws.select(slice(_DRAWS_FOR_GAP))
         exact = torch.cat([log_p for _, log_p in self._by_density(few)])
         network = torch.cat([log_q for _, log_q in self._by_network(few)])
         terms = exact.exp() * (exact - network)

@@ -69,10 +69,14 @@ class Inference:
         few = simulator.sample(_NUM_FOR_ATOMS, 0).observations
         self._atoms = find_atoms({name: x.cpu().numpy() for name, x in few.items()})
 
-    def read(self, data: Mapping[str, Any] | None) -> Dataset:
-        """Check a user's data, and lay them out; None stands for those of the model."""
+    def read(self, data: Mapping[str, Any] | None, *, any_size: bool = False) -> Dataset:
+        """Check a user's data, and lay them out; None stands for those of the model.
+
+        Of any size they can be read only for what needs no network that was trained for it.
+        """
         self._require_unchanged(data)
-        return read_dataset(self.layout, self.simulator.observed_data, data, self._atoms)
+        observed = self.simulator.observed_data
+        return read_dataset(self.layout, observed, data, self._atoms, any_size=any_size)
 
     def _require_unchanged(self, data: Mapping[str, Any] | None) -> None:
         """Refuse to answer for data that the model no longer holds."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pymc_amortized.axes import ModelAxes, dataset_of
 from pymc_amortized.compile.compat import result_of_groups
-from pymc_amortized.compile.spec import Dims, ModelSpec
+from pymc_amortized.compile.spec import Dims, IndicatorSpec, ModelSpec
 from pymc_amortized.datasets import Dataset
 from pymc_amortized.draws import Draws
 from pymc_amortized.errors import InvalidArgumentError
@@ -23,7 +23,15 @@ from pymc_amortized.indicators import IndicatorDraws
 from pymc_amortized.layout import UnitTable
 from pymc_amortized.simulator import Simulator
 
-__all__ = ["Answer", "check_var_names", "inference_data", "made_by", "probabilities_dataset"]
+__all__ = [
+    "Answer",
+    "check_var_names",
+    "inference_data",
+    "made_by",
+    "probabilities_dataset",
+    "probability_tables",
+    "states_dataset",
+]
 
 _LIBRARY = "pymc_amortized"
 _SAMPLED = ("chain", "draw")
@@ -103,9 +111,37 @@ def inference_data(
     return result_of_groups(groups)
 
 
+def probability_tables(
+    spec: ModelSpec, indicator: IndicatorSpec, drawn: IndicatorDraws
+) -> dict[str, Tensor]:
+    """Return the tables of probabilities (*units, K) of an indicator, by their names in a result.
+
+    Of independent indicators there is one, under their own name; of a chain, ``smoothing`` and
+    ``filtering``, after its own name where the model has other indicators.
+    """
+    if drawn.filtering is None:
+        return {indicator.name: drawn.probabilities}
+    return {
+        _called(spec, indicator, "smoothing"): drawn.probabilities,
+        _called(spec, indicator, "filtering"): drawn.filtering,
+    }
+
+
+def _called(spec: ModelSpec, indicator: IndicatorSpec, kind: str) -> str:
+    return kind if len(spec.indicators) == 1 else f"{indicator.name}_{kind}"
+
+
 def probabilities_dataset(simulator: Simulator, answer: Answer) -> xarray.Dataset:
     """Return p(z_i = k given y) of every indicator, dims (*units, component)."""
     return _Builder(simulator, answer).probabilities()
+
+
+def states_dataset(
+    simulator: Simulator, answer: Answer, kind: str, names: Sequence[str]
+) -> xarray.Dataset:
+    """Return what is known of the states of chains: see :meth:`AmortizedPosterior.indicators`."""
+    builder = _Builder(simulator, answer)
+    return dataset_of(builder.states(name, kind) for name in names)
 
 
 def check_var_names(spec: ModelSpec, var_names: Sequence[str]) -> None:
@@ -187,12 +223,27 @@ class _Builder:
         return {name: (value, dims.get(name)) for name, value in found.items()}
 
     def probabilities(self) -> xarray.Dataset:
-        return dataset_of(
-            self.axes.probabilities(
-                spec.name, self.answer.indicators[spec.name].probabilities.cpu().numpy()
-            )
-            for spec in self.spec.indicators
-        )
+        arrays = []
+        for spec in self.spec.indicators:
+            drawn = self.answer.indicators[spec.name]
+            arrays += [
+                self.axes.probabilities(spec.name, table.cpu().numpy(), called=name)
+                for name, table in probability_tables(self.spec, spec, drawn).items()
+            ]
+            if drawn.viterbi is not None:
+                path = self.axes.array(spec.name, drawn.viterbi.cpu().numpy(), spec.dims)
+                arrays.append(path.rename(_called(self.spec, spec, "viterbi")))
+        return dataset_of(arrays)
+
+    def states(self, name: str, kind: str) -> xarray.DataArray:
+        drawn = self.answer.indicators[name]
+        dims = next(i.dims for i in self.spec.indicators if i.name == name)
+        if kind == "paths":
+            return self._sampled(name, drawn.values, dims)
+        if kind == "viterbi":
+            return self.axes.array(name, drawn.viterbi.cpu().numpy(), dims)
+        table = drawn.probabilities if kind == "smoothing" else drawn.filtering
+        return self.axes.probabilities(name, table.cpu().numpy())
 
     def sample_stats(self) -> xarray.Dataset:
         draws = self.answer.draws
@@ -210,6 +261,9 @@ class _Builder:
         frames = self.answer.dataset.frames
         parameters = {name: x.unsqueeze(1) for name, x in self.answer.draws.parameters.items()}
         for index, table in enumerate(exact.layout.tables):
+            if table.is_sequence:
+                arrays += self._log_likelihood_of_sequences(exact, parameters, table)
+                continue
             where = self.answer.dataset.positions[index]
             selected = frames.selected[index].flatten(1)[0].cpu().numpy()
             for name, values in exact.by_unit(parameters, frames, table):
@@ -222,6 +276,18 @@ class _Builder:
                 short = None if dims is None else dims[: rows.ndim - 2]
                 arrays.append(self.axes.array(name, rows, short, _SAMPLED))
         return dataset_of(arrays)
+
+    def _log_likelihood_of_sequences(
+        self, exact: ExactModel, parameters: Mapping[str, Tensor], table: UnitTable
+    ) -> list[xarray.DataArray]:
+        """Return the log likelihood of each sequence as a whole: its points are not independent."""
+        dims = table.observations[0].dims
+        dims = None if dims is None else dims[: len(table.indicator.units) - 1]
+        num_draws = self.answer.draws.log_q.shape[0]
+        return [
+            self._sampled(name, values.expand(num_draws, *values.shape[1:])[:, 0], dims)
+            for name, values in exact.by_unit(parameters, self.answer.dataset.frames, table)
+        ]
 
     def log_prior(self, exact: ExactModel) -> xarray.Dataset:
         arrays = []

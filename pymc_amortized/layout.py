@@ -45,7 +45,8 @@ class UnitTable:
     observed_rows : numpy.ndarray of bool, shape (R,)
         Where the model has something observed.
     sizes : tuple of int
-        The smallest and largest number of observed rows to be trained for.
+        The smallest and largest number of observed rows to be trained for; of a sequence, the time
+        points, missing ones included.
     resized : bool
         Whether the user asked for sizes.
     grouped : bool
@@ -79,37 +80,66 @@ class UnitTable:
     @property
     def is_scalar(self) -> bool:
         """Whether order statistics are sufficient."""
-        return self.exchangeable and not self.grouped and self.shape.num_features == 1
+        is_set = self.exchangeable and not self.grouped and not self.is_sequence
+        return is_set and self.shape.num_features == 1
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether the model misses some entries."""
+        return not all(self.entries_observed(o).all() for o in self.observations)
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether rows are the time points of Markov chains."""
+        return self.indicator is not None and self.indicator.kind == "markov"
+
+    @property
+    def num_sequences(self) -> int:
+        """C, the chains side by side; 0 where rows are a set."""
+        return math.prod(self.indicator.units[:-1]) if self.is_sequence else 0
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether networks must see where a row is, for not all are alike."""
+        return not self.exchangeable or self.num_sequences > 1
 
     @property
     def shape(self) -> UnitShape:
         """What a network needs to know."""
-        widths = [_width(o, self.grouped) * (1 + self.shows_mask(o)) for o in self.observations]
+        widths = [
+            _width(o, self.grouped, self.num_rows) * (1 + self.shows_mask(o))
+            for o in self.observations
+        ]
         widths += [_covariate_width(c, axis) for c, axis in self.covariates]
-        if not self.exchangeable:
+        if self.has_positions:
             widths.append(1 + 2 * _NUM_FREQUENCIES)
+        if self.is_sequence:
+            widths.append(1)
         indicator = self.indicator
         owner = _full_owner(self.observations[0]).ravel().tolist() if self.grouped else None
         units = () if indicator is None else indicator.units
         return UnitShape(
             num_features=sum(widths),
-            min_rows=self.sizes[0],
-            max_rows=self.sizes[1],
-            num_indicators=1 if self.grouped else math.prod(units[1:]),
+            min_rows=self.sizes[0] * max(1, self.num_sequences),
+            max_rows=self.sizes[1] * max(1, self.num_sequences),
+            num_indicators=1 if self.grouped or self.is_sequence else math.prod(units[1:]),
             num_components=0 if indicator is None else indicator.num_components,
             owner=None if owner is None else tuple(owner),
             num_units=math.prod(units) if self.grouped else 0,
+            num_sequences=self.num_sequences,
         )
 
     def entries_observed(self, o: ObservationSpec) -> np.ndarray:
         """Return which entries of a variable the model has observed, (R, entries in a row)."""
-        return _entries_observed(o, self.grouped)
+        return _entries_observed(o, self.num_rows)
 
     def shows_mask(self, o: ObservationSpec) -> bool:
         """Whether rows can be observed in part, so that networks must see which part."""
         if o.observed is None:
             return False
-        return _width(o, self.grouped) > 1 or len(self.observations) > 1 or self.grouped
+        return (
+            _width(o, self.grouped, self.num_rows) > 1 or len(self.observations) > 1 or self.grouped
+        )
 
 
 class DataLayout:
@@ -178,9 +208,13 @@ class DataLayout:
             columns.append(rows)
         for covariate, axis in table.covariates:
             columns.append(self._covariate_rows(covariate, axis, frames, shape))
-        if not table.exchangeable:
-            columns.append(_positions(table.num_rows, columns[0]).expand(*shape, -1))
+        if table.has_positions:
+            num_places = table.num_rows // max(1, table.num_sequences)
+            places = _positions(num_places, columns[0]).repeat(max(1, table.num_sequences), 1)
+            columns.append(places.expand(*shape, -1))
         values = torch.cat(columns, dim=-1).flatten(1, 2)
+        if table.is_sequence:
+            return _in_time(values, selected.flatten(1), frames.times)
         return Units(values, selected.flatten(1))
 
     def _covariate_rows(
@@ -217,7 +251,8 @@ def _table(
 ) -> UnitTable:
     first = observations[0]
     grouped = indicator is not None and not _is_aligned(first, indicator)
-    masks = [_entries_observed(o, grouped) for o in observations]
+    num_rows = _num_rows(first, indicator, grouped)
+    masks = [_entries_observed(o, num_rows) for o in observations]
     observed_rows = np.concatenate(masks, axis=1).any(1)
     covariates = {
         c.name: (c, c.unit_axes[o.name])
@@ -232,6 +267,8 @@ def _table(
             f"the same units; got {sorted(asked)}. Give it for one of them."
         )
     count = int(observed_rows.sum())
+    if indicator is not None and indicator.kind == "markov":
+        count = indicator.units[-1]
     return UnitTable(
         observations=observations,
         indicator=indicator,
@@ -248,11 +285,12 @@ def _is_aligned(observation: ObservationSpec, indicator: IndicatorSpec) -> bool:
     """Whether the rows of an observation are the units of its indicator, in order."""
     if not observation.shape or not indicator.units:
         return not observation.shape and not indicator.units
-    num_rows, per_row = indicator.units[0], math.prod(indicator.units[1:])
-    if observation.shape[0] != num_rows:
+    axes = len(indicator.units) if indicator.kind == "markov" else 1
+    if observation.shape[:axes] != indicator.units[:axes]:
         return False
+    num_rows, per_row = math.prod(indicator.units[:axes]), math.prod(indicator.units[axes:])
     row = _full_owner(observation).reshape(num_rows, -1) // per_row
-    here = _entries_observed(observation, grouped=False)
+    here = _entries_observed(observation, num_rows)
     return bool(
         (row == np.arange(num_rows)[:, None])[here.repeat(row.shape[1] // here.shape[1], 1)].all()
     )
@@ -284,7 +322,11 @@ def _checked_sizes(spec: ModelSpec, sizes: Sizes) -> dict[str, tuple[int, int]]:
 
 def _require_resizable(table: UnitTable, tables: Sequence[UnitTable], spec: ModelSpec) -> None:
     reasons = {
-        "it is a sequence": spec.structure == "sequence",
+        "another table of its model is a sequence": spec.structure == "sequence"
+        and len(tables) > 1,
+        "the transition of its chain differs from step to step": table.is_sequence
+        and table.indicator.time_varying,
+        "several sequences lie side by side in it": table.num_sequences > 1,
         "several of its values belong to one unit": table.grouped,
         "it is a single value": not table.observations[0].shape,
         "observed variables depend on each other": any(o.depends_on for o in spec.observations),
@@ -321,19 +363,38 @@ def _full_owner(o: ObservationSpec) -> np.ndarray:
     return owner
 
 
-def _entries_observed(o: ObservationSpec, grouped: bool) -> np.ndarray:
+def _num_rows(o: ObservationSpec, indicator: IndicatorSpec | None, grouped: bool) -> int:
+    """Return the rows of a table: units of a chain, the first axis of a set, or all entries."""
+    if grouped or not o.shape:
+        return _full_owner(o).size
+    if indicator is not None and indicator.kind == "markov":
+        return math.prod(indicator.units)
+    return o.shape[0]
+
+
+def _entries_observed(o: ObservationSpec, num_rows: int) -> np.ndarray:
     """Return which entries are observed, (rows, entries in a row)."""
     observed = np.ones(_full_owner(o).shape, dtype=bool)
     if o.observed is not None:
         observed &= o.observed.reshape(*o.observed.shape, *(1,) * (observed.ndim - o.observed.ndim))
-    rows = observed.size if grouped or not o.shape else o.shape[0]
-    return observed.reshape(rows, -1)
+    return observed.reshape(num_rows, -1)
 
 
-def _width(o: ObservationSpec, grouped: bool) -> int:
+def _width(o: ObservationSpec, grouped: bool, num_rows: int) -> int:
     if not grouped:
-        return math.prod(o.shape[1:])
+        return math.prod(o.shape) // num_rows
     return math.prod(o.shape) // _full_owner(o).size
+
+
+def _in_time(values: Tensor, observed: Tensor, times: Tensor | None) -> Units:
+    """Bring rows (B, m R, F) into the order of time, and tell where something is observed."""
+    in_use = torch.ones_like(observed)
+    if times is not None:
+        in_use, places = times >= 0, times.clamp(min=0)
+        values = values.gather(1, places.unsqueeze(-1).expand(*places.shape, values.shape[-1]))
+        observed = observed.gather(1, places) & in_use
+    values = values.masked_fill(~observed.unsqueeze(-1), math.nan)
+    return Units(torch.cat([values, observed.unsqueeze(-1).to(values.dtype)], dim=-1), in_use)
 
 
 def _covariate_width(covariate: CovariateSpec, axis: int) -> int:

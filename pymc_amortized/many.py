@@ -3,7 +3,7 @@
 import math
 import warnings
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,110 +15,32 @@ from torch import Tensor
 from pymc_amortized.axes import ModelAxes, dataset_of
 from pymc_amortized.compile.compat import result_of_groups
 from pymc_amortized.compile.spec import Dims
-from pymc_amortized.correction import Corrector
 from pymc_amortized.datasets import Dataset
-from pymc_amortized.draws import Correction, Draws
+from pymc_amortized.draws import Draws
 from pymc_amortized.errors import (
     AccuracyWarning,
     AmortizedError,
     AtypicalDataWarning,
     InvalidArgumentError,
-    InvalidDataError,
 )
-from pymc_amortized.indicators import IndicatorDraws, draw_indicators
+from pymc_amortized.indicators import IndicatorDraws
 from pymc_amortized.inference import Inference
-from pymc_amortized.inference_data import made_by
+from pymc_amortized.inference_data import made_by, probability_tables
 from pymc_amortized.progress import dataset_progress
 from pymc_amortized.report import answer_facts, is_atypical, users_level
+from pymc_amortized.state_draws import draw_indicator
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Gathering", "answers_table", "read_datasets", "split_datasets"]
+__all__ = ["Gathering", "answers_table"]
+
+DrawMany = Callable[[list[Dataset]], list[Draws | AmortizedError]]
+"""Draws parameters for data sets together."""
 
 _DRAWS_AT_ONCE = 64_000
 _ATYPICAL_BY_CHANCE = 0.03
 _FAILED = {"rung": "none", "checked": "failed"}
-
-
-def split_datasets(datasets: Any, names: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Return data sets one by one, from a sequence of them or from arrays with a leading axis.
-
-    Parameters
-    ----------
-    datasets : sequence of mapping, or mapping of str to array
-        Each data set by name; or arrays (B, *shape) of all of them by name.
-    names : sequence of str
-        Names of observed variables, for the way out.
-
-    Raises
-    ------
-    InvalidDataError
-        If they are neither, or arrays have leading axes of different lengths.
-
-    Examples
-    --------
-    >>> [len(one["y"]) for one in split_datasets({"y": np.zeros((3, 10))}, ["y"])]
-    [10, 10, 10]
-    """
-    way_out = (
-        f'\n\n    posterior.sample_many([{{"{names[0]}": data}} for data in datasets])'
-        f'\n    posterior.sample_many({{"{names[0]}": np.stack(datasets)}})'
-    )
-    if isinstance(datasets, Mapping):
-        datasets = {name: _as_array(name, x, way_out) for name, x in datasets.items()}
-        lengths = {name: len(x) if x.ndim else 0 for name, x in datasets.items()}
-        if len(set(lengths.values())) != 1 or 0 in lengths.values():
-            raise InvalidDataError(
-                "Expected arrays with a leading axis of data sets, as long in each; got "
-                f"{lengths}. Give one of:{way_out}"
-            )
-        count = next(iter(lengths.values()))
-        return [{name: x[i] for name, x in datasets.items()} for i in range(count)]
-    is_list = isinstance(datasets, Sequence) and not isinstance(datasets, str)
-    if not is_list or not datasets:
-        found = "an empty one" if is_list else f"a {type(datasets).__name__}"
-        raise InvalidDataError(f"Expected a list of data sets; got {found}. Give one of:{way_out}")
-    for i, one in enumerate(datasets):
-        if not isinstance(one, Mapping):
-            raise InvalidDataError(
-                f"Expected each data set by name; number {i} is a {type(one).__name__}. Give one "
-                f"of:{way_out}"
-            )
-    return list(datasets)
-
-
-def _as_array(name: str, values: Any, way_out: str) -> np.ndarray:
-    """Return values as an array, whose first axis is counted and not labelled."""
-    try:
-        return values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
-    except ValueError as error:
-        raise InvalidDataError(
-            f"Expected data sets of one length for {name!r}, in an array; got others: {error}. "
-            f"Give one of:{way_out}"
-        ) from error
-
-
-def read_datasets(inference: Inference, datasets: Any) -> list[Dataset | AmortizedError]:
-    """Read data sets one by one; what cannot be read is returned as its error.
-
-    Raises
-    ------
-    InvalidDataError
-        If they are not data sets; or the first error, if none can be read.
-    """
-    names = [o.name for o in inference.simulator.spec.observations]
-    read = [_read(inference, data) for data in split_datasets(datasets, names)]
-    if all(isinstance(one, Exception) for one in read):
-        raise read[0]
-    return read
-
-
-def _read(inference: Inference, data: Mapping[str, Any]) -> Dataset | AmortizedError:
-    try:
-        return inference.read(data)
-    except AmortizedError as error:
-        return error
 
 
 def answers_table(idata: Any) -> "pandas.DataFrame":
@@ -190,6 +112,7 @@ class Gathering:
         self.sampled: dict[str, np.ndarray] = {}
         self.stats: dict[str, np.ndarray] = {}
         self.probabilities: dict[str, np.ndarray] = {}
+        self.indicator_of = {spec.name: spec.name for spec in self.spec.indicators}
         self.rows: list[dict[str, Any]] = [{} for _ in datasets]
         self.left_out: set[str] = set()
         self.first_error: Exception | None = None
@@ -202,14 +125,7 @@ class Gathering:
         self.first_error = self.first_error or error
         self.rows[i] = {**_FAILED, "error": " ".join(str(error).split())}
 
-    def fill(
-        self,
-        corrector: Corrector,
-        correction: Correction,
-        generator: torch.Generator,
-        *,
-        show: bool,
-    ) -> None:
+    def fill(self, draw: DrawMany, generator: torch.Generator, *, show: bool) -> None:
         """Answer data sets, as many at a time as memory allows; those of like size together.
 
         What is done when the user interrupts is kept.
@@ -220,7 +136,7 @@ class Gathering:
             If not one could be answered.
         """
         try:
-            self._fill_all(corrector, correction, generator, show)
+            self._fill_all(draw, generator, show)
         except KeyboardInterrupt:
             if not self.sampled:
                 raise
@@ -230,21 +146,14 @@ class Gathering:
         if self.first_error is not None and all(r["checked"] == "failed" for r in self.rows):
             raise self.first_error
 
-    def _fill_all(
-        self,
-        corrector: Corrector,
-        correction: Correction,
-        generator: torch.Generator,
-        show: bool,
-    ) -> None:
+    def _fill_all(self, draw: DrawMany, generator: torch.Generator, show: bool) -> None:
         readable = [i for i, d in enumerate(self.datasets) if isinstance(d, Dataset)]
         readable.sort(key=lambda i: self.datasets[i].frames.num_frames)
         step = max(1, _DRAWS_AT_ONCE // max(self.num_draws, 4_000))
         with dataset_progress(len(readable), show) as advance:
             for start in range(0, len(readable), step):
                 some = readable[start : start + step]
-                datasets = [self.datasets[i] for i in some]
-                found = self._drawn(corrector, datasets, correction, generator)
+                found = _drawn(draw, [self.datasets[i] for i in some])
                 for i, draws in zip(some, found, strict=True):
                     if isinstance(draws, Exception):
                         self.fail(i, draws)
@@ -252,32 +161,13 @@ class Gathering:
                         self.put(i, draws, self._indicators(i, draws, generator))
                 advance(len(some))
 
-    def _drawn(
-        self,
-        corrector: Corrector,
-        datasets: list[Dataset],
-        correction: Correction,
-        generator: torch.Generator,
-    ) -> list[Draws | AmortizedError]:
-        """Draw for data sets together; one by one where that fails, so that none is lost."""
-        try:
-            return corrector.draw(datasets, self.num_draws, self.chains, correction, generator)
-        except AmortizedError as error:
-            if len(datasets) == 1:
-                return [error]
-        return [
-            answer
-            for one in datasets
-            for answer in self._drawn(corrector, [one], correction, generator)
-        ]
-
     def _indicators(
         self, i: int, draws: Draws, generator: torch.Generator
     ) -> dict[str, IndicatorDraws]:
         of_indicators = [d.name for d in self.spec.deterministics if d.depends_on_indicators]
         for_others = any(self._is_wanted(name) for name in of_indicators)
         return {
-            spec.name: draw_indicators(self.inference, spec, self.datasets[i], draws, generator)
+            spec.name: draw_indicator(self.inference, spec, self.datasets[i], draws, generator)
             for spec in self.spec.indicators
             if for_others or self._is_wanted(spec.name)
         }
@@ -327,7 +217,10 @@ class Gathering:
         for name, drawn in indicators.items():
             self._store(name, i, drawn.values)
             if self._is_wanted(name):
-                self._fill(self.probabilities, name, i, drawn.probabilities.cpu().numpy())
+                spec = next(s for s in self.spec.indicators if s.name == name)
+                for called, table in probability_tables(self.spec, spec, drawn).items():
+                    self.indicator_of[called] = name
+                    self._fill(self.probabilities, called, i, table.cpu().numpy())
         for name, values in self._deterministics(draws, indicators).items():
             self._store(name, i, values)
         stats = {"lp": draws.log_joint, "log_q": draws.log_q, "log_weight": draws.log_weight}
@@ -347,7 +240,8 @@ class Gathering:
         }
         if self.probabilities:
             groups["indicator_probabilities"] = dataset_of(
-                axes.probabilities(name, x, ("dataset",)) for name, x in self.probabilities.items()
+                axes.probabilities(self.indicator_of[name], x, ("dataset",), name)
+                for name, x in self.probabilities.items()
             ).assign_attrs(made_by())
         groups["sample_stats"] = dataset_of(
             axes.array(name, self._in_chains(x), None, ("chain", "draw", "dataset"))
@@ -398,10 +292,11 @@ class Gathering:
         is_table = arrays is self.probabilities
         if arrays is self.stats:
             filler = False if dtype.kind == "b" else math.nan
-        elif name in {s.name for s in self.spec.indicators}:
+        elif name in self.indicator_of:
             unit_axis = 0 if is_table else 1
             if len(shape) > unit_axis + is_table:
-                shape[unit_axis] = max(shape[unit_axis], self._max_rows(name))
+                most = self._max_rows(self.indicator_of[name])
+                shape[unit_axis] = max(shape[unit_axis], most)
             if not is_table:
                 dtype, filler = self._type_and_filler(name)
         elif dtype.kind in "biu":
@@ -412,7 +307,10 @@ class Gathering:
         """Return the largest number of units of an indicator in any data set."""
         table = self.inference.layout.table_of(indicator)
         read = [d for d in self.datasets if isinstance(d, Dataset)]
-        if table is None or self.inference.layout.tables[table].grouped:
+        if table is None:
+            return 0
+        layout = self.inference.layout.tables[table]
+        if layout.grouped or layout.num_sequences > 1:
             return 0
         return max(len(d.positions[table]) for d in read)
 
@@ -472,6 +370,16 @@ class Gathering:
             "dataset": len(self.datasets),
         }
         return ModelAxes(self.simulator, shapes, leading)
+
+
+def _drawn(draw: DrawMany, datasets: list[Dataset]) -> list[Draws | AmortizedError]:
+    """Draw for data sets together; one by one where that fails, so that none is lost."""
+    try:
+        return draw(datasets)
+    except AmortizedError as error:
+        if len(datasets) == 1:
+            return [error]
+    return [answer for one in datasets for answer in _drawn(draw, [one])]
 
 
 def _signed(value: int) -> np.dtype:

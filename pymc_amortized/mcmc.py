@@ -68,7 +68,7 @@ class MarginalSampler:
     Parameters
     ----------
     simulator : Simulator
-        The model. It must have a density, independent indicators, and parameters.
+        The model. It must have a density, and parameters.
     layout : DataLayout
         How data sets are laid out.
     space : ParameterSpace
@@ -121,8 +121,8 @@ class MarginalSampler:
         InvalidArgumentError
             If there are too few draws, or the seed is below 0.
         UnsupportedModelError
-            If indicators form Markov chains, there are no parameters, or the density or its
-            gradient is not finite where a chain starts.
+            If there are no parameters, or the density or its gradient is not finite where a chain
+            starts.
         """
         _check_numbers(draws, tune, random_seed)
         started = time.perf_counter()
@@ -364,7 +364,12 @@ def framed_data(layout: DataLayout, frames: Frames) -> FramedData:
         {name: x[0].cpu().numpy() for name, x in frames.observations.items()},
         {name: x[0].cpu().numpy() for name, x in frames.covariates.items()},
         used,
+        None if frames.times is None else _in_use(frames.times[0].cpu().numpy()),
     )
+
+
+def _in_use(times: np.ndarray) -> np.ndarray:
+    return times[times >= 0]
 
 
 def _entries(o: ObservationSpec, rows: np.ndarray, *, grouped: bool) -> np.ndarray:
@@ -374,5 +379,6 @@ def _entries(o: ObservationSpec, rows: np.ndarray, *, grouped: bool) -> np.ndarr
         shape = (*o.observed.shape, *shape[1:])
     if grouped or not shape:
         return rows.reshape(len(rows), *shape)
-    spread = rows.reshape(*rows.shape, *(1,) * (len(shape) - 1))
+    axes = next(a for a in range(1, len(shape) + 1) if math.prod(shape[:a]) == rows.shape[1])
+    spread = rows.reshape(len(rows), *shape[:axes], *(1,) * (len(shape) - axes))
     return np.broadcast_to(spread, (len(rows), *shape))

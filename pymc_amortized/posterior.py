@@ -1,5 +1,6 @@
 """The object that users hold: a trained network, and the answers that it gives."""
 
+import functools
 import html
 import json
 import math
@@ -8,7 +9,7 @@ import time
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -18,15 +19,22 @@ from torch import Tensor
 from pymc_amortized.checkpoint import write_file
 from pymc_amortized.compile.spec import ModelSpec
 from pymc_amortized.correction import Corrector
+from pymc_amortized.dataset_list import read_datasets
 from pymc_amortized.draws import Correction
 from pymc_amortized.errors import InvalidDataError, UnsupportedModelError
-from pymc_amortized.indicators import draw_indicators
 from pymc_amortized.inference import Inference
-from pymc_amortized.inference_data import Answer, inference_data, probabilities_dataset
-from pymc_amortized.many import Gathering, read_datasets
+from pymc_amortized.inference_data import (
+    Answer,
+    inference_data,
+    probabilities_dataset,
+    states_dataset,
+)
+from pymc_amortized.many import Gathering
 from pymc_amortized.report import answer_facts, log_answer, warn_of, without_density
-from pymc_amortized.request import check_count, check_request
+from pymc_amortized.request import check_count, check_request, require_chains
 from pymc_amortized.rng import RandomSeed, torch_generator
+from pymc_amortized.state_draws import draw_indicator
+from pymc_amortized.state_filter import StateFilter
 from pymc_amortized.training_record import TrainingRecord
 
 if TYPE_CHECKING:
@@ -222,7 +230,14 @@ class AmortizedPosterior:
         read = read_datasets(self.inference, datasets)
         gathering = Gathering(self.inference, read, draws * chains, chains, var_names)
         generator = torch_generator(random_seed, self.inference.device)
-        gathering.fill(self._corrector, correction, generator, show=progressbar)
+        draw = functools.partial(
+            self._corrector.draw,
+            num_draws=draws * chains,
+            chains=chains,
+            correction=correction,
+            generator=generator,
+        )
+        gathering.fill(draw, generator, show=progressbar)
         gathering.warn()
         seconds = time.perf_counter() - started
         return gathering.result(self._common_attrs(seconds, correction))
@@ -255,6 +270,87 @@ class AmortizedPosterior:
         answer = self._answer(data, _DRAWS_FOR_PROBABILITIES, 1, correction, random_seed)
         warn_of(answer.draws, self.spec)
         return probabilities_dataset(self.inference.simulator, answer)
+
+    def indicators(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        kind: Literal["smoothing", "filtering", "paths", "viterbi"] = "smoothing",
+        draws: int = 1000,
+        correction: Correction = "auto",
+        random_seed: RandomSeed = None,
+    ) -> "xarray.Dataset":
+        """Return what the data say of the states of Markov chains.
+
+        Parameters
+        ----------
+        data : mapping of str to array, optional
+            As in :meth:`sample`.
+        kind : {"smoothing", "filtering", "paths", "viterbi"}
+            p(z_t = k given all data), or given those up to t, averaged over draws of parameters;
+            joint paths, one for each draw; or the most probable path under the most probable draw.
+        draws : int
+            Of the parameters.
+        correction, random_seed
+            As in :meth:`sample`.
+
+        Returns
+        -------
+        xarray.Dataset
+            For each chain, dims (*units, state) for probabilities, (chain, draw, *units) for paths,
+            and (*units,) for the most probable path.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If the kind is unknown.
+        UnsupportedModelError
+            If the model has no Markov chain.
+        """
+        chains = require_chains(self.spec, kind)
+        check_request(self.spec, correction)
+        num_draws = check_count("draws", draws)
+        answer = self._answer(data, num_draws, 1, correction, random_seed)
+        warn_of(answer.draws, self.spec)
+        return states_dataset(self.inference.simulator, answer, kind, [c.name for c in chains])
+
+    def filter(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        draws: int = 1000,
+        correction: Correction = "auto",
+        random_seed: RandomSeed = None,
+    ) -> StateFilter:
+        """Filter the data so far, to go on with new points as they come.
+
+        Parameters
+        ----------
+        data : mapping of str to array, optional
+            As in :meth:`sample`: the points so far.
+        draws : int
+            Of the parameters.
+        correction, random_seed
+            As in :meth:`sample`.
+
+        Returns
+        -------
+        StateFilter
+            Whose ``update(new_data)`` costs one step for each new point, and whose
+            ``forecast(steps)`` draws what comes next.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If the model has no Markov chain, or one that does not go on as it began.
+        """
+        [chain] = require_chains(self.spec, "filtering", only_one=True)
+        check_request(self.spec, correction)
+        num_draws = check_count("draws", draws)
+        answer = self._answer(data, num_draws, 1, correction, random_seed)
+        warn_of(answer.draws, self.spec)
+        generator = torch_generator(random_seed, self.inference.device)
+        return StateFilter(self.inference, chain, answer.dataset, answer.draws, generator)
 
     def log_prob(
         self, parameters: Mapping[str, Any], data: Mapping[str, Any] | None = None
@@ -370,7 +466,7 @@ class AmortizedPosterior:
         if isinstance(draws, InvalidDataError):
             raise draws
         indicators = {
-            spec.name: draw_indicators(inference, spec, dataset, draws, generator)
+            spec.name: draw_indicator(inference, spec, dataset, draws, generator)
             for spec in self.spec.indicators
         }
         return Answer(dataset, draws, indicators, chains, own_data=data is None)

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from pymc_amortized.compile.spec import ModelSpec
+from pymc_amortized.compile.spec import IndicatorSpec, ModelSpec
 from pymc_amortized.draws import Correction
 from pymc_amortized.errors import (
     InvalidArgumentError,
@@ -15,9 +15,10 @@ from pymc_amortized.errors import (
 from pymc_amortized.inference_data import check_var_names
 from pymc_amortized.report import without_density
 
-__all__ = ["check_correction", "check_count", "check_request"]
+__all__ = ["check_correction", "check_count", "check_request", "require_chains"]
 
 _IDATA_KWARGS = ("log_likelihood", "log_prior")
+_KINDS = ("smoothing", "filtering", "paths", "viterbi")
 
 
 def check_request(
@@ -56,6 +57,33 @@ def check_request(
             f"Expected a density for the log likelihood and the log prior; "
             f"{without_density(spec)}. Leave them out of idata_kwargs."
         )
+
+
+def require_chains(
+    spec: ModelSpec, kind: str, *, only_one: bool = False
+) -> tuple[IndicatorSpec, ...]:
+    """Return the chains of a model, of whose states something of a kind is asked.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is none of "smoothing", "filtering", "paths" and "viterbi".
+    UnsupportedModelError
+        If there is no chain, or more than one where one is needed.
+    """
+    if kind not in _KINDS:
+        raise InvalidArgumentError(f"Expected kind to be one of {list(_KINDS)}; got {kind!r}.")
+    chains = tuple(i for i in spec.indicators if i.kind == "markov")
+    if not chains:
+        raise UnsupportedModelError(
+            "Expected a model with a Markov chain; this one has none. See the probabilities of "
+            "independent indicators by:\n\n    posterior.indicator_probabilities(data)"
+        )
+    if only_one and len(chains) > 1:
+        raise UnsupportedModelError(
+            f"Expected a model with one Markov chain; this one has {[c.name for c in chains]}."
+        )
+    return chains
 
 
 def check_correction(correction: str) -> None:

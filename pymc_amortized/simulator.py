@@ -14,6 +14,7 @@ from pymc_amortized.compile.compiled import CompiledModel, compile_model
 from pymc_amortized.compile.density import BatchedDensity
 from pymc_amortized.compile.fingerprint import fingerprint_parts
 from pymc_amortized.compile.spec import ModelSpec
+from pymc_amortized.compile.states import ChainDistribution
 from pymc_amortized.errors import (
     DeviceError,
     ModelReadingError,
@@ -132,6 +133,13 @@ class Simulator:
         parameters = self._compiled.prior.sample(int(num_datasets), self.device, generator)
         return self._simulate(parameters, int(num_datasets), generator)
 
+    def sample_parameters(
+        self, num_datasets: int, random_seed: RandomSeed = None
+    ) -> dict[str, Tensor]:
+        """Draw parameters (B, *shape) from the prior, without data sets."""
+        generator = torch_generator(random_seed, self.device)
+        return self._compiled.prior.sample(num_datasets, self.device, generator)
+
     def log_prior_mass(self, random_seed: RandomSeed = 0) -> tuple[float, float]:
         """Return the log probability of the region that transforms and potentials leave the prior.
 
@@ -151,13 +159,21 @@ class Simulator:
         generator = torch_generator(random_seed, self.device)
         return self._compiled.prior.log_mass(self.device, generator)
 
-    def simulate(self, parameters: NamedTensors, random_seed: RandomSeed = None) -> Simulation:
+    def simulate(
+        self,
+        parameters: NamedTensors,
+        random_seed: RandomSeed = None,
+        *,
+        indicators: NamedTensors | None = None,
+    ) -> Simulation:
         """Simulate one data set for each draw of given parameters.
 
         Parameters
         ----------
         parameters : mapping of str to Tensor, shape (S, *shape)
             Constrained parameters: draws of a posterior, for instance.
+        indicators : mapping of str to Tensor of int64, shape (S, *units), optional
+            Indicators that are given too, instead of drawn.
         random_seed : int, sequence of int, numpy.random.Generator or None
             As in PyMC.
 
@@ -174,7 +190,8 @@ class Simulator:
         self.parameters.unconstrain(parameters)
         values = {name: parameters[name].to(self.device) for name in self.parameters.names}
         num_datasets = next(iter(values.values())).shape[0] if values else 1
-        return self._simulate(values, num_datasets, torch_generator(random_seed, self.device))
+        generator = torch_generator(random_seed, self.device)
+        return self._simulate(values, num_datasets, generator, indicators)
 
     @property
     def density(self) -> BatchedDensity | None:
@@ -228,6 +245,10 @@ class Simulator:
         """
         return self._compiled.distributions[name].log_probs(parameters, covariates or {})
 
+    def chain_distribution(self, name: str) -> ChainDistribution:
+        """Return the initial distribution and the transition of an indicator that is a chain."""
+        return self._compiled.distributions[name]
+
     def deterministics(
         self,
         parameters: NamedTensors,
@@ -266,13 +287,18 @@ class Simulator:
         return f"<p>Simulator on {self.device}</p>{self.spec._repr_html_()}"
 
     def _simulate(
-        self, parameters: dict[str, Tensor], num_datasets: int, generator: torch.Generator
+        self,
+        parameters: dict[str, Tensor],
+        num_datasets: int,
+        generator: torch.Generator,
+        known: NamedTensors | None = None,
     ) -> Simulation:
         indicators, observations = self._compiled.draw_given(
             [parameters[name] for name in self.parameters.names],
             num_datasets,
             self.device,
             generator,
+            known or {},
         )
         simulation = Simulation(parameters, indicators, observations)
         _check_finite(simulation)

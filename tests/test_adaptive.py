@@ -8,7 +8,7 @@ import torch
 
 from scipy import stats
 
-from pymc_amortized.adaptive import Pool, Proposal, _Search, adapt, log_mean, rejuvenate
+from pymc_amortized.adaptive import _Search, adapt, rejuvenate
 from pymc_amortized.importance import (
     effective_sample_size,
     log_mean_weight,
@@ -17,6 +17,7 @@ from pymc_amortized.importance import (
     tempered,
     weigh,
 )
+from pymc_amortized.pool import Pool, Proposal
 from pymc_amortized.student_mixture import StudentMixture, fit_student_mixture
 
 SIZE = 5
@@ -114,7 +115,7 @@ def test_a_fitted_mixture_finds_modes_and_weights():
     # Eight degrees of freedom fitted to normal draws: a little wider than these, as it should be.
     # A scale of 0.32 fitted to 250 points has a standard error of 0.015.
     scale = covariance_scale(mixture)
-    assert bool(((scale > 0.26) & (scale < 0.6)).all())
+    assert bool(((scale > 0.28) & (scale < 0.6)).all())
 
 
 def covariance_scale(mixture):
@@ -132,7 +133,7 @@ def test_two_modes_with_their_weights():
         assert bool(weights.reliable.all())
         upper = (found.points.sum(-1) > 0).double()
         shares += (weights.log_weights.exp() * upper).sum(0).tolist()
-        integrals += log_mean(found).tolist()
+        integrals += log_mean_weight(found.log_weights)[0].tolist()
         seen += index.tolist()
     assert sorted(seen) == list(range(20))
     assert np.abs(np.array(shares) - 0.75).max() < 0.05

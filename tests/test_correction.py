@@ -13,7 +13,6 @@ from scipy import stats
 
 import pymc_amortized as pma
 
-from pymc_amortized import correction
 from pymc_amortized.correction import Corrector
 from pymc_amortized.distance import fit_summary_reference
 from pymc_amortized.errors import (
@@ -24,6 +23,7 @@ from pymc_amortized.errors import (
     UnsupportedModelError,
 )
 from pymc_amortized.frames import stack_frames
+from pymc_amortized.weighing import Weighing
 from tests.trained import NUM_UNITS, data, mixture, normal_mean
 
 RUNGS = ("importance", "adaptive", "mcmc")
@@ -150,7 +150,7 @@ def test_chains_that_disagree_are_not_accepted(poor, monkeypatch):
     assert abs(draws.mean() - exact.mean()) < 4.5 * exact.std() / math.sqrt(400)
     # Where that is rejected too, the draws of the chains are returned, and it is said.
     monkeypatch.setattr(
-        correction._Climb, "_accepted", lambda self, weights: torch.zeros_like(weights.reliable)
+        Weighing, "accepted", lambda self, weights: torch.zeros_like(weights.reliable)
     )
     with pytest.warns(AccuracyWarning, match="not to be trusted: R-hat"):
         idata = sample(poor, correction="mcmc", draws=300)
@@ -451,15 +451,20 @@ def test_without_a_density_there_is_no_ladder(trained):
     assert idata.answers["rung"].values.tolist() == ["network"] * 3
 
 
-def test_an_impossible_data_set_does_not_lose_the_others():
+@pytest.fixture(scope="module")
+def counts():
+    """A network for five counts of one rate."""
     with pm.Model() as model:
         rate = pm.Gamma("rate", 2, 1)
         pm.Poisson("y", rate, observed=np.ones(5, dtype=int))
     config = pma.TrainingConfig(steps=20)
-    posterior = pma.fit(model, training=config, random_seed=1, progressbar=False)
+    return pma.fit(model, training=config, random_seed=1, progressbar=False)
+
+
+def test_an_impossible_data_set_does_not_lose_the_others(counts):
     ys = np.array([[1, 2, 0, 1, 3], [1, 2, -3, 1, 1], [0, 0, 1, 0, 0]])
     with pytest.warns(AccuracyWarning, match="1 of 3 data sets could not be answered"):
-        idata = sample_many(posterior, {"y": ys})
+        idata = sample_many(counts, {"y": ys})
     assert idata.answers["checked"].values.tolist() == ["accepted", "failed", "accepted"]
     rate = np.asarray(idata.posterior["rate"])
     exact = stats.gamma(2 + ys[0].sum(), scale=1 / 6)
@@ -472,11 +477,11 @@ def test_what_is_done_is_kept_when_interrupted(trained, monkeypatch):
     ys = posterior.inference.simulator.sample(40, 3).observations["y"].numpy()
     original, calls = Corrector.draw, []
 
-    def interrupted(self, *args):
+    def interrupted(self, *args, **kwargs):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return original(self, *args)
+        return original(self, *args, **kwargs)
 
     monkeypatch.setattr(Corrector, "draw", interrupted)
     with pytest.warns(AccuracyWarning, match="8 of 40 data sets could not be answered"):
@@ -489,14 +494,9 @@ def test_what_is_done_is_kept_when_interrupted(trained, monkeypatch):
         sample_many(posterior, {"y": ys}, draws=50)
 
 
-def test_when_nothing_can_be_answered():
-    with pm.Model() as model:
-        rate = pm.Gamma("rate", 2, 1)
-        pm.Poisson("y", rate, observed=np.ones(5, dtype=int))
-    config = pma.TrainingConfig(steps=20)
-    posterior = pma.fit(model, training=config, random_seed=1, progressbar=False)
+def test_when_nothing_can_be_answered(counts):
     with pytest.raises(InvalidDataError, match="probability zero"):
-        sample_many(posterior, {"y": np.full((2, 5), -1)})
+        sample_many(counts, {"y": np.full((2, 5), -1)})
 
 
 def test_chains_are_compiled_once(poor):

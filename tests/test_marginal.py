@@ -65,6 +65,7 @@ def indicator_of_some():
 
 MODELS |= {"two_indicators": two_indicators, "indicator_of_some": indicator_of_some}
 NAMES += ["two_indicators", "indicator_of_some"]
+NAMES += [case.name for case in cases.CASES if case.structure == "sequence"]
 
 
 def prepare(simulator, framed):
@@ -169,9 +170,3 @@ def test_only_zeros_are_guarded():
 
     assert guarded("hurdle_gamma")
     assert not guarded("normal_mixture_ordered")
-
-
-def test_chains_are_refused():
-    simulator = pma.compile_simulator(MODELS["gaussian_hidden_markov_model"](), device="cpu")
-    with pytest.raises(pma.errors.UnsupportedModelError, match="'z' is a Markov chain"):
-        MarginalModel(simulator.density, [()], framed=False)

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pymc as pm
+import pymc_extras as pmx
 import pytensor.tensor as pt
 
 import pymc_amortized as pma
@@ -83,6 +84,45 @@ def g_and_k(y):
     return model
 
 
+NUM_TIMES = 30
+
+
+def chain(y, emission=None):
+    """Two states 2.5 apart, which are left with probabilities 1 - stay and 0.4."""
+    with pm.Model(coords={"time": np.arange(len(y)) + 1, "state": ["low", "high"]}) as model:
+        mu = pm.Normal("mu", 0, 2)
+        stay = pm.Beta("stay", 8, 2)
+        P = pt.stack([pt.stack([stay, 1 - stay]), pt.constant([0.4, 0.6])])
+        first = pm.Categorical.dist([0.7, 0.3])
+        z = pmx.DiscreteMarkovChain("z", P=P, init_dist=first, dims="time", shape=(len(y),))
+        mean = mu + 2.5 * z
+        if emission is None:
+            pm.Normal("y", mean, 1, observed=y, dims="time")
+        else:
+            pm.CustomDist("y", mean, random=emission, observed=y, dims="time")
+    return model
+
+
+def _draw_normal(mean, rng=None, size=None):
+    return rng.normal(mean, 1, size=size)
+
+
+def chain_without_density(y):
+    """The same chain, with emissions that can be drawn, and nothing else."""
+    return chain(y, _draw_normal)
+
+
+def simulate_chain(num_times, seed, mu=0.5, stay=0.85):
+    """States and observations of ``chain``, by hand."""
+    rng = np.random.default_rng(seed)
+    P = np.array([[stay, 1 - stay], [0.4, 0.6]])
+    z = [rng.choice(2, p=[0.7, 0.3])]
+    for _ in range(num_times - 1):
+        z.append(rng.choice(2, p=P[z[-1]]))
+    z = np.array(z)
+    return z, rng.normal(mu + 2.5 * z, 1)
+
+
 def draws_of(model, name, seed):
     with model:
         return np.asarray(pm.draw(model[name], random_seed=seed))
@@ -124,4 +164,10 @@ TRAINED = {
     "sized": functools.partial(train, mixture, data(), steps=300, sizes={"y": (10, 100)}),
     "explicit": functools.partial(train, explicit, crossing_lines(), steps=300),
     "g_and_k": functools.partial(train, g_and_k, data(), steps=400),
+    "chain": functools.partial(
+        train, chain, simulate_chain(NUM_TIMES, 1)[1], steps=250, sizes={"y": (10, 70)}
+    ),
+    "chain_without_density": functools.partial(
+        train, chain_without_density, simulate_chain(NUM_TIMES, 1)[1], steps=600
+    ),
 }

@@ -126,13 +126,21 @@ class CompiledModel:
         return tuple(covariate for covariate in self.covariates if covariate.unit_axes)
 
     def draw_given(
-        self, values: list[Tensor], batch: int, device: torch.device, generator: torch.Generator
+        self,
+        values: list[Tensor],
+        batch: int,
+        device: torch.device,
+        generator: torch.Generator,
+        known: Mapping[str, Tensor] = {},
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Draw indicators and observations given parameters in the order of the model."""
+        """Draw indicators, where not known, and observations given parameters in order."""
         indicators: dict[str, Tensor] = {}
         observations: dict[str, Tensor] = {}
         for name, stage in self._draw_indicators.items():
             given = [*values, *indicators.values()]
+            if name in known:
+                indicators[name] = known[name]
+                continue
             [indicators[name]] = stage(given, batch=batch, device=device, generator=generator)
         for name, stage in self._draw_observations.items():
             given = [*values, *indicators.values(), *observations.values()]

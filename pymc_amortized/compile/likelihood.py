@@ -89,7 +89,7 @@ class Likelihood:
             if self._has_component_axis:
                 return self._entries(results[0], device, component_axis=True)
             columns = [self._entries(result, device, component_axis=False) for result in results]
-            return torch.stack(torch.broadcast_tensors(*columns), dim=-1)
+            return _beside(columns)
         columns = []
         for k in self.distribution.support:
             states = [
@@ -100,7 +100,7 @@ class Likelihood:
             ]
             result = self._graph([*arguments, *states, *others, value])[0]
             columns.append(self._entries(result, device, component_axis=False))
-        return torch.stack(torch.broadcast_tensors(*columns), dim=-1)
+        return _beside(columns)
 
     def symbolic_table(
         self, parameters: Mapping[str, Variable], data: Mapping[str, Variable]
@@ -228,10 +228,12 @@ class Likelihood:
         if self.unit_map.is_identity and self.unit_map.owner.shape == units:
             return table
         owner = torch.as_tensor(self.unit_map.owner.ravel(), device=table.device)
-        flat = table.reshape(table.shape[0], -1, table.shape[-1])[:, owner >= 0]
-        totals = flat.new_zeros(table.shape[0], math.prod(units), table.shape[-1])
-        totals = totals.index_add(1, owner[owner >= 0], flat)
-        return totals.reshape(table.shape[0], *units, table.shape[-1])
+        # Draws come last, as they lie in memory: rows that are added up are then whole.
+        flat = table.movedim(0, -1).reshape(len(owner), table.shape[-1], table.shape[0])
+        if bool((owner < 0).any()):
+            flat, owner = flat[owner >= 0], owner[owner >= 0]
+        totals = flat.new_zeros(math.prod(units), *flat.shape[1:]).index_add(0, owner, flat)
+        return totals.movedim(-1, 0).unflatten(1, units)
 
     def without_unit(self, table: Tensor) -> Tensor:
         """Add up the entries that depend on no unit: (S, *entries, K or 1) to (S,).
@@ -251,6 +253,12 @@ class Likelihood:
                 "they differ, so that it shows which unit each value belongs to."
             )
         return columns[..., 0].sum(-1)
+
+
+def _beside(columns: Sequence[Tensor]) -> Tensor:
+    """Put columns (S, *entries) side by side, (S, *entries, K), with draws last in memory."""
+    draws_last = [column.movedim(0, -1) for column in torch.broadcast_tensors(*columns)]
+    return torch.stack(draws_last, dim=-2).movedim(-1, 0)
 
 
 def _spread(mask: np.ndarray, ndim: int) -> np.ndarray:

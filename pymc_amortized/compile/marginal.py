@@ -18,7 +18,8 @@ from pytensor.graph.rewriting.utils import rewrite_graph
 
 from pymc_amortized.compile.density import BatchedDensity, SymbolicDensity
 from pymc_amortized.compile.likelihood import Likelihood
-from pymc_amortized.compile.states import UnitDistribution
+from pymc_amortized.compile.states import ChainDistribution
+from pymc_amortized.compile.symbolic_chain import log_marginal_of_chain
 from pymc_amortized.errors import UnsupportedModelError
 
 __all__ = ["FramedData", "MarginalModel"]
@@ -36,11 +37,14 @@ class FramedData:
         Covariates that run along units; the model's own where absent.
     used : dict of str to numpy.ndarray of bool, shape (m, *entries)
         For each observed variable, which entries count; those that the model misses never do.
+    times : numpy.ndarray of int, shape (T,), or None
+        Where the time points of a sequence lie among the rows of all frames.
     """
 
     observations: dict[str, np.ndarray]
     covariates: dict[str, np.ndarray]
     used: dict[str, np.ndarray]
+    times: np.ndarray | None = None
 
 
 class MarginalModel:
@@ -82,7 +86,7 @@ class MarginalModel:
     Raises
     ------
     UnsupportedModelError
-        If indicators form Markov chains, or if there are no parameters.
+        If there are no parameters.
     """
 
     def __init__(
@@ -97,7 +101,8 @@ class MarginalModel:
         self._shapes = tuple(shapes)
         self._framed = framed
         self._guarded = guarded
-        _require_independent(self._parts)
+        _require_parameters(self._parts)
+        self._has_times = framed and bool(self._chains())
         self.size = sum(math.prod(shape) for shape in self._shapes)
         self._stand_ins = self._data_variables()
         self.data = self._shared_variables()
@@ -118,7 +123,7 @@ class MarginalModel:
             Where the model's vector has its origin, and its axes.
         """
         num_frames = len(next(iter(data.used.values())))
-        values = {"location": location, "scale_tril": scale_tril}
+        values = {"location": location, "scale_tril": scale_tril, "times": data.times}
         for name, likelihood in self._parts.likelihoods.items():
             values[f"value:{name}"], values[f"used:{name}"] = likelihood.values(
                 data.observations[name], data.used[name]
@@ -156,6 +161,8 @@ class MarginalModel:
     def _shared_variables(self) -> dict[str, SharedVariable]:
         shapes = {"location": (self.size,), "scale_tril": (self.size, self.size)}
         types = {key: ("float64", shape) for key, shape in shapes.items()}
+        if self._has_times:
+            types["times"] = ("int64", (None,))
         for key, variable in self._stand_ins.items():
             frames = (None,) if self._framed else ()
             types[key] = (variable.type.dtype, (*frames, *variable.type.shape))
@@ -186,27 +193,60 @@ class MarginalModel:
         parameters = dict(zip(self._parts.names, constrained, strict=True))
         joint, rest = self._tables(parameters)
         data = {stand_in: self.data[key] for key, stand_in in self._stand_ins.items()}
-        tables = [*joint, *rest]
+        names, tables = list(joint), [*joint.values(), *rest]
         tables = (
             vectorize_graph(tables, data)
             if self._framed
             else graph_replace(tables, data, strict=False)
         )
-        total = log_prior + sum(pt.logsumexp(t, axis=-1).sum() for t in tables[: len(joint)])
-        total += sum(table.sum() for table in tables[len(joint) :])
+        total = log_prior + sum(table.sum() for table in tables[len(names) :])
+        for name, table in zip(names, tables, strict=False):
+            total += self._summed_out(name, table, list(parameters.values()))
         # Before derivatives are taken, or those of sums of exponentials are 0 / 0.
         stable = rewrite_graph(total, include=("canonicalize", "stabilize"))
         return pt.switch(pt.isnan(stable), -np.inf, stable)
 
-    def _tables(self, parameters: Mapping[str, Variable]) -> tuple[list[Variable], list[Variable]]:
-        """Return log p(y_i, z_i = k) of each indicator, and the terms without one, of a frame."""
+    def _chains(self) -> dict[str, ChainDistribution]:
+        return {
+            name: distribution
+            for name, distribution in self._parts.distributions.items()
+            if isinstance(distribution, ChainDistribution)
+        }
+
+    def _summed_out(self, name: str, table: Variable, parameters: Sequence[Variable]) -> Variable:
+        """Sum an indicator out of its table ([m,] *units, K); a chain by the forward algorithm."""
+        chain = self._chains().get(name)
+        if chain is None:
+            return pt.logsumexp(table, axis=-1).sum()
+        num_states = len(chain.support)
+        if self._has_times:
+            table = table.reshape((-1, num_states))[self.data["times"]]
+        initial, transition = chain.symbolic_tables(parameters)
+        return log_marginal_of_chain(
+            initial,
+            transition,
+            table,
+            num_states=num_states,
+            order=chain.order,
+            time_varying=chain.time_varying,
+        ).sum()
+
+    def _tables(
+        self, parameters: Mapping[str, Variable]
+    ) -> tuple[dict[str, Variable], list[Variable]]:
+        """Return the table of each indicator, and the terms without one, of a frame.
+
+        Of independent indicators log p(y_i, z_i = k), of chains log p(y_t given z_t = k).
+        """
         values = {
             key.removeprefix("value:"): variable
             for key, variable in self._stand_ins.items()
             if key.startswith("value:")
         }
         joint = {
-            name: distribution.symbolic_log_probs(list(parameters.values()), values)
+            name: pt.zeros((*distribution.units, len(distribution.support)))
+            if isinstance(distribution, ChainDistribution)
+            else distribution.symbolic_log_probs(list(parameters.values()), values)
             for name, distribution in self._parts.distributions.items()
         }
         rest = []
@@ -223,17 +263,10 @@ class MarginalModel:
             if indicator is not None:
                 joint[indicator] = joint[indicator] + _by_unit(likelihood, table)
             rest += _without_unit(likelihood, table)
-        return list(joint.values()), rest
+        return joint, rest
 
 
-def _require_independent(parts: SymbolicDensity) -> None:
-    for name, distribution in parts.distributions.items():
-        if not isinstance(distribution, UnitDistribution):
-            raise UnsupportedModelError(
-                f"Expected independent indicators; {name!r} is a Markov chain, which is not summed "
-                "out in PyTensor. Draw without a Markov chain Monte Carlo correction:\n\n"
-                '    posterior.sample(correction="importance")'
-            )
+def _require_parameters(parts: SymbolicDensity) -> None:
     if not parts.names:
         raise UnsupportedModelError(
             "Expected a model with continuous parameters; got one without. There is nothing to "

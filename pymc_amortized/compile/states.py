@@ -128,6 +128,24 @@ class ChainDistribution:
             [table] = values
         return self._spread(table, core_ndim, parameters)
 
+    def symbolic_tables(self, parameters: Sequence[Variable]) -> tuple[Variable, Variable]:
+        """Return both tables of one draw as PyTensor graphs; axes of chains may be missing."""
+        num_states = len(self.support)
+
+        def outputs(graph: BatchedGraph) -> list[Variable]:
+            known = dict(zip(graph.inputs, parameters, strict=True))
+            return graph_replace(list(graph.outputs), known, strict=False)
+
+        initial = pt.stack(pt.broadcast_arrays(*outputs(self._initial)), axis=-1)
+        leading = [initial.shape[axis] for axis in range(initial.ndim - 1)]
+        initial = initial.reshape((*leading, *(num_states,) * self.order))
+        values = outputs(self._transition)
+        if len(values) == 1:
+            return initial, values[0]
+        stacked = pt.stack(values, axis=-1)
+        leading = [stacked.shape[axis] for axis in range(stacked.ndim - 1)]
+        return initial, stacked.reshape((*leading, num_states, num_states))
+
     def _spread(self, table: Tensor, core_ndim: int, parameters: Sequence[Tensor]) -> Tensor:
         num_draws = parameters[0].shape[0] if parameters else 1
         chains = self.units[:-1]
@@ -138,6 +156,8 @@ class ChainDistribution:
 
 
 IndicatorDistribution = UnitDistribution | ChainDistribution
+
+_TOLERANCE = 1e-6
 
 
 def indicator_distribution(
@@ -168,7 +188,8 @@ def indicator_distribution(
     op = indicator.variable.owner.op
     values = [draws[parameter.name][:1] for parameter in complete.parameters]
     if isinstance(op, DiscreteMarkovChainRV):
-        return _known_chain(complete, indicator, units, values)
+        every = [draws[parameter.name] for parameter in complete.parameters]
+        return _known_chain(complete, indicator, units, every)
     if isinstance(op, SymbolicRandomVariable):
         return _custom_distribution(complete, indicator, units, values)
     support = _support(complete, indicator, values)
@@ -276,13 +297,15 @@ def _known_chain(
     complete: CompleteModel,
     indicator: Indicator,
     units: tuple[int, ...],
-    values: Sequence[Tensor],
+    every: Sequence[Tensor],
 ) -> ChainDistribution:
-    """Read ``pymc_extras.DiscreteMarkovChain``."""
+    """Read ``pymc_extras.DiscreteMarkovChain``, whose transition is looked at under every draw."""
     op = indicator.variable.owner.op
     transition, _, initial, _ = indicator.variable.owner.inputs
     inputs = complete.parameter_variables
-    num_states = BatchedGraph(inputs, [transition])(values)[0].shape[-1]
+    matrix = BatchedGraph(inputs, [transition])(every)[0]
+    _require_rows_of_one(indicator, torch.as_tensor(matrix))
+    num_states = matrix.shape[-1]
     support = tuple(range(num_states))
     first_shape = (*units[:-1], op.n_lags)
     first_logps = []
@@ -298,3 +321,16 @@ def _known_chain(
         density_graph(inputs, first_logps),
         density_graph(inputs, [pt.log(transition)]),
     )
+
+
+def _require_rows_of_one(indicator: Indicator, matrix: Tensor) -> None:
+    """Refuse a transition (..., K, K) that is no table of probabilities."""
+    totals = matrix.double().sum(-1)
+    wrong = (totals - 1).abs() > _TOLERANCE
+    if bool(wrong.any()) or bool((matrix < 0).any()):
+        found = f"{float(totals[wrong][0]):.4g}" if bool(wrong.any()) else "negative entries"
+        raise UnsupportedModelError(
+            f"Expected the rows of the transition of {indicator.name!r} to be probabilities, which "
+            f"sum to 1; got {found}. Divide each row by its sum:\n\n"
+            f"    pmx.DiscreteMarkovChain({indicator.name!r}, P=P / P.sum(-1, keepdims=True), ...)"
+        )

@@ -38,6 +38,9 @@ class UnitShape:
         Where several rows belong to one unit: the unit of each row, -1 where it belongs to none.
     num_units : int
         How many units there are, if ``owner`` is given.
+    num_sequences : int
+        C, where rows are time points of C sequences, one sequence after the other; 0 where rows are
+        a set. The last feature of a time point then tells whether anything was observed there.
     """
 
     num_features: int
@@ -47,6 +50,7 @@ class UnitShape:
     num_components: int = 0
     owner: tuple[int, ...] | None = None
     num_units: int = 0
+    num_sequences: int = 0
 
     def require_one_row_per_unit(self) -> None:
         """Refuse units that share rows, for networks that do not pool them.
@@ -60,6 +64,20 @@ class UnitShape:
             raise ValueError(
                 "Expected one row per unit; got units with several rows each. Use a DeepSet:\n\n"
                 "    networks=pma.Networks(summary=pma.DeepSet)"
+            )
+
+    def require_sequences(self) -> None:
+        """Refuse rows that are a set, for networks that look at their order.
+
+        Raises
+        ------
+        ValueError
+            If rows are not time points.
+        """
+        if not self.num_sequences:
+            raise ValueError(
+                "Expected time points of sequences; got rows of a set. Use a network for sets:\n\n"
+                "    networks=pma.Networks(summary=pma.SetTransformer)"
             )
 
 

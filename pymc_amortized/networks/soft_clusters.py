@@ -9,34 +9,39 @@ from pymc_amortized.networks.deep_set import DeepSet, products_of
 from pymc_amortized.networks.layers import Perceptron
 from pymc_amortized.networks.order_statistics import OrderStatisticsNetwork
 
-__all__ = ["SoftClusterNetwork"]
+__all__ = ["SoftAssignment", "SoftClusterNetwork"]
 
 _MAX_RESIDUALS = 4
 _MAX_LOG_SCALE = 6.0
 _SMALLEST_VARIANCE = 1e-6
 
 
-class _Step(nn.Module):
-    """One round: rows are assigned to clusters, and the state learns from their moments."""
+class SoftAssignment(nn.Module):
+    """Assigns rows to clusters by squared distances, and takes the moments of clusters.
 
-    def __init__(self, num_features: int, num_clusters: int, state: int, width: int) -> None:
+    Centres and scales come from a state (B, H).
+
+    Parameters
+    ----------
+    num_features, num_clusters, size : int
+        F, M and H.
+    """
+
+    def __init__(self, num_features: int, num_clusters: int, size: int) -> None:
         super().__init__()
         self.num_features, self.num_clusters = num_features, num_clusters
         self.num_residuals = min(num_features, _MAX_RESIDUALS)
         num_weights = (num_features + 1) * self.num_residuals * num_clusters
-        self.weights = nn.Linear(state, num_weights)
-        self.log_scales = nn.Linear(state, num_clusters)
-        self.biases = nn.Linear(state, num_clusters)
+        self.weights = nn.Linear(size, num_weights)
+        self.log_scales = nn.Linear(size, num_clusters)
+        self.biases = nn.Linear(size, num_clusters)
         first, second = torch.triu_indices(num_features, num_features)
         self.register_buffer("first", first, persistent=False)
         self.register_buffer("second", second, persistent=False)
-        num_products = len(first)
-        num_moments = 1 + num_features + num_products + num_features
-        self.learn = Perceptron(state + num_clusters * num_moments, state, width, 1)
+        self.num_moments = 1 + num_features + len(first) + num_features
 
-    def forward(self, state: Tensor, units: Units, products: Tensor) -> Tensor:
-        """Return the next state (B, H), given rows with their products (B, N, ·)."""
-        values = units.values
+    def logits(self, state: Tensor, values: Tensor) -> Tensor:
+        """Return log weights (B, M, N) of clusters, for rows (B, N, F)."""
         log_scale = _MAX_LOG_SCALE * torch.tanh(self.log_scales(state) / _MAX_LOG_SCALE)
         weights = self.weights(state).unflatten(-1, (self.num_clusters, self.num_residuals, -1))
         weights = (weights * (log_scale.exp() * 0.5**0.5)[..., None, None]).flatten(1, 2)
@@ -45,12 +50,9 @@ class _Step(nn.Module):
         squares = residuals.square()
         if self.num_residuals > 1:
             squares = squares.unflatten(1, (self.num_clusters, -1)).sum(2)
-        logits = (self.biases(state) + log_scale).unsqueeze(-1) - squares
-        share = logits.softmax(1) * units.mask.unsqueeze(1)  # (B, M, N)
-        moments = self._moments(products, share, units.num_rows)
-        return state + self.learn(torch.cat([state, moments.flatten(1)], dim=-1))
+        return (self.biases(state) + log_scale).unsqueeze(-1) - squares
 
-    def _moments(self, products: Tensor, share: Tensor, num_rows: Tensor) -> Tensor:
+    def moments(self, products: Tensor, share: Tensor, num_rows: Tensor) -> Tensor:
         """Return log size, mean, covariance and log variance of each cluster: (B, M, ·)."""
         size = share.sum(-1, keepdim=True)  # (B, M, 1)
         mean = share @ products / (size + 1e-3)
@@ -62,6 +64,20 @@ class _Step(nn.Module):
         return torch.cat(
             [(fraction + 1e-3).log() / 2, centre, covariance, variance.log() / 4], dim=-1
         )
+
+
+class _Step(SoftAssignment):
+    """One round: rows are assigned to clusters, and the state learns from their moments."""
+
+    def __init__(self, num_features: int, num_clusters: int, size: int, width: int) -> None:
+        super().__init__(num_features, num_clusters, size)
+        self.learn = Perceptron(size + num_clusters * self.num_moments, size, width, 1)
+
+    def forward(self, state: Tensor, units: Units, products: Tensor) -> Tensor:
+        """Return the next state (B, H), given rows with their products (B, N, ·)."""
+        share = self.logits(state, units.values).softmax(1) * units.mask.unsqueeze(1)  # (B, M, N)
+        moments = self.moments(products, share, units.num_rows)
+        return state + self.learn(torch.cat([state, moments.flatten(1)], dim=-1))
 
 
 class SoftClusterNetwork(AbstractSummaryNetwork):

@@ -90,7 +90,7 @@ def fit(
     Raises
     ------
     UnsupportedModelError
-        If the model cannot be read, or holds a Markov chain.
+        If the model cannot be read, or its sizes cannot be varied as asked for.
     TrainingError
         If too many steps are not finite.
 

@@ -1,7 +1,7 @@
 """Guessing or thinking: the mind of a person in an experiment as a hidden Markov model.
 
-    python examples/cognitive_switch.py [--person A] [--trials 400] [--training PRESET|STEPS]
-                                        [--output pictures]
+    python examples/cognitive_switch.py [--person A] [--trials 400] [--lengths 300 1200]
+                                        [--training PRESET|STEPS] [--output pictures]
 
 In a lexical decision task the pay-off moved between speed and accuracy (Dutilh et al. 2011). On
 each trial a person either guesses, fast, or lets the stimulus decide, slowly, and tends to stay
@@ -31,7 +31,7 @@ from pytensor.graph.basic import Variable
 import pymc_amortized as pma
 
 DATA = pathlib.Path(__file__).parent / "data"
-SIZES = {"signed_rt": (300, 1_200)}
+LENGTHS = (300, 1_200)
 PARAMETERS = ["stay", "alpha_1", "alpha_2", "nu_1", "nu_21", "nu_22", "tau"]
 
 
@@ -66,9 +66,17 @@ def log_density(y: Variable, z: Variable, *parameters: Variable) -> Variable:
     return pt.switch(t > 0, pt.switch(pt.eq(z, 0), guessing, controlled), -np.inf)
 
 
-def draw(z: Variable, *parameters: Variable, size: Variable | None = None) -> Variable:
+def draw(
+    z: Variable,
+    alpha_1: Variable,
+    alpha_2: Variable,
+    nu_1: Variable,
+    nu_21: Variable,
+    nu_22: Variable,
+    tau: Variable,
+    size: Variable,
+) -> Variable:
     """Signed response times, given the state and the parameters."""
-    alpha_1, alpha_2, nu_1, nu_21, nu_22, tau = parameters
     like = pt.zeros_like(z, dtype="float64")
 
     def wald(alpha: Variable, nu: Variable) -> Variable:
@@ -233,16 +241,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--person", default="A", choices=list("ABCDEFGHIJK"))
     parser.add_argument("--trials", type=int, default=400)
-    parser.add_argument("--training", default="default")
+    parser.add_argument("--training", default="1500", help="a preset, or a number of steps")
+    parser.add_argument("--lengths", type=int, nargs=2, default=LENGTHS, help="to be trained for")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("pictures"))
     args = parser.parse_args()
     training = args.training
     if training.isdigit():
         training = pma.TrainingConfig(steps=int(training), tolerance=None)
 
-    model = build(read("A", 400))
+    model = build(read("A", min(400, args.lengths[1])))
     started = time.perf_counter()
-    posterior = pma.fit(model, sizes=SIZES, training=training, random_seed=1)
+    sizes = {"signed_rt": tuple(args.lengths)}
+    posterior = pma.fit(model, sizes=sizes, training=training, random_seed=1)
     print(f"network ready after {time.perf_counter() - started:.0f} s")
     print(posterior)
 

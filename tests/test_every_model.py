@@ -13,7 +13,6 @@ from pymc_amortized.errors import (
     AccuracyWarning,
     AtypicalDataWarning,
     BackendFallbackWarning,
-    UnsupportedModelError,
 )
 from tests.cases import BY_NAME
 
@@ -45,9 +44,10 @@ def check(model):
         values = np.asarray(idata.posterior[i.name])
         assert values.shape == (2, 6, *i.units)
         assert np.isin(values, i.support).all()
-        probabilities = np.asarray(idata.indicator_probabilities[i.name])
-        assert probabilities.shape == (*i.units, i.num_components)
-        assert np.allclose(probabilities.sum(-1), 1)
+        for name in [i.name] if i.kind == "independent" else ["smoothing", "filtering"]:
+            probabilities = np.asarray(idata.indicator_probabilities[name])
+            assert probabilities.shape == (*i.units, i.num_components)
+            assert np.allclose(probabilities.sum(-1), 1)
     for d in spec.deterministics:
         assert d.name in idata.posterior
     if density is not None:
@@ -65,11 +65,7 @@ def test_case(case):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = case.model()
-    if pma.compile_simulator(model, device="cpu").spec.structure == "sequence":
-        with pytest.raises(UnsupportedModelError, match="Markov chain"):
-            pma.fit(model, **OPTIONS)
-    else:
-        check(model)
+    check(model)
 
 
 def test_the_table_has_both_kinds():

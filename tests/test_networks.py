@@ -23,6 +23,11 @@ SUMMARIES = {
     "soft clusters of scalars": (pma.SoftClusterNetwork, UnitShape(1, 1, 12)),
     "soft clusters of vectors": (pma.SoftClusterNetwork, UnitShape(3, 1, 12)),
 }
+SEQUENCES = {
+    "soft states": pma.SoftStateNetwork,
+    "convolutions": pma.ConvolutionalNetwork,
+    "recurrent": pma.RecurrentNetwork,
+}
 
 
 def make_units(num_datasets, num_rows, num_features, seed=0):
@@ -88,6 +93,50 @@ def test_the_padding_test_sees_a_leak(summary):
     leaky[:, int((~units.mask[0]).nonzero()[0])] = True
     with torch.no_grad():
         assert not torch.allclose(network(units), network(Units(units.values, leaky)), atol=1e-3)
+
+
+def longer_sequences(units, num_sequences, num_times, junk):
+    """The same sequences with more time points after their ends, which are not in use."""
+    extra = num_times - units.values.shape[1] // num_sequences
+    values = units.values.unflatten(1, (num_sequences, -1))
+    mask = units.mask.unflatten(1, (num_sequences, -1))
+    values = torch.nn.functional.pad(values, (0, 0, 0, extra), value=junk)
+    return Units(values.flatten(1, 2), torch.nn.functional.pad(mask, (0, extra)).flatten(1))
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+@pytest.mark.parametrize("num_sequences", [1, 3])
+def test_padding_changes_no_summary_of_sequences(name, num_sequences):
+    shape = UnitShape(3, 1, 40, num_components=2, num_sequences=num_sequences)
+    torch.manual_seed(0)
+    network = SEQUENCES[name](shape).eval()
+    for num_times in (1, 9, 30):
+        units = make_units(4, num_sequences * num_times, 3)
+        longer = longer_sequences(units, num_sequences, 37, 0.0)
+        batch = Units(
+            torch.cat([longer.values, make_units(1, num_sequences * 37, 3).values]),
+            torch.cat([longer.mask, torch.ones(1, num_sequences * 37, dtype=torch.bool)]),
+        )
+        with torch.no_grad():
+            plain, in_batch = network(units), network(batch)[:4]
+            # A planted fault: time points after the end that count.
+            leaky = network(Units(longer.values, torch.ones_like(longer.mask)))
+        assert plain.shape == (4, network.context_size)
+        assert torch.allclose(plain, in_batch, atol=1e-5)
+        assert not torch.allclose(plain, leaky, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_the_order_of_time_is_seen(name):
+    shape = UnitShape(3, 1, 40, num_components=2, num_sequences=1)
+    torch.manual_seed(0)
+    network = SEQUENCES[name](shape).eval()
+    units = make_units(2, 30, 3)
+    shuffled = units.rows(torch.randperm(30).expand(2, -1))
+    with torch.no_grad():
+        assert not torch.allclose(network(units), network(shuffled), atol=1e-3)
+    with pytest.raises(ValueError, match="rows of a set"):
+        SEQUENCES[name](UnitShape(3, 1, 40))
 
 
 def test_grouped_rows_are_pooled_by_unit():

@@ -219,7 +219,8 @@ def nuts(signed_rt, seed):
 def switch(args):
     print("cognitive switch")
     first = cognitive_switch.read("A", 400)
-    posterior = fitted(cognitive_switch.build(first), cognitive_switch.SIZES, args.training)
+    sizes = {"signed_rt": cognitive_switch.LENGTHS}
+    posterior = fitted(cognitive_switch.build(first), sizes, args.training)
     rng = np.random.default_rng(0)
     for num_trials in args.trials:
         ours, theirs = [], []

@@ -22,9 +22,13 @@ if PARALLEL:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
-    """Networks that tests train are kept away from the user's, and validated on fewer data sets."""
+    """Networks that tests train are kept away from the user's, and validated on fewer data sets.
+
+    And fewer simulations show where typical data lie.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules["pymc_amortized.fit"], "_NUM_VALIDATION_DATASETS", 8)
+        patch.setattr(sys.modules["pymc_amortized.inference"], "_NUM_FOR_REFERENCE", 2_000)
         base = tmp_path_factory.getbasetemp()
         shared = base.parent if PARALLEL else base
         patch.setenv("PYMC_AMORTIZED_CACHE", str(shared / "cache"))

@@ -1,11 +1,13 @@
 """What the documents show runs."""
 
 import contextlib
+import json
 import pathlib
 import re
 import runpy
 import sys
 import tempfile
+import types
 
 import numpy as np
 import pytensor.tensor as pt
@@ -22,18 +24,6 @@ from pymc_amortized.compile.backend import BatchedGraph
 from tests.trained import data, normal_mean
 
 ROOT = pathlib.Path(__file__).parents[1]
-EXAMPLES = {
-    "quickstart.py": (
-        ["--training", "150"],
-        ["waiting_component", "The first 150 eruptions"],
-        3,
-    ),
-    "cognitive_switch.py": (
-        ["--training", "10", "--trials", "60", "--lengths", "50", "80"],
-        ["person A, 60 trials", "switches: "],
-        4,
-    ),
-}
 SHORT = "training=pma.TrainingConfig(steps=100), progressbar=False"
 
 pytestmark = pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AccuracyWarning")
@@ -99,26 +89,70 @@ def test_extending():
     assert abs(float(drawn.std()) - 2) < 0.05
 
 
+def run_example(name, options, monkeypatch):
+    path = ROOT / "examples" / name
+    monkeypatch.setattr(sys, "argv", [str(path), *options])
+    runpy.run_path(str(path), run_name="__main__")
+
+
+def pictures_in(path):
+    return len(list(path.glob("*.png")))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:arviz.*")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_quickstart(capsys, monkeypatch, tmp_path):
+    """Run twice: the second run trains nothing."""
+    for _ in range(2):
+        options = ["--training", "150", "--output", str(tmp_path)]
+        run_example("quickstart.py", options, monkeypatch)
+        output = capsys.readouterr().out
+        assert "waiting_component" in output
+        assert "The first 150 eruptions" in output
+        monkeypatch.setattr(sys.modules["pymc_amortized.fit"], "train", None)
+    assert pictures_in(tmp_path) == 3
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:arviz.*")
 @pytest.mark.filterwarnings("ignore:Numba will use object mode:UserWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_examples(example, capsys, monkeypatch, tmp_path):
-    """Run twice: the second run trains nothing."""
-    options, words, num_pictures = EXAMPLES[example]
-    path = ROOT / "examples" / example
-    monkeypatch.setattr(sys, "argv", [str(path), *options, "--output", str(tmp_path)])
-    for _ in range(2):
-        runpy.run_path(str(path), run_name="__main__")
-        output = capsys.readouterr().out
-        assert all(word in output for word in words)
-        monkeypatch.setattr(sys.modules["pymc_amortized.fit"], "train", None)
-    assert len(list(tmp_path.glob("*.png"))) == num_pictures
+def test_cognitive_switch(capsys, monkeypatch, tmp_path):
+    """The script, and then the notebook, which finds the network that the script has trained."""
+    options = ["--training", "10", "--trials", "60", "--lengths", "50", "80"]
+    run_example(
+        "cognitive_switch.py", [*options, "--output", str(tmp_path / "script")], monkeypatch
+    )
+    output = capsys.readouterr().out
+    assert "person A, 60 trials" in output
+    assert "switches: " in output
+    assert pictures_in(tmp_path / "script") == 4
+
+    monkeypatch.setattr(sys.modules["pymc_amortized.fit"], "train", None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(Image=pathlib.Path))
+    notebook = json.loads((ROOT / "examples" / "cognitive_switch.ipynb").read_text())
+    names = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            block = "".join(cell["source"])
+            for long, short in (
+                ("LENGTHS}", "(50, 80)}"),
+                ("steps=1500", "steps=10"),
+                ('read("A", 400)\n', 'read("A", 80)\n'),
+                ('read("H")', 'read("H", 70)'),
+                ("350", "75"),
+            ):
+                block = block.replace(long, short)
+            exec(block, names)
+    assert pictures_in(tmp_path) == 3
 
 
 def test_every_example_is_run():
-    assert {p.name for p in (ROOT / "examples").glob("*.py")} == set(EXAMPLES)
+    files = {p.name for p in (ROOT / "examples").iterdir() if p.suffix in (".py", ".ipynb")}
+    assert files == {"quickstart.py", "cognitive_switch.py", "cognitive_switch.ipynb"}
 
 
 def test_links_lead_somewhere():

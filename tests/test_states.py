@@ -310,10 +310,10 @@ def test_several_sequences_share_parameters():
 
 def test_every_rung_answers_for_chains(trained):
     _, posterior = trained("chain")
-    _, y = simulate_chain(40, 5)
+    _, y = simulate_chain(12, 5)
     means = {}
     for rung in ("importance", "adaptive", "mcmc"):
-        idata = sample(posterior, {"y": y}, correction=rung, draws=500)
+        idata = sample(posterior, {"y": y}, correction=rung, draws=250)
         assert idata.posterior.attrs["rung"] == rung
         assert idata.posterior.attrs["checked"] == "accepted"
         means[rung] = flat(idata, "mu").mean()
@@ -501,3 +501,84 @@ def test_a_state_that_is_never_visited():
     config = pma.TrainingConfig(steps=1, tolerance=None)
     with pytest.warns(AccuracyWarning, match=r"\[2\] occur in none"):
         pma.fit(model, training=config, random_seed=1, progressbar=False, cache=False)
+
+
+def test_covariates_go_along_with_time():
+    """Given anew with sequences of other lengths, and seen by the networks at their own time."""
+    x = np.linspace(-1, 1, 8)
+
+    def with_covariate(y, x):
+        with pm.Model() as model:
+            x = pm.Data("x", x)
+            slope = pm.Normal("slope", 0, 2)
+            mu = pm.Normal("mu", [-1, 1], 1)
+            P = np.array([[0.9, 0.1], [0.2, 0.8]])
+            first = pm.Categorical.dist([0.5, 0.5])
+            z = pmx.DiscreteMarkovChain("z", P=P, init_dist=first, shape=(len(y),))
+            pm.Normal("y", mu[z] + slope * x, 1, observed=y)
+        return model
+
+    base = simulate_chain(8, 0)[1]
+    simulator = pma.compile_simulator(with_covariate(base, x), device="cpu")
+    layout = DataLayout(simulator.spec, simulator.covariates, {"y": (2, 40)})
+    parameters = simulator.parameters.constrain(test_marginal.draws_of(simulator))
+    exact = ExactModel(simulator.density, layout)
+    for num_times in (5, 8, 21):
+        y = simulate_chain(num_times, num_times)[1]
+        other = np.random.default_rng(num_times).normal(size=num_times)
+        data = {"y": y, "x": other}
+        frames = read_dataset(layout, simulator.observed_data, data).frames
+        there = pma.compile_simulator(with_covariate(y, other), device="cpu")
+        expected = there.density.log_marginal(parameters, {"y": y})
+        found = exact.log_marginal({n: v.unsqueeze(1) for n, v in parameters.items()}, frames)
+        assert torch.allclose(found[:, 0], expected, rtol=1e-10)
+        [units] = layout.units(frames)
+        assert np.allclose(units.values[0, :, 0], y)
+        assert np.allclose(units.values[0, :, 1], other)
+    # Simulated sequences keep the covariate's own order, from any row on.
+    source = SimulationSource(simulator, layout, simulator.parameters)
+    [units] = layout.units(source.draw_frames(50, 1)[1])
+    for values, mask in zip(units.values, units.mask, strict=True):
+        found = values[mask][:, 1].numpy()
+        start = int(np.abs(x - found[0]).argmin())
+        assert np.allclose(found, x[(start + np.arange(len(found))) % 8])
+
+
+def test_the_stationary_distribution_as_the_first():
+    """A first state that is drawn from a function of the transition."""
+    y = simulate_chain(6, 0)[1]
+    with pm.Model() as model:
+        P = pm.Dirichlet("P", np.ones((2, 2)))
+        first = pm.Categorical.dist(pt.stack([P[1, 0], P[0, 1]]) / (P[1, 0] + P[0, 1]))
+        z = pmx.DiscreteMarkovChain("z", P=P, init_dist=first, shape=(6,))
+        pm.Normal("y", 2.5 * z, 1, observed=y)
+    simulator = pma.compile_simulator(model, device="cpu")
+    parameters = simulator.sample(4, 1).parameters
+    found = simulator.density.log_marginal(parameters, {"y": y}).numpy()
+    e = stats.norm(2.5 * np.arange(2), 1).pdf(y[:, None])
+    for P, value in zip(parameters["P"].numpy(), found, strict=True):
+        state = np.array([P[1, 0], P[0, 1]]) / (P[1, 0] + P[0, 1])
+        assert np.allclose(state @ P, state)
+        likelihood = 0.0
+        for t in range(6):
+            joint = (state if t == 0 else state @ P) * e[t]
+            likelihood += np.log(joint.sum())
+            state = joint / joint.sum()
+        assert np.isclose(value, likelihood)
+
+
+def test_one_time_point():
+    """A chain of one time point is an independent indicator."""
+    with pm.Model() as model:
+        mu = pm.Normal("mu", [-1, 1], 1)
+        P = np.array([[0.9, 0.1], [0.2, 0.8]])
+        first = pm.Categorical.dist([0.3, 0.7])
+        z = pmx.DiscreteMarkovChain("z", P=P, init_dist=first, steps=0, shape=(1,))
+        pm.Normal("y", mu[z], 1, observed=np.array([0.4]))
+    config = pma.TrainingConfig(steps=20, tolerance=None)
+    posterior = pma.fit(model, training=config, random_seed=1, progressbar=False, cache=False)
+    idata = sample(posterior, draws=500)
+    mu = flat(idata, "mu")
+    joint = np.array([0.3, 0.7]) * stats.norm(mu, 1).pdf(0.4)
+    expected = (joint / joint.sum(1, keepdims=True)).mean(0)
+    assert np.allclose(idata.indicator_probabilities["smoothing"][0], expected, atol=1e-6)

@@ -168,6 +168,6 @@ TRAINED = {
         train, chain, simulate_chain(NUM_TIMES, 1)[1], steps=250, sizes={"y": (10, 70)}
     ),
     "chain_without_density": functools.partial(
-        train, chain_without_density, simulate_chain(NUM_TIMES, 1)[1], steps=600
+        train, chain_without_density, simulate_chain(NUM_TIMES, 1)[1], steps=300
     ),
 }

@@ -39,6 +39,7 @@ from tests.benchmarks.c2st import c2st
 ORDERED = pm.distributions.transforms.ordered
 NUM_FRESH = 500
 NUM_DRAWS = 4_000
+START = {"alpha_1": 0.5, "alpha_step": 1.5, "nu_1": 5.5, "nu_21": 2.5, "nu_step": 2.5}
 
 
 def normal_states(num_times=100, seed=0):
@@ -187,9 +188,16 @@ def marginal_switch(signed_rt):
     shapes = [spec.unconstrained_shape for spec in simulator.parameters.specs]
     marginal = MarginalModel(simulator.density, shapes, framed=False, guarded=True)
     frames = read_dataset(layout, simulator.observed_data).frames
-    size = marginal.size
-    marginal.set_data(marginal.arrays(framed_data(layout, frames), np.zeros(size), np.eye(size)))
-    return simulator, marginal
+    start = simulator.parameters.unconstrain(
+        {
+            "stay": torch.tensor([[0.8, 0.8]], dtype=torch.float64),
+            **{name: torch.tensor([value], dtype=torch.float64) for name, value in START.items()},
+            "tau": torch.tensor([0.3 * np.abs(signed_rt).min()], dtype=torch.float64),
+        }
+    )[0].numpy()
+    scale = 0.1 * np.eye(marginal.size)
+    marginal.set_data(marginal.arrays(framed_data(layout, frames), start, scale))
+    return marginal, start, scale
 
 
 def nuts(signed_rt, seed):
@@ -197,7 +205,7 @@ def nuts(signed_rt, seed):
     import arviz
     import nutpie
 
-    simulator, marginal = marginal_switch(signed_rt)
+    marginal, start, scale = marginal_switch(signed_rt)
     compiled = nutpie.compile_pymc_model(marginal.model)
     started = time.perf_counter()
     trace = nutpie.sample(
@@ -213,7 +221,7 @@ def nuts(signed_rt, seed):
     seconds = time.perf_counter() - started
     u = np.asarray(trace.posterior["u"])
     rhat = max(float(arviz.rhat(np.ascontiguousarray(u[..., d]))) for d in range(u.shape[-1]))
-    return simulator, u.reshape(-1, u.shape[-1]), rhat, seconds
+    return start + u.reshape(-1, u.shape[-1]) @ scale.T, rhat, seconds
 
 
 def switch(args):
@@ -244,7 +252,7 @@ def switch(args):
             text += f", k {attrs['pareto_k']:.2f}, ESS {attrs['importance_ess']:.0f}"
             text += f", network k {attrs['network_pareto_k']:.2f}, {ours[-1]:.1f} s"
             if args.nuts:
-                _, reference, rhat, seconds = nuts(y, 1)
+                reference, rhat, seconds = nuts(y, 1)
                 theirs.append(seconds)
                 pick = rng.choice(len(reference), NUM_DRAWS, replace=False)
                 score = c2st(draws, reference[pick])

@@ -137,9 +137,11 @@ class ChainConditional:
 
     @torch.no_grad()
     def _by_network(self, draws: Draws) -> Iterator[tuple[MarkovChain, int]]:
-        inference, units = self.inference, self._units()
+        inference = self.inference
+        tables = inference.layout.units(self.frames)
+        units = inference.estimator.scaled(tables)[self.table]
+        observed = tables[self.table].values[0, :, -1] > 0
         features = inference.space.features(draws.vector, draws.parameters)
-        observed = inference.layout.units(self.frames)[self.table].values[0, :, -1] > 0
         distribution = inference.simulator.chain_distribution(self.indicator.name)
         step = max(1, _MAX_ROWS // units.mask.shape[1])
         for start in range(0, len(features), step):
@@ -164,10 +166,6 @@ class ChainConditional:
                 ),
                 len(part),
             )
-
-    def _units(self) -> Units:
-        inference = self.inference
-        return inference.estimator.scaled(inference.layout.units(self.frames))[self.table]
 
 
 def _of_one(chain: MarkovChain) -> MarkovChain:

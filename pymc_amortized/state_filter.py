@@ -35,6 +35,9 @@ class StateFilter:
     so that probabilities are those of the posterior given everything up to the last point. Without
     one, the draws stay those of the data that the filter began with.
 
+    The network looks at new points alone; the density of a model is evaluated for as many points as
+    the model itself has, in each call of :meth:`update`, however long the stream is.
+
     Built by :meth:`AmortizedPosterior.filter`.
 
     Parameters
@@ -106,12 +109,16 @@ class StateFilter:
         Raises
         ------
         InvalidDataError
-            If the data are not points of the model, or have probability zero in every state.
+            If the data are not points of the model, or have probability zero in every state. No
+            point is taken in then.
         """
         dataset = self._inference.read(data, any_size=True)
-        rows = []
-        for emission in self._emissions(dataset).unbind(-2):
-            rows.append(self._step(emission))
+        before = self._log_filtered, self._log_weights, self.num_times
+        try:
+            rows = [self._step(emission) for emission in self._emissions(dataset).unbind(-2)]
+        except InvalidDataError:
+            self._log_filtered, self._log_weights, self.num_times = before
+            raise
         times = np.arange(self.num_times - len(rows), self.num_times)
         return xarray.DataArray(
             torch.stack(rows).cpu().numpy(),

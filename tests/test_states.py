@@ -317,7 +317,7 @@ def test_the_log_likelihood_is_of_the_whole_sequence(trained):
 
 
 def test_data_that_no_state_can_produce():
-    """The time point is named."""
+    """The time point is named; a stream stays where it was."""
     with pm.Model() as model:
         rate = pm.Gamma("rate", 2, 1)
         P = np.array([[0.9, 0.1], [0.2, 0.8]])
@@ -328,6 +328,12 @@ def test_data_that_no_state_can_produce():
     posterior = pma.fit(model, training=config, random_seed=1, progressbar=False)
     with pytest.raises(InvalidDataError, match=r"time points \[3\]"):
         posterior.sample({"y": [1, 2, 0, -5, 4, 1]})
+    stream = posterior.filter(random_seed=1)
+    before = stream.probabilities
+    with pytest.raises(InvalidDataError, match="at time 8"):
+        stream.update({"y": [1, 2, -5]})
+    assert stream.num_times == 6
+    assert np.array_equal(stream.probabilities, before)
 
 
 def test_bad_sequences(trained):

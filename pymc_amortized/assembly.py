@@ -54,12 +54,12 @@ def assemble(
     )
     for indicator in spec.indicators:
         index = layout.table_of(indicator.name)
-        if not spec.has_density and (index is None or str(index) not in estimator.classifiers):
+        if not spec.has_density and index not in estimator.classified:
             raise UnsupportedModelError(
                 f"Expected the units of {indicator.name!r} to be observed in one table of rows, "
                 "as the classification network sees them; they are observed in several of "
                 "different lengths, and without a density their indicators cannot be computed "
-                "otherwise. Give the component a density:\n\n"
+                "otherwise. Give what has none a density:\n\n"
                 '    pm.CustomDist("y", ..., logp=logp, random=random)'
             )
     return layout, estimator.to(simulator.device)

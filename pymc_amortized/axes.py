@@ -93,8 +93,9 @@ class ModelAxes:
 
     def _component_dim(self, indicator: IndicatorSpec) -> str:
         """Return ``component`` or ``state``, or a name of its own where that is something else."""
-        word = "state" if indicator.kind == "markov" else "component"
-        supports = {i.support for i in self.spec.indicators if i.kind == indicator.kind}
+        word = "state" if indicator.is_sequence else "component"
+        alike = [i for i in self.spec.indicators if i.is_sequence == indicator.is_sequence]
+        supports = {i.support for i in alike}
         taken = self.coords.get(word)
         of_units = any(word in (i.dims or ()) for i in self.spec.indicators)
         wrong = taken is not None and len(taken) != indicator.num_components

@@ -19,6 +19,7 @@ from pymc_amortized.networks.contracts import (
 from pymc_amortized.networks.deep_set import DeepSet
 from pymc_amortized.networks.flow import SplineFlow
 from pymc_amortized.networks.order_statistics import OrderStatisticsNetwork
+from pymc_amortized.networks.paths import PathNetwork
 from pymc_amortized.networks.soft_clusters import SoftClusterNetwork
 from pymc_amortized.networks.soft_states import SoftStateNetwork
 
@@ -26,6 +27,7 @@ __all__ = ["Batch", "Estimator", "FeatureScaling", "Loss", "Networks", "build_es
 
 _SOFT_LIMIT = 8.0
 _ROWS_PER_DATASET = 8
+_MIN_SEQUENCES = 16
 _MAX_FEATURES_TO_CLUSTER = 8
 
 
@@ -74,7 +76,7 @@ class Batch:
     codes : dict of int to Tensor of int64, shape (B, N, J)
         For tables with an indicator, its values from 0 to K - 1.
     log_states : dict of int to Tensor, shape (B, N, K)
-        For tables of sequences, log p(z_t = k given θ), without data.
+        For tables of chains with a known transition, log p(z_t = k given θ), without data.
     """
 
     units: tuple[Units, ...]
@@ -177,6 +179,8 @@ class Estimator(nn.Module):
         None where a model has no parameters.
     classifiers : mapping of int to AbstractClassificationNetwork
         By the position of the table.
+    path_networks : mapping of int to PathNetwork
+        By the position of the table, where a chain's transition is not known.
     shapes : sequence of UnitShape
         Of the tables.
     num_features : int
@@ -188,6 +192,7 @@ class Estimator(nn.Module):
         summaries: Sequence[AbstractSummaryNetwork],
         posterior: AbstractPosteriorNetwork | None,
         classifiers: Mapping[int, AbstractClassificationNetwork],
+        path_networks: Mapping[int, PathNetwork],
         shapes: Sequence[UnitShape],
         num_features: int,
     ) -> None:
@@ -197,13 +202,16 @@ class Estimator(nn.Module):
         self.summaries = nn.ModuleList(summaries)
         self.posterior = posterior
         self.classifiers = nn.ModuleDict({str(i): net for i, net in classifiers.items()})
+        self.path_networks = nn.ModuleDict({str(i): net for i, net in path_networks.items()})
+        self.classified = frozenset({*classifiers, *path_networks})
         self.by_row = {i: shapes[i].owner is None for i in classifiers}
 
     def independent_weights(self) -> list[list[nn.Parameter]]:
         """Return weights by parts that share none: a large gradient of one leaves others alone."""
         posterior = [] if self.posterior is None else [*self.posterior.parameters()]
         parts = [[*self.summaries.parameters(), *posterior]]
-        parts += [[*classifier.parameters()] for classifier in self.classifiers.values()]
+        of_indicators = [*self.classifiers.values(), *self.path_networks.values()]
+        parts += [[*network.parameters()] for network in of_indicators]
         return [part for part in parts if part]
 
     def fit_scaling(self, batch: Batch) -> None:
@@ -243,17 +251,31 @@ class Estimator(nn.Module):
 
         Of the time points of a sequence, log p(y_t given z_t, θ) up to a number for each of them.
         """
-        scaled = self.parameter_scaling(_one_row(features)).values[:, 0]
-        return self.classifiers[str(table)](units, scaled)
+        return self.classifiers[str(table)](units, self._scaled_parameters(features))
+
+    def filter_states(self, table: int, units: Units, features: Tensor) -> Tensor:
+        """Return log q(z_t given y up to t, θ) (B, C T, K) where no transition is known."""
+        return self.path_networks[str(table)].filter(units, self._scaled_parameters(features))
+
+    def sample_paths(
+        self, table: int, units: Units, features: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw paths (B, C T), with the probabilities (B, C T, K) of each of their steps."""
+        network = self.path_networks[str(table)]
+        return network.sample(units, self._scaled_parameters(features), generator)
+
+    def _scaled_parameters(self, features: Tensor) -> Tensor:
+        return self.parameter_scaling(_one_row(features)).values[:, 0]
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
-        """Return both terms of the loss; classification from 8 rows of each data set."""
+        """Return both terms of the loss; classification from about 8 rows of each data set."""
         units = self.scaled(batch.units)
         context = self.context(units)
         posterior = -self.log_prob(batch.scores, context).mean()
         terms = [
             self._cross_entropy(int(i), units[int(i)], batch, generator) for i in self.classifiers
         ]
+        terms += [self._path_entropy(int(i), units[int(i)], batch) for i in self.path_networks]
         return Loss(posterior, sum(terms, start=posterior.new_zeros(())))
 
     def _cross_entropy(
@@ -277,6 +299,15 @@ class Estimator(nn.Module):
             return terms.mean()
         weight = known.unsqueeze(-1).to(terms.dtype).expand(terms.shape)
         return (terms * weight).sum() / weight.sum().clamp(min=1)
+
+    def _path_entropy(self, table: int, units: Units, batch: Batch) -> Tensor:
+        """Return the cross-entropy of paths and of filtering, of the first few data sets."""
+        rows = _ROWS_PER_DATASET * len(batch)
+        few = slice(max(_MIN_SEQUENCES, -(-rows // units.mask.shape[1])))
+        parameters = self._scaled_parameters(batch.features[few])
+        codes = batch.codes[table][few, :, 0]
+        along_path, filtered = self.path_networks[str(table)](units.select(few), parameters, codes)
+        return -(along_path.mean() + filtered.mean())
 
 
 def _one_row(features: Tensor) -> Units:
@@ -333,8 +364,10 @@ def build_estimator(
         build_posterior = networks.posterior or SplineFlow
         posterior = build_posterior(num_parameters, context_size) if num_parameters else None
         build = networks.classification or UnitClassifier
-        classifiers = {i: build(shapes[i], num_features) for i in classified}
-    return Estimator(summaries, posterior, classifiers, shapes, num_features)
+        simulated = {i for i in classified if tables[i].indicator.kind == "simulated"}
+        classifiers = {i: build(shapes[i], num_features) for i in classified if i not in simulated}
+        path_networks = {i: PathNetwork(shapes[i], num_features) for i in simulated}
+    return Estimator(summaries, posterior, classifiers, path_networks, shapes, num_features)
 
 
 def _default_summary(table: UnitTable) -> Callable[[UnitShape], AbstractSummaryNetwork]:

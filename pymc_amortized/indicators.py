@@ -120,11 +120,7 @@ class _Conditional:
         for start in range(0, num_draws, step):
             piece = slice(start, min(start + step, num_draws))
             part = features[piece]
-            repeated = Units(
-                units.values.expand(len(part), *units.values.shape[1:]),
-                units.mask.expand(len(part), -1),
-            )
-            log_q = inference.estimator.classify(self.table, repeated, part).double()
+            log_q = inference.estimator.classify(self.table, units.repeat(len(part)), part).double()
             grouped = inference.layout.tables[self.table].grouped
             num_frames = 1 if grouped else self.frames.num_frames
             log_q = log_q.reshape(

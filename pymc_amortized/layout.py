@@ -91,7 +91,7 @@ class UnitTable:
     @property
     def is_sequence(self) -> bool:
         """Whether rows are the time points of Markov chains."""
-        return self.indicator is not None and self.indicator.kind == "markov"
+        return self.indicator is not None and self.indicator.is_sequence
 
     @property
     def num_sequences(self) -> int:
@@ -101,7 +101,8 @@ class UnitTable:
     @property
     def has_positions(self) -> bool:
         """Whether networks must see where a row is, for not all are alike."""
-        return not self.exchangeable or self.num_sequences > 1
+        simulated = self.is_sequence and self.indicator.kind == "simulated"
+        return not self.exchangeable or self.num_sequences > 1 or simulated
 
     @property
     def shape(self) -> UnitShape:
@@ -267,7 +268,7 @@ def _table(
             f"the same units; got {sorted(asked)}. Give it for one of them."
         )
     count = int(observed_rows.sum())
-    if indicator is not None and indicator.kind == "markov":
+    if indicator is not None and indicator.is_sequence:
         count = indicator.units[-1]
     return UnitTable(
         observations=observations,
@@ -285,7 +286,7 @@ def _is_aligned(observation: ObservationSpec, indicator: IndicatorSpec) -> bool:
     """Whether the rows of an observation are the units of its indicator, in order."""
     if not observation.shape or not indicator.units:
         return not observation.shape and not indicator.units
-    axes = len(indicator.units) if indicator.kind == "markov" else 1
+    axes = len(indicator.units) if indicator.is_sequence else 1
     if observation.shape[:axes] != indicator.units[:axes]:
         return False
     num_rows, per_row = math.prod(indicator.units[:axes]), math.prod(indicator.units[axes:])
@@ -326,6 +327,8 @@ def _require_resizable(table: UnitTable, tables: Sequence[UnitTable], spec: Mode
         and len(tables) > 1,
         "the transition of its chain differs from step to step": table.is_sequence
         and table.indicator.time_varying,
+        "the probabilities of its states are not known": table.is_sequence
+        and table.indicator.kind == "simulated",
         "several sequences lie side by side in it": table.num_sequences > 1,
         "several of its values belong to one unit": table.grouped,
         "it is a single value": not table.observations[0].shape,
@@ -367,7 +370,7 @@ def _num_rows(o: ObservationSpec, indicator: IndicatorSpec | None, grouped: bool
     """Return the rows of a table: units of a chain, the first axis of a set, or all entries."""
     if grouped or not o.shape:
         return _full_owner(o).size
-    if indicator is not None and indicator.kind == "markov":
+    if indicator is not None and indicator.is_sequence:
         return math.prod(indicator.units)
     return o.shape[0]
 

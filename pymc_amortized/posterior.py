@@ -305,7 +305,8 @@ class AmortizedPosterior:
         InvalidArgumentError
             If the kind is unknown.
         UnsupportedModelError
-            If the model has no Markov chain.
+            If the model has no Markov chain, or the most probable path is asked of one whose
+            transition is not known.
         """
         chains = require_chains(self.spec, kind)
         check_request(self.spec, correction)
@@ -344,7 +345,7 @@ class AmortizedPosterior:
         UnsupportedModelError
             If the model has no Markov chain, or one that does not go on as it began.
         """
-        [chain] = require_chains(self.spec, "filtering", only_one=True)
+        [chain] = require_chains(self.spec, "filtering", to_go_on=True)
         check_request(self.spec, correction)
         num_draws = check_count("draws", draws)
         answer = self._answer(data, num_draws, 1, correction, random_seed)

@@ -40,7 +40,9 @@ _SOURCES = {
 def without_density(spec: ModelSpec) -> str:
     """Name what has no density, and why."""
     return "; ".join(
-        f"{o.name} has no density ({o.density})" for o in spec.observations if o.density
+        f"{v.name} has no density ({v.density.removeprefix(f'{v.name}: ')})"
+        for v in (*spec.observations, *spec.indicators)
+        if v.density
     )
 
 

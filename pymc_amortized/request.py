@@ -60,26 +60,37 @@ def check_request(
 
 
 def require_chains(
-    spec: ModelSpec, kind: str, *, only_one: bool = False
+    spec: ModelSpec, kind: str, *, to_go_on: bool = False
 ) -> tuple[IndicatorSpec, ...]:
     """Return the chains of a model, of whose states something of a kind is asked.
+
+    What goes on with new points, or looks for the most probable path, needs a known transition.
 
     Raises
     ------
     InvalidArgumentError
         If it is none of "smoothing", "filtering", "paths" and "viterbi".
     UnsupportedModelError
-        If there is no chain, or more than one where one is needed.
+        If there is no chain, if its transition is not known where it must be, or if there are
+        several to go on with.
     """
     if kind not in _KINDS:
         raise InvalidArgumentError(f"Expected kind to be one of {list(_KINDS)}; got {kind!r}.")
-    chains = tuple(i for i in spec.indicators if i.kind == "markov")
+    chains = tuple(i for i in spec.indicators if i.is_sequence)
     if not chains:
         raise UnsupportedModelError(
             "Expected a model with a Markov chain; this one has none. See the probabilities of "
             "independent indicators by:\n\n    posterior.indicator_probabilities(data)"
         )
-    if only_one and len(chains) > 1:
+    for chain in chains:
+        if chain.kind == "simulated" and (to_go_on or kind == "viterbi"):
+            wanted = "filter a stream" if to_go_on else "find the most probable path"
+            raise UnsupportedModelError(
+                f"Expected a chain whose transition is known, to {wanted}; {chain.name!r} can be "
+                "drawn only. Take probabilities or joint paths of the network:\n\n"
+                '    posterior.indicators(data, kind="filtering")  # or "smoothing", "paths"'
+            )
+    if to_go_on and len(chains) > 1:
         raise UnsupportedModelError(
             f"Expected a model with one Markov chain; this one has {[c.name for c in chains]}."
         )

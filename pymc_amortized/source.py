@@ -9,6 +9,8 @@ import torch
 
 from torch import Tensor
 
+from pymc_amortized.compile.spec import IndicatorSpec
+from pymc_amortized.errors import UnsupportedModelError
 from pymc_amortized.estimator import Batch
 from pymc_amortized.frames import Frames
 from pymc_amortized.layout import DataLayout, UnitTable
@@ -50,7 +52,7 @@ class SimulationSource:
         log_states = {
             i: self._log_states(table, parameters, codes[i].shape[1])
             for i, table in enumerate(self.layout.tables)
-            if table.is_sequence
+            if table.is_sequence and table.indicator.kind == "markov"
         }
         return _compact(self.layout, Batch(units, scores, features, codes, log_states))
 
@@ -167,11 +169,25 @@ class SimulationSource:
     @staticmethod
     def _codes(table: UnitTable, indicator: Tensor) -> Tensor:
         codes = indicator - table.indicator.support[0]
+        if table.indicator.kind == "simulated":
+            _require_known(table.indicator, codes)
         num_datasets, num_frames = codes.shape[:2]
         rows = 1 if not table.indicator.units else table.indicator.units[0]
         if table.grouped or table.is_sequence:
             return codes.reshape(num_datasets, -1, 1)
         return codes.reshape(num_datasets, num_frames * rows, -1)
+
+
+def _require_known(indicator: IndicatorSpec, codes: Tensor) -> None:
+    """Refuse states that had not occurred when the model was read."""
+    outside = (codes < 0) | (codes >= indicator.num_components)
+    if bool(outside.any()):
+        value = int(codes[outside][0]) + indicator.support[0]
+        raise UnsupportedModelError(
+            f"Expected {indicator.name!r} to take the values {list(indicator.support)}, which are "
+            f"those of the simulations by which the model was read; got {value}, which is too rare "
+            "to be learned. Give it a larger probability, or leave it out."
+        )
 
 
 def _compact(layout: DataLayout, batch: Batch) -> Batch:

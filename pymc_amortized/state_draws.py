@@ -20,7 +20,7 @@ from pymc_amortized.markov import (
     smooth,
     viterbi,
 )
-from pymc_amortized.networks.contracts import Units
+from pymc_amortized.path_draws import draw_learned_paths
 
 __all__ = ["ChainConditional", "draw_indicator", "draw_states"]
 
@@ -36,7 +36,7 @@ def draw_indicator(
     generator: torch.Generator,
 ) -> IndicatorDraws:
     """Draw an indicator of any kind for each draw of the parameters; see :func:`draw_states`."""
-    draw = draw_states if indicator.kind == "markov" else draw_indicators
+    draw = _DRAW[indicator.kind]
     return draw(inference, indicator, dataset, draws, generator)
 
 
@@ -146,11 +146,8 @@ class ChainConditional:
         step = max(1, _MAX_ROWS // units.mask.shape[1])
         for start in range(0, len(features), step):
             part = features[start : start + step]
-            repeated = Units(
-                units.values.expand(len(part), *units.values.shape[1:]),
-                units.mask.expand(len(part), -1),
-            )
-            log_q = inference.estimator.classify(self.table, repeated, part).double()[:, :, 0]
+            log_q = inference.estimator.classify(self.table, units.repeat(len(part)), part)
+            log_q = log_q.double()[:, :, 0]
             log_q = torch.where(observed.unsqueeze(-1), log_q, 0.0)
             values = [
                 draws.parameters[p.name][start : start + step].double()
@@ -177,3 +174,10 @@ def _of_one(chain: MarkovChain) -> MarkovChain:
         chain.order,
         time_varying=chain.time_varying,
     )
+
+
+_DRAW = {
+    "independent": draw_indicators,
+    "markov": draw_states,
+    "simulated": draw_learned_paths,
+}

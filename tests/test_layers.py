@@ -50,6 +50,7 @@ LAYERS = {
     "correction": 6.05,
     "indicators": 6.1,
     "axes": 6.1,
+    "path_draws": 6.12,
     "state_draws": 6.15,
     "state_filter": 6.2,
     "report": 6.1,

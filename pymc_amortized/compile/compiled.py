@@ -14,9 +14,10 @@ from pymc_amortized.compile.backend import Backend, BatchedFunction, BatchedGrap
 from pymc_amortized.compile.complete import complete_model
 from pymc_amortized.compile.covariates import Covariate, find_covariates
 from pymc_amortized.compile.density import BatchedDensity
-from pymc_amortized.compile.elements import CompleteModel, Observation, Parameter
+from pymc_amortized.compile.elements import CompleteModel, Indicator, Observation, Parameter
 from pymc_amortized.compile.likelihood import missing_densities
 from pymc_amortized.compile.prior import RestrictedPrior
+from pymc_amortized.compile.simulated_states import SimulatedDistribution, simulated_distribution
 from pymc_amortized.compile.spec import (
     CovariateSpec,
     DeterministicSpec,
@@ -28,14 +29,16 @@ from pymc_amortized.compile.spec import (
 from pymc_amortized.compile.states import (
     ChainDistribution,
     IndicatorDistribution,
+    UnitDistribution,
     indicator_distribution,
 )
 from pymc_amortized.compile.units import UnitMap, unit_map
-from pymc_amortized.errors import ModelReadingError, UnsupportedModelError
+from pymc_amortized.errors import DensityUnavailableError, ModelReadingError, UnsupportedModelError
 
 __all__ = ["CompiledModel", "compile_model"]
 
 _NUM_READING_DRAWS = 48
+_NUM_DRAWS_OF_STATES = 512
 
 _SUPPORTS = {
     "log": "positive",
@@ -62,7 +65,7 @@ class CompiledModel:
         The complete-data model.
     prior : RestrictedPrior
         Draws θ.
-    distributions : dict of str to IndicatorDistribution
+    distributions : dict of str to IndicatorDistribution or SimulatedDistribution
         p(z given θ).
     unit_maps : dict of str to UnitMap
         Which unit each observed value belongs to.
@@ -80,21 +83,23 @@ class CompiledModel:
         self._draw_indicators = _stages(complete, "indicators", backend)
         self._draw_observations = _stages(complete, "observations", backend)
         draws = self._a_few_datasets()
-        self.distributions: dict[str, IndicatorDistribution] = {
-            indicator.name: indicator_distribution(complete, indicator, draws)
-            for indicator in complete.indicators
-        }
+        self.distributions = {i.name: self._distribution(i, draws) for i in complete.indicators}
         supports = {name: d.support for name, d in self.distributions.items()}
         generator = torch.Generator().manual_seed(0)
         self.unit_maps: dict[str, UnitMap] = {
             o.name: unit_map(complete, o, supports, draws, generator) for o in complete.observations
         }
-        self.covariates, exchangeable = find_covariates(complete, self.unit_maps, draws)
+        self.covariates, exchangeable = find_covariates(
+            complete,
+            self.unit_maps,
+            draws,
+            [name for name, d in self.distributions.items() if _is_independent(d)],
+        )
         if self.unit_covariates:
             self.distributions |= {
                 i.name: indicator_distribution(complete, i, draws, self.unit_covariates)
                 for i in complete.indicators
-                if not self.distributions[i.name].order
+                if _is_independent(self.distributions[i.name])
             }
         self.spec = _spec(self, draws, exchangeable)
 
@@ -134,18 +139,29 @@ class CompiledModel:
         known: Mapping[str, Tensor] = {},
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Draw indicators, where not known, and observations given parameters in order."""
-        indicators: dict[str, Tensor] = {}
+        indicators = self._draw_states(values, batch, device, generator, known)
         observations: dict[str, Tensor] = {}
+        for name, stage in self._draw_observations.items():
+            given = [*values, *indicators.values(), *observations.values()]
+            [observations[name]] = stage(given, batch=batch, device=device, generator=generator)
+        return indicators, observations
+
+    def _draw_states(
+        self,
+        values: list[Tensor],
+        batch: int,
+        device: torch.device,
+        generator: torch.Generator,
+        known: Mapping[str, Tensor] = {},
+    ) -> dict[str, Tensor]:
+        indicators: dict[str, Tensor] = {}
         for name, stage in self._draw_indicators.items():
             given = [*values, *indicators.values()]
             if name in known:
                 indicators[name] = known[name]
                 continue
             [indicators[name]] = stage(given, batch=batch, device=device, generator=generator)
-        for name, stage in self._draw_observations.items():
-            given = [*values, *indicators.values(), *observations.values()]
-            [observations[name]] = stage(given, batch=batch, device=device, generator=generator)
-        return indicators, observations
+        return indicators
 
     def deterministics(
         self,
@@ -176,6 +192,19 @@ class CompiledModel:
             name: _with_batch(value, batch)
             for name, value in zip(names, graph(values, batch=batch), strict=True)
         }
+
+    def _distribution(
+        self, indicator: Indicator, draws: Mapping[str, Tensor]
+    ) -> IndicatorDistribution | SimulatedDistribution:
+        """Read the distribution of an indicator, or find its values by simulation."""
+        try:
+            return indicator_distribution(self.complete, indicator, draws)
+        except DensityUnavailableError as error:
+            cpu, generator = torch.device("cpu"), torch.Generator().manual_seed(21)
+            parameters = self.prior.sample(_NUM_DRAWS_OF_STATES, cpu, generator)
+            values = list(parameters.values())
+            indicators = self._draw_states(values, _NUM_DRAWS_OF_STATES, cpu, generator)
+            return simulated_distribution(indicator.name, indicators[indicator.name], str(error))
 
     def _a_few_datasets(self) -> dict[str, Tensor]:
         """Return data sets under which the model is asked how it responds."""
@@ -269,6 +298,7 @@ def _spec(
 ) -> ModelSpec:
     complete = compiled.complete
     missing = missing_densities(complete)
+    distributions = compiled.distributions.values()
     observed = [observation.variable for observation in complete.observations]
     return ModelSpec(
         parameters=tuple(
@@ -276,16 +306,7 @@ def _spec(
             for parameter in complete.parameters
         ),
         indicators=tuple(
-            IndicatorSpec(
-                name=indicator.name,
-                support=compiled.distributions[indicator.name].support,
-                units=compiled.distributions[indicator.name].units,
-                kind="markov" if compiled.distributions[indicator.name].order else "independent",
-                order=compiled.distributions[indicator.name].order,
-                time_varying=_is_time_varying(compiled.distributions[indicator.name]),
-                origin=indicator.origin,
-                dims=indicator.dims,
-            )
+            _indicator_spec(indicator, compiled.distributions[indicator.name])
             for indicator in complete.indicators
         ),
         observations=tuple(
@@ -312,12 +333,31 @@ def _spec(
             for name, variable in complete.deterministics.items()
         ),
         potentials=tuple(complete.potentials),
-        structure="sequence" if any(d.order for d in compiled.distributions.values()) else "set",
+        structure="set" if all(_is_independent(d) for d in distributions) else "sequence",
     )
 
 
-def _is_time_varying(distribution: IndicatorDistribution) -> bool:
-    return isinstance(distribution, ChainDistribution) and distribution.time_varying
+def _is_independent(distribution: IndicatorDistribution | SimulatedDistribution) -> bool:
+    return isinstance(distribution, UnitDistribution)
+
+
+def _indicator_spec(
+    indicator: Indicator, distribution: IndicatorDistribution | SimulatedDistribution
+) -> IndicatorSpec:
+    is_chain = isinstance(distribution, ChainDistribution)
+    known = "markov" if is_chain else "independent"
+    reason = getattr(distribution, "reason", None)
+    return IndicatorSpec(
+        name=indicator.name,
+        support=distribution.support,
+        units=distribution.units,
+        kind=known if reason is None else "simulated",
+        order=distribution.order,
+        time_varying=is_chain and distribution.time_varying,
+        origin=indicator.origin,
+        dims=indicator.dims,
+        density=reason,
+    )
 
 
 def _parameter_spec(

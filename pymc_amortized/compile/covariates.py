@@ -8,7 +8,7 @@ must move along with its unit.
 
 import itertools
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +85,10 @@ class Covariate:
 
 
 def find_covariates(
-    complete: CompleteModel, unit_maps: Mapping[str, UnitMap], draws: Mapping[str, Tensor]
+    complete: CompleteModel,
+    unit_maps: Mapping[str, UnitMap],
+    draws: Mapping[str, Tensor],
+    independent: Collection[str],
 ) -> tuple[tuple[Covariate, ...], dict[str, bool]]:
     """Find the covariates of a model, and whether units are exchangeable given them.
 
@@ -97,6 +100,8 @@ def find_covariates(
         Units of each observation.
     draws : mapping of str to Tensor, shape (M, *shape)
         Simulated data sets with their parameters and indicators.
+    independent : collection of str
+        Indicators that are independent of each other, with known probabilities.
 
     Returns
     -------
@@ -111,7 +116,7 @@ def find_covariates(
     exchangeable = {}
     shared: set[Variable] = set()
     for observation in complete.observations:
-        prior_of = _indicator_along(complete, observation, unit_maps[observation.name], draws)
+        prior_of = _indicator_along(complete, unit_maps[observation.name], draws, independent)
         candidates = _candidates(complete, observation, prior_of)
         for position, variable in enumerate(v for v in candidates if v not in names):
             names[variable] = f"{observation.name}_covariate_{position}"
@@ -207,9 +212,9 @@ def _value(variable: Variable) -> np.ndarray:
 
 def _indicator_along(
     complete: CompleteModel,
-    observation: Observation,
     unit_map: UnitMap,
     draws: Mapping[str, Tensor],
+    independent: Collection[str],
 ) -> Indicator | None:
     """Return the explicit indicator whose units are the first axes of the entries, if it is one.
 
@@ -221,6 +226,7 @@ def _indicator_along(
         op = indicator.variable.owner.op
         if (
             indicator.name == unit_map.indicator
+            and indicator.name in independent
             and indicator.origin != "mixture"
             and units
             and unit_map.owner.shape[: len(units)] == units

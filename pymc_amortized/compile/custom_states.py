@@ -19,7 +19,7 @@ from torch import Tensor
 from pymc_amortized.compile.backend import BatchedGraph
 from pymc_amortized.compile.elements import CompleteModel, Indicator
 from pymc_amortized.compile.logp import density_graph, elementwise_logp
-from pymc_amortized.errors import DensityUnavailableError, UnsupportedModelError
+from pymc_amortized.errors import DensityUnavailableError
 
 __all__ = ["StateProbe"]
 
@@ -111,7 +111,7 @@ class StateProbe:
 
         Raises
         ------
-        UnsupportedModelError
+        DensityUnavailableError
             If a state depends on more than the one before it.
         """
         for states, codes in self._random_sequences(support):
@@ -119,11 +119,9 @@ class StateProbe:
             into = _pick(transition.movedim(-1, -2), codes[..., :-1])
             expected = torch.cat([start, _pick(into, codes[..., 1:])], dim=-1)
             if not _close(self._evaluate(states), expected):
-                raise UnsupportedModelError(
-                    f"Expected {self.name!r} to be independent over units or a Markov chain of "
-                    "first order; its density depends on more than the state before. Write it as "
-                    "a chain of higher order:\n\n"
-                    "    pmx.DiscreteMarkovChain(name, P=P, n_lags=2, init_dist=..., shape=T)"
+                raise DensityUnavailableError(
+                    f"{self.name}: its density depends on more than the state before. As a chain "
+                    "of higher order, pmx.DiscreteMarkovChain(..., n_lags=2), it is exact"
                 )
 
     def _evaluate(self, states: np.ndarray) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pymc_amortized.compile.elements import CompleteModel, Indicator, Observation
 from pymc_amortized.compile.logp import density_graph, elementwise_logp
-from pymc_amortized.errors import DensityUnavailableError
+from pymc_amortized.errors import DensityUnavailableError, UnsupportedModelError
 
 __all__ = ["Response", "differs", "entry_shape", "observation_inputs"]
 
@@ -96,7 +96,15 @@ class Response:
             self._given[state] = draws[prior_of.name]
             inputs.append(state)
         self._inputs = inputs
-        self._graph = density_graph([*inputs, value], outputs)
+        try:
+            self._graph = density_graph([*inputs, value], outputs)
+        except DensityUnavailableError as error:
+            raise UnsupportedModelError(
+                f"Expected {observation.name!r} to depend on variables that the model names; it "
+                "depends on a random draw that is none of them, such as a Categorical.dist in a "
+                "scan. Make it a variable, by a function that returns the draws:\n\n"
+                '    z = pm.CustomDist("z", *arguments, dist=draw_states, shape=T)'
+            ) from error
 
     def __call__(
         self,

@@ -62,8 +62,9 @@ class IndicatorSpec:
         The K values it can take.
     units : tuple of int
         Shape of the units that it belongs to.
-    kind : {"independent", "markov"}
-        How units depend on each other.
+    kind : {"independent", "markov", "simulated"}
+        How units depend on each other. ``"simulated"``: in a sequence of which only draws are
+        known, and no probabilities.
     order : int
         How many units back a chain looks; 0 where units are independent.
     time_varying : bool
@@ -72,16 +73,24 @@ class IndicatorSpec:
         How the model had it.
     dims : tuple of str, or None
         Names of the axes.
+    density : str or None
+        Why its probabilities are not known; None where they are.
     """
 
     name: str
     support: tuple[int, ...]
     units: tuple[int, ...]
-    kind: Literal["independent", "markov"]
+    kind: Literal["independent", "markov", "simulated"]
     order: int
     time_varying: bool
     origin: str
     dims: Dims
+    density: str | None = None
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether units are time points, along the last axis."""
+        return self.kind != "independent"
 
     @property
     def num_components(self) -> int:
@@ -212,8 +221,8 @@ class ModelSpec:
 
     @property
     def has_density(self) -> bool:
-        """Whether every observed variable has a density."""
-        return all(observation.density is None for observation in self.observations)
+        """Whether every observed variable and every indicator has a density."""
+        return all(v.density is None for v in (*self.observations, *self.indicators))
 
     def __repr__(self) -> str:
         lines = [self._headline()]

@@ -10,6 +10,7 @@ import pytensor.tensor as pt
 import pytensor.tensor.random.basic as ptr
 import torch
 
+from pymc.distributions.custom import CustomDistRV
 from pymc.distributions.discrete import DiscreteUniformRV
 from pymc.distributions.distribution import SymbolicRandomVariable
 from pymc_extras.distributions.timeseries import DiscreteMarkovChainRV
@@ -181,8 +182,10 @@ def indicator_distribution(
 
     Raises
     ------
+    DensityUnavailableError
+        If states can be drawn, but their probabilities are not known as tables.
     UnsupportedModelError
-        If the indicator has infinitely many values, or is a chain that cannot be read.
+        If the indicator has infinitely many values, or its tables are none of probabilities.
     """
     units = tuple(draws[indicator.name].shape[1:])
     op = indicator.variable.owner.op
@@ -190,7 +193,7 @@ def indicator_distribution(
     if isinstance(op, DiscreteMarkovChainRV):
         every = [draws[parameter.name] for parameter in complete.parameters]
         return _known_chain(complete, indicator, units, every)
-    if isinstance(op, SymbolicRandomVariable):
+    if isinstance(op, SymbolicRandomVariable | CustomDistRV):
         return _custom_distribution(complete, indicator, units, values)
     support = _support(complete, indicator, values)
     covariates = tuple(covariates)
@@ -276,7 +279,7 @@ def _custom_distribution(
     values: Sequence[Tensor],
 ) -> IndicatorDistribution:
     """Read a custom distribution over states: from its scan, or else by asking its density."""
-    if len(units) == 1:
+    if len(units) == 1 and isinstance(indicator.variable.owner.op, SymbolicRandomVariable):
         scanned = read_scan_chain(indicator.variable.owner, complete.parameter_variables, values)
         if scanned is not None:
             support = tuple(range(scanned.num_states))

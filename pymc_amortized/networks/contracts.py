@@ -112,6 +112,10 @@ class Units:
         """Return some of the data sets."""
         return Units(self.values[index], self.mask[index])
 
+    def repeat(self, count: int) -> "Units":
+        """Return one data set several times, without copies."""
+        return Units(self.values.expand(count, *self.values.shape[1:]), self.mask.expand(count, -1))
+
     def rows(self, index: Tensor) -> "Units":
         """Return the rows (B, M) of each data set."""
         spread = index.unsqueeze(-1).expand(*index.shape, self.values.shape[-1])

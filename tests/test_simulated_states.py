@@ -14,11 +14,11 @@ from pymc_amortized.errors import (
     AccuracyWarning,
     UnsupportedModelError,
 )
-from pymc_amortized.markov import MarkovChain, forward_filter, smooth
 from pymc_amortized.networks.contracts import Units, UnitShape
 from pymc_amortized.networks.paths import PathNetwork
 from pymc_amortized.source import SimulationSource
-from tests.trained import SHORTEST_STAY, simulate_chain
+from tests.dwelling import compare_learned_paths
+from tests.trained import QUICK, simulate_chain
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pymc.exceptions.ImputationWarning",
@@ -37,67 +37,18 @@ def sample(posterior, *args, **kwargs):
         return posterior.sample(*args, random_seed=1, **kwargs)
 
 
-def exact_states(parameters, y):
-    """Chains over (state, age), ages from 1 to the shortest stay, whose filters are exact."""
-    num_datasets, ages = len(y), SHORTEST_STAY
-    P = torch.zeros(num_datasets, 2 * ages, 2 * ages, dtype=torch.float64)
-    leave = parameters["leave"].double()
-    for state, age in itertools.product(range(2), range(ages)):
-        row = state * ages + age
-        if age < ages - 1:
-            P[:, row, row + 1] = 1
-        else:
-            P[:, row, row] = 1 - leave
-            P[:, row, (1 - state) * ages] = leave
-    first = torch.zeros(num_datasets, 2 * ages, dtype=torch.float64)
-    first[:, [0, ages]] = 0.5
-    mean = parameters["mu"].double()[:, None, None] + 1.5 * torch.arange(2)
-    emission = -0.5 * (y.double()[:, :, None] - mean).square()
-    return MarkovChain(first.log(), P.log(), emission.repeat_interleave(ages, dim=-1))
-
-
-def of_states(log_probs):
-    """Sum probabilities (..., states and ages) over ages."""
-    return log_probs.exp().unflatten(-1, (2, SHORTEST_STAY)).sum(-1)
-
-
-def divergence(exact, found):
-    """Nats per time point."""
-    return float(torch.xlogy(exact, exact / found).sum(-1).mean())
-
-
-def short_stays(paths):
-    """Share of stays that are shorter than the model allows, those at the ends apart."""
-    lengths = [np.diff(np.flatnonzero(np.diff(path))) for path in np.asarray(paths)]
-    return (np.concatenate(lengths) < SHORTEST_STAY).mean()
-
-
 def test_learned_paths_are_those_of_the_model(trained):
     """At known parameters: smoothing, filtering and paths against a chain that knows ages."""
     _, posterior = trained("dwelling")
-    inference = posterior.inference
-    source = SimulationSource(inference.simulator, inference.layout, inference.space)
-    parameters, frames, codes = source.draw_frames(300, 5)
-    exact = exact_states(parameters, frames.observations["y"][:, 0])
-    [units] = inference.estimator.scaled(inference.layout.units(frames))
-    vector = inference.space.unconstrain(parameters)
-    features = inference.space.features(vector, parameters)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        draws = [inference.estimator.sample_paths(0, units, features, generator) for _ in range(20)]
-        filtering = inference.estimator.filter_states(0, units, features).exp().double()
-    smoothing = torch.stack([p for _, p in draws]).double().mean(0)
-    filtered, smoothed = of_states(forward_filter(exact).log_filtering), of_states(smooth(exact))
-    assert divergence(filtered, filtering) < 0.03
-    assert divergence(smoothed, smoothing) < 0.03
+    gaps, stays = compare_learned_paths(posterior, 300, 5)
+    assert gaps["filtering"] < 0.03
+    assert gaps["smoothing"] < 0.03
     # A planted fault: the filter in place of the smoother.
-    assert divergence(smoothed, filtering) > 0.06
-    paths = torch.cat([path for path, _ in draws])
-    assert short_stays(codes[0][..., 0]) == 0
-    assert short_stays(paths) < 0.1
+    assert gaps["filtering for smoothing"] > 0.06
+    assert stays["simulated"] == 0
+    assert stays["paths"] < 0.1
     # A planted fault: states drawn one by one from the exact smoother.
-    independent = torch.bernoulli(smoothed[..., 1], generator=generator)
-    assert short_stays(independent) > 0.3
+    assert stays["independent"] > 0.3
 
 
 def test_what_is_returned(trained):
@@ -141,7 +92,7 @@ def test_many_data_sets_and_gaps(trained):
 def test_the_same_draws_whether_saved_or_not(trained, tmp_path):
     model, posterior = trained("dwelling")
     posterior.save(tmp_path / "dwelling")
-    loaded = pma.load(tmp_path / "dwelling", model)
+    loaded = pma.load(tmp_path / "dwelling", model, networks=QUICK)
     first, second = (sample(p, draws=20) for p in (posterior, loaded))
     assert np.array_equal(first.posterior["z"], second.posterior["z"])
 

@@ -6,12 +6,11 @@ import warnings
 import numpy as np
 import pymc as pm
 import pymc_extras as pmx
-import pytensor
 import pytensor.tensor as pt
 
-from pymc.pytensorf import collect_default_updates
-
 import pymc_amortized as pma
+
+from tests.dwelling import dwelling
 
 ORDERED = pm.distributions.transforms.ordered
 NUM_UNITS = 40
@@ -126,42 +125,6 @@ def simulate_chain(num_times, seed, mu=0.5, stay=0.85):
     return z, rng.normal(mu + 2.5 * z, 1)
 
 
-SHORTEST_STAY = 3
-
-
-def dwelling(y):
-    """Two states, each kept for at least three time points: drawn by a scan that counts them."""
-
-    def states(leave, size):
-        first = pm.Bernoulli.dist(0.5)
-
-        def step(state, age, leave):
-            moves = pm.Bernoulli.dist(pt.switch(age >= SHORTEST_STAY, leave, 0.0))
-            following = pt.switch(pt.eq(moves, 1), 1 - state, state)
-            return (
-                following,
-                pt.switch(pt.eq(moves, 1), 1, age + 1),
-            ), collect_default_updates([moves])
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            [rest, _], _ = pytensor.scan(
-                step,
-                outputs_info=[first, pt.constant(1, dtype="int64")],
-                non_sequences=[leave],
-                n_steps=len(y) - 1,
-                strict=True,
-            )
-        return pt.concatenate([first[None], rest])
-
-    with pm.Model(coords={"time": np.arange(len(y)) + 1, "state": ["low", "high"]}) as model:
-        mu = pm.Normal("mu", 0, 1)
-        leave = pm.Beta("leave", 4, 6)
-        z = pm.CustomDist("z", leave, dist=states, signature="()->(t)", dtype="int64", dims="time")
-        pm.Normal("y", mu + 1.5 * z, 1, observed=y, dims="time")
-    return model
-
-
 def draws_of(model, name, seed):
     with model:
         return np.asarray(pm.draw(model[name], random_seed=seed))
@@ -196,6 +159,8 @@ def train_three():
     return train(functools.partial(mixture, num_components=3), data(), steps=300)
 
 
+QUICK = pma.Networks(summary=pma.ConvolutionalNetwork)
+
 TRAINED = {
     "normal_mean": functools.partial(train, normal_mean, data() + 1, steps=400),
     "beta_bernoulli": functools.partial(train, beta_bernoulli, 20.0 * (data() > 0), steps=400),
@@ -206,7 +171,9 @@ TRAINED = {
     "chain": functools.partial(
         train, chain, simulate_chain(NUM_TIMES, 1)[1], steps=250, sizes={"y": (10, 70)}
     ),
-    "dwelling": functools.partial(train, dwelling, simulate_chain(20, 1)[1], steps=300),
+    "dwelling": functools.partial(
+        train, dwelling, simulate_chain(20, 1)[1], steps=300, networks=QUICK
+    ),
     "chain_without_density": functools.partial(
         train, chain_without_density, simulate_chain(NUM_TIMES, 1)[1], steps=300
     ),

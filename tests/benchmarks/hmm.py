@@ -11,6 +11,8 @@ switch    Eleven people of ``examples/cognitive_switch.py``, the first 400 trial
           C2ST and means against nutpie, and seconds of either.
 poisson   Three Poisson states whose chain is not reversible, 200 to 1,200 time points: the same as
           ``normal``, and answers at several lengths in one call.
+learned   States that are kept for at least three time points and of which only draws are known: the
+          learned paths against a chain that counts.
 speed     Smoothing, filtering and one path for each of 4,000 draws, at 2,000 time points and four
           states: seconds and memory.
 """
@@ -35,6 +37,7 @@ from examples import cognitive_switch
 from pymc_amortized.markov import MarkovChain, decode, forward_filter, sample_paths, smooth
 from pymc_amortized.source import SimulationSource
 from tests.benchmarks.c2st import c2st
+from tests.dwelling import compare_learned_paths, dwelling
 
 ORDERED = pm.distributions.transforms.ordered
 NUM_FRESH = 500
@@ -176,6 +179,19 @@ def poisson(args):
     print(f"  states right by smoothing: {np.mean(hits):.3f}")
 
 
+def learned(args):
+    print("states of which only draws are known, 40 time points")
+    y = np.random.default_rng(0).normal(size=40)
+    posterior = fitted(dwelling(y), None, args.training)
+    gaps, stays = compare_learned_paths(posterior, NUM_FRESH, 177)
+    print(
+        f"  divergence from the exact filter {gaps['filtering']:.4f}, smoother "
+        f"{gaps['smoothing']:.4f} nats per time point; stays below three time points: "
+        f"{stays['paths']:.1%} of those in paths, {stays['independent']:.0%} where states are "
+        "drawn one by one from the exact smoother"
+    )
+
+
 def marginal_switch(signed_rt):
     """The same model with the chain summed out, for nutpie."""
     from pymc_amortized.compile.marginal import MarginalModel
@@ -307,7 +323,7 @@ def speed(_):
     )
 
 
-PARTS = {"normal": normal, "switch": switch, "poisson": poisson, "speed": speed}
+PARTS = {"normal": normal, "switch": switch, "poisson": poisson, "learned": learned, "speed": speed}
 
 
 def main():

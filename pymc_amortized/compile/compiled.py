@@ -14,20 +14,11 @@ from pymc_amortized.compile.backend import Backend, BatchedFunction, BatchedGrap
 from pymc_amortized.compile.complete import complete_model
 from pymc_amortized.compile.covariates import Covariate, find_covariates
 from pymc_amortized.compile.density import BatchedDensity
-from pymc_amortized.compile.elements import CompleteModel, Indicator, Observation, Parameter
-from pymc_amortized.compile.likelihood import missing_densities
+from pymc_amortized.compile.description import describe
+from pymc_amortized.compile.elements import CompleteModel, Indicator
 from pymc_amortized.compile.prior import RestrictedPrior
 from pymc_amortized.compile.simulated_states import SimulatedDistribution, simulated_distribution
-from pymc_amortized.compile.spec import (
-    CovariateSpec,
-    DeterministicSpec,
-    IndicatorSpec,
-    ModelSpec,
-    ObservationSpec,
-    ParameterSpec,
-)
 from pymc_amortized.compile.states import (
-    ChainDistribution,
     IndicatorDistribution,
     UnitDistribution,
     indicator_distribution,
@@ -39,21 +30,6 @@ __all__ = ["CompiledModel", "compile_model"]
 
 _NUM_READING_DRAWS = 48
 _NUM_DRAWS_OF_STATES = 512
-
-_SUPPORTS = {
-    "log": "positive",
-    "log_exp_m1": "positive",
-    "logodds": "unit interval",
-    "interval": "interval",
-    "simplex": "simplex",
-    "sumto1": "simplex",
-    "ordered": "ordered",
-    "circular": "circle",
-    "zerosum": "sums to zero",
-    "cholesky-cov-packed": "Cholesky factor",
-    "cholesky_corr": "Cholesky factor",
-    "chain": "chained",
-}
 
 
 class CompiledModel:
@@ -93,15 +69,15 @@ class CompiledModel:
             complete,
             self.unit_maps,
             draws,
-            [name for name, d in self.distributions.items() if _is_independent(d)],
+            [name for name, d in self.distributions.items() if isinstance(d, UnitDistribution)],
         )
         if self.unit_covariates:
             self.distributions |= {
                 i.name: indicator_distribution(complete, i, draws, self.unit_covariates)
                 for i in complete.indicators
-                if _is_independent(self.distributions[i.name])
+                if isinstance(self.distributions[i.name], UnitDistribution)
             }
-        self.spec = _spec(self, draws, exchangeable)
+        self.spec = describe(self, draws, exchangeable)
 
     @cached_property
     def density(self) -> BatchedDensity:
@@ -273,7 +249,7 @@ def _refuse_unreadable(complete: CompleteModel) -> None:
                 f'    pm.CustomDist("{name}", ..., logp=logp, random=random, observed=data)'
             )
     for other in complete.observations:
-        for gap in _observations_behind(complete, other):
+        for gap in complete.observations_behind(other):
             if gap.observed is not None:
                 raise UnsupportedModelError(
                     f"Expected observations to depend on values that are known; {other.name!r} "
@@ -281,149 +257,3 @@ def _refuse_unreadable(complete: CompleteModel) -> None:
                     "parameters of the model:\n\n"
                     f'    {gap.name} = pt.set_subtensor(data[missing], pm.Normal("imputed", ...))'
                 )
-
-
-def _observations_behind(complete: CompleteModel, o: Observation) -> list[Observation]:
-    """Return the other observed variables that one depends on."""
-    roots = set(ancestors(o.components or (o.density_variable,)))
-    return [
-        other
-        for other in complete.observations
-        if other is not o and roots & {other.variable, other.density_variable}
-    ]
-
-
-def _spec(
-    compiled: CompiledModel, draws: Mapping[str, Tensor], exchangeable: Mapping[str, bool]
-) -> ModelSpec:
-    complete = compiled.complete
-    missing = missing_densities(complete)
-    distributions = compiled.distributions.values()
-    observed = [observation.variable for observation in complete.observations]
-    return ModelSpec(
-        parameters=tuple(
-            _parameter_spec(complete, parameter, compiled.prior, draws)
-            for parameter in complete.parameters
-        ),
-        indicators=tuple(
-            _indicator_spec(indicator, compiled.distributions[indicator.name])
-            for indicator in complete.indicators
-        ),
-        observations=tuple(
-            _observation_spec(
-                observation,
-                compiled.unit_maps[observation.name],
-                exchangeable[observation.name],
-                missing.get(observation.name),
-                tuple(other.name for other in _observations_behind(complete, observation)),
-            )
-            for observation in complete.observations
-        ),
-        covariates=tuple(_covariate_spec(covariate) for covariate in compiled.covariates),
-        deterministics=tuple(
-            DeterministicSpec(
-                name,
-                not set(ancestors([variable], blockers=observed)).isdisjoint(
-                    complete.indicator_variables
-                ),
-                not set(ancestors([variable])).isdisjoint(
-                    {*observed, *(c.variable for c in compiled.unit_covariates)}
-                ),
-            )
-            for name, variable in complete.deterministics.items()
-        ),
-        potentials=tuple(complete.potentials),
-        structure="set" if all(_is_independent(d) for d in distributions) else "sequence",
-    )
-
-
-def _is_independent(distribution: IndicatorDistribution | SimulatedDistribution) -> bool:
-    return isinstance(distribution, UnitDistribution)
-
-
-def _indicator_spec(
-    indicator: Indicator, distribution: IndicatorDistribution | SimulatedDistribution
-) -> IndicatorSpec:
-    is_chain = isinstance(distribution, ChainDistribution)
-    known = "markov" if is_chain else "independent"
-    reason = getattr(distribution, "reason", None)
-    return IndicatorSpec(
-        name=indicator.name,
-        support=distribution.support,
-        units=distribution.units,
-        kind=known if reason is None else "simulated",
-        order=distribution.order,
-        time_varying=is_chain and distribution.time_varying,
-        origin=indicator.origin,
-        dims=indicator.dims,
-        density=reason,
-    )
-
-
-def _parameter_spec(
-    complete: CompleteModel,
-    parameter: Parameter,
-    prior: RestrictedPrior,
-    draws: Mapping[str, Tensor],
-) -> ParameterSpec:
-    names = [p.name for p in complete.parameters]
-    position = names.index(parameter.name)
-    parents = [draws[name] for name in names[:position]]
-    unconstrained = prior.bijections[position].forward(draws[parameter.name], parents)
-    op = parameter.variable.owner.op
-    transform = None if parameter.transform is None else parameter.transform.name
-    dims = complete.model.named_vars_to_dims.get(parameter.name)
-    return ParameterSpec(
-        name=parameter.name,
-        shape=tuple(draws[parameter.name].shape[1:]),
-        unconstrained_shape=tuple(unconstrained.shape[1:]),
-        dims=None if dims is None else tuple(dims),
-        distribution=getattr(op, "_print_name", (type(op).__name__,))[0],
-        transform=transform,
-        support="real" if transform is None else _SUPPORTS.get(transform, transform),
-    )
-
-
-def _observation_spec(
-    observation: Observation,
-    units: UnitMap,
-    exchangeable: bool,
-    reason: str | None,
-    depends_on: tuple[str, ...],
-) -> ObservationSpec:
-    return ObservationSpec(
-        name=observation.name,
-        shape=observation.data.shape,
-        event_shape=_event_shape(observation, units),
-        dtype=str(observation.data.dtype),
-        indicator=units.indicator,
-        owner=units.owner,
-        observed=observation.observed,
-        exchangeable=exchangeable,
-        density=reason,
-        dims=observation.dims,
-        depends_on=depends_on,
-    )
-
-
-def _event_shape(observation: Observation, units: UnitMap) -> tuple[int, ...]:
-    """Return the trailing axes along which the unit does not change."""
-    owner = units.owner
-    event_ndim = observation.data.ndim - owner.ndim if not observation.split else 0
-    if units.indicator is not None and not observation.split:
-        while owner.ndim > 1 and bool((owner == owner[..., :1]).all()):
-            owner = owner[..., 0]
-            event_ndim += 1
-    return observation.data.shape[observation.data.ndim - event_ndim :]
-
-
-def _covariate_spec(covariate: Covariate) -> CovariateSpec:
-    return CovariateSpec(
-        covariate.name,
-        covariate.values.shape,
-        covariate.origin,
-        {axis.observation: axis.covariate_axis for axis in covariate.unit_axes},
-        covariate.local,
-        covariate.in_prior,
-        covariate.counted,
-    )

@@ -8,6 +8,7 @@ import pymc as pm
 
 from pymc.logprob.transforms import Transform
 from pytensor.graph.basic import Variable
+from pytensor.graph.traversal import ancestors
 
 __all__ = ["CompleteModel", "Indicator", "Observation", "Parameter"]
 
@@ -127,3 +128,12 @@ class CompleteModel:
     def indicator_variables(self) -> list[Variable]:
         """The indicators, as they are in the graph."""
         return [indicator.variable for indicator in self.indicators]
+
+    def observations_behind(self, observation: Observation) -> list[Observation]:
+        """Return the other observed variables that one depends on."""
+        roots = set(ancestors(observation.components or (observation.density_variable,)))
+        return [
+            other
+            for other in self.observations
+            if other is not observation and roots & {other.variable, other.density_variable}
+        ]

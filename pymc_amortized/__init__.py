@@ -3,9 +3,11 @@
 Importing this package teaches ``pm.sample`` the keyword ``method``, and changes nothing else.
 """
 
+from pymc_amortized import diagnostics
 from pymc_amortized.compile.graph import batch_rule
 from pymc_amortized.compile.random import sampler
 from pymc_amortized.compile.spec import ModelSpec
+from pymc_amortized.diagnostics.report import CalibrationReport
 from pymc_amortized.estimator import Networks
 from pymc_amortized.fit import fit, load
 from pymc_amortized.many import answers_table
@@ -40,6 +42,7 @@ __all__ = [
     "AbstractSummaryNetwork",
     "AmortizedPosterior",
     "AmortizedSampler",
+    "CalibrationReport",
     "ConvolutionalNetwork",
     "DeepSet",
     "ModelSpec",
@@ -61,6 +64,7 @@ __all__ = [
     "answers_table",
     "batch_rule",
     "compile_simulator",
+    "diagnostics",
     "fit",
     "load",
     "sample",

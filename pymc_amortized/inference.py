@@ -1,5 +1,6 @@
 """A trained network and the model that it was trained for: draws, densities, data."""
 
+import copy
 import functools
 import math
 
@@ -95,6 +96,12 @@ class Inference:
             "the cache), or give the data by name:\n\n"
             f"    posterior = pma.fit(model)\n    posterior.sample({{{given}}})"
         )
+
+    def without_density(self) -> "Inference":
+        """Return the same, as if nothing could be checked or corrected."""
+        alone = copy.copy(self)
+        alone.exact = None
+        return alone
 
     @torch.no_grad()
     def summarize(self, frames: Frames) -> tuple[Tensor, Tensor]:

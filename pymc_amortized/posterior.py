@@ -20,6 +20,9 @@ from pymc_amortized.checkpoint import write_file
 from pymc_amortized.compile.spec import ModelSpec
 from pymc_amortized.correction import Corrector
 from pymc_amortized.dataset_list import read_datasets
+from pymc_amortized.diagnostics.around import calibrate_around
+from pymc_amortized.diagnostics.check import calibrate
+from pymc_amortized.diagnostics.report import CalibrationReport
 from pymc_amortized.draws import Correction
 from pymc_amortized.errors import InvalidDataError, UnsupportedModelError
 from pymc_amortized.inference import Inference
@@ -352,6 +355,75 @@ class AmortizedPosterior:
         warn_of(answer.draws, self.spec)
         generator = torch_generator(random_seed, self.inference.device)
         return StateFilter(self.inference, chain, answer.dataset, answer.draws, generator)
+
+    def check(
+        self,
+        num_datasets: int = 300,
+        random_seed: RandomSeed = None,
+        *,
+        draws: int = 1000,
+        correction: Correction = "auto",
+        around: Any = None,
+    ) -> CalibrationReport:
+        """Tell whether answers can be trusted, by data sets whose true values are known.
+
+        Data sets are simulated from the model, at the sizes that the network was trained for, and
+        answered by the network alone and with corrections. Ranks of true values must be uniform,
+        and probabilities of indicators must come true as often as they say.
+
+        Parameters
+        ----------
+        num_datasets : int
+            At least 20; the more, the smaller the errors that show.
+        random_seed : int, sequence of int, numpy.random.Generator or None
+            As in PyMC.
+        draws : int
+            Of the posterior of each data set.
+        correction : {"auto", "none", "importance", "adaptive", "mcmc"}
+            Of the answers that are compared with the network's; ``"none"`` looks at these alone.
+        around : InferenceData or DataTree, optional
+            An answer for observed data: calibration is then checked for data like these, by
+            posterior simulation-based calibration, and corrected by importance sampling.
+
+        Returns
+        -------
+        CalibrationReport
+            Print it. Its parts are drawn by ``pma.diagnostics.plot_sbc`` and the like.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If there are fewer than 20 data sets.
+        UnsupportedModelError
+            If a correction is asked for without a density.
+
+        Examples
+        --------
+        >>> import pymc as pm
+        >>> import pymc_amortized as pma
+        >>> with pm.Model() as model:
+        ...     mu = pm.Normal("mu", 0, 1)
+        ...     y = pm.Normal("y", mu, 1, observed=[0.5, 1.5])
+        >>> config = pma.TrainingConfig(steps=300)
+        >>> posterior = pma.fit(
+        ...     model, training=config, random_seed=1, progressbar=False, cache=False
+        ... )
+        >>> posterior.check(num_datasets=50, random_seed=1).passed
+        True
+        """
+        check_request(self.spec, correction)
+        num_draws = check_count("draws", draws)
+        if around is not None:
+            return calibrate_around(
+                self.inference, around, num_datasets, draws=num_draws, random_seed=random_seed
+            )
+        return calibrate(
+            self.inference,
+            num_datasets,
+            draws=num_draws,
+            correction=correction,
+            random_seed=random_seed,
+        )
 
     def log_prob(
         self, parameters: Mapping[str, Any], data: Mapping[str, Any] | None = None

@@ -33,7 +33,7 @@ import torch
 
 import pymc_amortized as pma
 
-from tests.benchmarks.c2st import c2st
+from pymc_amortized.diagnostics import c2st
 from tests.benchmarks.mixture import MODELS, build, flat, nuts, unconstrained
 
 NUM_FRESH = 200

@@ -34,9 +34,9 @@ from scipy import stats
 import pymc_amortized as pma
 
 from examples import cognitive_switch
+from pymc_amortized.diagnostics import c2st
 from pymc_amortized.markov import MarkovChain, decode, forward_filter, sample_paths, smooth
 from pymc_amortized.source import SimulationSource
-from tests.benchmarks.c2st import c2st
 from tests.dwelling import compare_learned_paths, dwelling
 
 ORDERED = pm.distributions.transforms.ordered

@@ -1,0 +1,51 @@
+"""Whether a network can be trusted: calibration, recovery, probabilities of indicators."""
+
+from pymc_amortized.diagnostics.around import calibrate_around
+from pymc_amortized.diagnostics.calibration import Calibration, Finding
+from pymc_amortized.diagnostics.check import calibrate, compare
+from pymc_amortized.diagnostics.classification import Reliability, reliability
+from pymc_amortized.diagnostics.coverage import expected_coverage, tarp
+from pymc_amortized.diagnostics.plots import (
+    plot_contraction,
+    plot_corrected,
+    plot_coverage,
+    plot_distance,
+    plot_history,
+    plot_recovery,
+    plot_reliability,
+    plot_sbc,
+)
+from pymc_amortized.diagnostics.recovery import Recovery, recovery
+from pymc_amortized.diagnostics.report import CalibrationReport
+from pymc_amortized.diagnostics.two_sample import c2st, mmd, sliced_wasserstein
+from pymc_amortized.diagnostics.uniformity import Uniformity, band_level, pit_values, uniformity
+
+__all__ = [
+    "Calibration",
+    "CalibrationReport",
+    "Finding",
+    "Recovery",
+    "Reliability",
+    "Uniformity",
+    "band_level",
+    "c2st",
+    "calibrate",
+    "calibrate_around",
+    "compare",
+    "expected_coverage",
+    "mmd",
+    "pit_values",
+    "plot_contraction",
+    "plot_corrected",
+    "plot_coverage",
+    "plot_distance",
+    "plot_history",
+    "plot_recovery",
+    "plot_reliability",
+    "plot_sbc",
+    "recovery",
+    "reliability",
+    "sliced_wasserstein",
+    "tarp",
+    "uniformity",
+]

@@ -1,0 +1,181 @@
+"""Calibration where the data are: posterior simulation-based calibration."""
+
+import time
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.datasets import Dataset
+from pymc_amortized.diagnostics.check import compare
+from pymc_amortized.diagnostics.report import CalibrationReport
+from pymc_amortized.diagnostics.simulated import (
+    Answers,
+    Simulated,
+    negative_log_posterior,
+    with_truth,
+)
+from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
+from pymc_amortized.frames import Frames
+from pymc_amortized.importance import resample, weigh
+from pymc_amortized.inference import Inference
+from pymc_amortized.rng import RandomSeed, numpy_generator, torch_generator
+
+__all__ = ["calibrate_around"]
+
+_PROPOSALS_PER_DRAW = 4
+
+
+def calibrate_around(
+    inference: Inference,
+    idata: Any,
+    num_datasets: int = 300,
+    *,
+    draws: int = 1_000,
+    random_seed: RandomSeed = None,
+) -> CalibrationReport:
+    r"""Check calibration around observed data, by new data from their posterior [1]_.
+
+    Parameters are drawn from the posterior of the observed data y, and new data y' from the model
+    with these. True values are then uniformly ranked among draws of
+
+    .. math:: p(\theta \mid y', y) \propto p(\theta \mid y') \, p(y \mid \theta),
+
+    which the network's draws given y' follow when they are weighed by the likelihood of y.
+
+    Parameters
+    ----------
+    inference : Inference
+        The network and the model.
+    idata : InferenceData or DataTree
+        An accepted answer for the observed data, which it holds too.
+    num_datasets, draws : int
+        B new data sets, and S draws for each.
+    random_seed : int, sequence of int, numpy.random.Generator or None
+        As in PyMC.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the model has no density, by which draws are weighed, or no parameters.
+    InvalidArgumentError
+        If the answer holds fewer draws than new data sets are asked for.
+
+    References
+    ----------
+    .. [1] Säilynoja, T., Schmitt, M., Bürkner, P.-C., & Vehtari, A. (2025). Posterior SBC:
+       simulation-based calibration checking conditional on data. arXiv:2502.03279
+    """
+    if inference.exact is None or not inference.space.size:
+        raise UnsupportedModelError(
+            "Expected a model with parameters and a density, for draws are weighed by the "
+            "likelihood of the observed data. Check over the whole prior instead:\n\n"
+            "    posterior.check()"
+        )
+    started = time.perf_counter()
+    rng = numpy_generator(random_seed)
+    generator = torch_generator(rng, inference.device)
+    observed = _observed(inference, idata).frames.to(inference.device)
+    simulated = _new_data(inference, idata, num_datasets, rng)
+    frames = simulated.frames.to(inference.device)
+    context = inference.context(frames)
+    scores, log_q = inference.draw_scores(context, _PROPOSALS_PER_DRAW * draws, generator)
+    log_observed = _log_likelihood(inference, scores, observed)
+    log_weights = {
+        "network": log_observed,
+        "importance": log_observed + inference.log_target(scores, frames) - log_q,
+    }
+    found = {
+        name: compare(
+            inference, name, _answers(inference, name, scores, w, draws, generator), simulated, rng
+        )
+        for name, w in log_weights.items()
+    }
+    return CalibrationReport(
+        observed=tuple(o.name for o in inference.layout.spec.observations),
+        network=found["network"],
+        corrected=found["importance"],
+        num_datasets=num_datasets,
+        num_draws=draws,
+        negative_log_posterior=negative_log_posterior(inference, simulated),
+        seconds=time.perf_counter() - started,
+        around=True,
+    )
+
+
+def _observed(inference: Inference, idata: Any) -> Dataset:
+    """Return the data that an answer is for."""
+    values = {
+        o.name: np.asarray(idata["observed_data"][o.name])
+        for o in inference.layout.spec.observations
+    }
+    own = inference.simulator.observed_data
+    if all(np.array_equal(x, own[name], equal_nan=True) for name, x in values.items()):
+        return inference.read(None)
+    along = [c.name for c in inference.layout.spec.covariates if c.unit_axes]
+    given = {name: np.asarray(idata["constant_data"][name]) for name in along}
+    return inference.read({**{n: np.ma.masked_invalid(x) for n, x in values.items()}, **given})
+
+
+@torch.no_grad()
+def _new_data(
+    inference: Inference, idata: Any, num_datasets: int, rng: np.random.Generator
+) -> Simulated:
+    """Simulate a data set of the model's shape from each of B draws of the posterior."""
+    posterior = idata["posterior"]
+    specs = inference.layout.spec.parameters
+    flat = {s.name: np.asarray(posterior[s.name]).reshape(-1, *s.shape) for s in specs}
+    count = len(next(iter(flat.values())))
+    if count < num_datasets:
+        raise InvalidArgumentError(
+            f"Expected at least as many draws as new data sets, {num_datasets}; got {count}. "
+            f"Draw more:\n\n    idata = posterior.sample(draws={num_datasets})"
+        )
+    chosen = rng.choice(count, num_datasets, replace=False)
+    parameters = {name: torch.as_tensor(x[chosen].copy()) for name, x in flat.items()}
+    simulation = inference.simulator.simulate(parameters, rng)
+    layout = inference.layout
+    shape = (num_datasets, 1, -1)
+    selected = tuple(
+        torch.as_tensor(t.observed_rows, device=inference.device).expand(shape)
+        for t in layout.tables
+    )
+    frames = Frames(
+        {name: x.unsqueeze(1) for name, x in simulation.observations.items()}, {}, selected
+    )
+    return with_truth(inference, simulation.parameters, frames, {})
+
+
+@torch.no_grad()
+def _log_likelihood(inference: Inference, scores: Tensor, observed: Frames) -> Tensor:
+    """Return log p(y given θ) (M, B) of the observed data, for draws (M, B, D)."""
+    _, parameters, _ = inference.parameters(scores.flatten(0, 1).unsqueeze(1))
+    return inference.exact.log_marginal(parameters, observed)[:, 0].unflatten(0, scores.shape[:2])
+
+
+def _answers(
+    inference: Inference,
+    name: str,
+    scores: Tensor,
+    log_weights: Tensor,
+    num_draws: int,
+    generator: torch.Generator,
+) -> Answers:
+    weights = weigh(log_weights.nan_to_num(nan=-torch.inf))
+    chosen = resample(weights.log_weights, num_draws, generator)
+    picked = scores.gather(0, chosen.unsqueeze(-1).expand(-1, -1, scores.shape[-1]))
+    _, parameters, _ = inference.parameters(picked)
+    num_datasets = scores.shape[1]
+    return Answers(
+        parameters=parameters,
+        scores=picked,
+        shares={},
+        probabilities={},
+        gaps={},
+        pareto_k=weights.pareto_k,
+        rungs=[name] * num_datasets,
+        accepted=[bool(r) for r in weights.reliable],
+    )

@@ -1,0 +1,174 @@
+"""Simulation-based calibration of a trained network, and of the answers that it leads to."""
+
+import math
+import time
+
+import numpy as np
+import xarray
+
+from torch import Tensor
+
+from pymc_amortized.axes import ModelAxes, dataset_of
+from pymc_amortized.diagnostics.calibration import Calibration
+from pymc_amortized.diagnostics.classification import reliability
+from pymc_amortized.diagnostics.coverage import tarp
+from pymc_amortized.diagnostics.recovery import recovery
+from pymc_amortized.diagnostics.report import CalibrationReport
+from pymc_amortized.diagnostics.simulated import (
+    Answers,
+    Simulated,
+    answer,
+    log_likelihoods,
+    negative_log_posterior,
+    simulate,
+)
+from pymc_amortized.diagnostics.uniformity import pit_values
+from pymc_amortized.draws import Correction
+from pymc_amortized.errors import InvalidArgumentError
+from pymc_amortized.inference import Inference
+from pymc_amortized.rng import RandomSeed, numpy_generator, torch_generator
+
+__all__ = ["calibrate", "compare"]
+
+_FEWEST = 20
+
+
+def calibrate(
+    inference: Inference,
+    num_datasets: int = 300,
+    *,
+    draws: int = 1_000,
+    correction: Correction = "auto",
+    random_seed: RandomSeed = None,
+) -> CalibrationReport:
+    """Simulate data sets from the model, answer them, and compare answers with the true values.
+
+    Parameters
+    ----------
+    inference : Inference
+        The network and the model.
+    num_datasets : int
+        B, at least 20.
+    draws : int
+        S, of the posterior of each data set.
+    correction : {"auto", "none", "importance", "adaptive", "mcmc"}
+        Of the answers that are compared with those of the network alone. ``"none"``: the network
+        alone.
+    random_seed : int, sequence of int, numpy.random.Generator or None
+        As in PyMC.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there are fewer than 20 data sets.
+    """
+    if isinstance(num_datasets, bool) or num_datasets < _FEWEST:
+        raise InvalidArgumentError(
+            f"Expected at least {_FEWEST} data sets, to tell chance from error; got "
+            f"{num_datasets!r}. For instance:\n\n    posterior.check(num_datasets=300)"
+        )
+    started = time.perf_counter()
+    rng = numpy_generator(random_seed)
+    generator = torch_generator(rng, inference.device)
+    simulated = simulate(inference, int(num_datasets), int(rng.integers(2**31)))
+    alone, kept = answer(inference.without_density(), simulated, draws, "none", generator)
+    network = compare(inference, "network", alone, simulated.select(kept), rng)
+    corrected = None
+    if inference.exact is not None and correction != "none":
+        found, kept = answer(inference, simulated, draws, correction, generator)
+        corrected = compare(inference, correction, found, simulated.select(kept), rng)
+    return CalibrationReport(
+        observed=tuple(o.name for o in inference.layout.spec.observations),
+        network=network,
+        corrected=corrected,
+        num_datasets=int(num_datasets),
+        num_draws=draws,
+        negative_log_posterior=negative_log_posterior(inference, simulated),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def compare(
+    inference: Inference,
+    answers_of: str,
+    answers: Answers,
+    simulated: Simulated,
+    rng: np.random.Generator,
+) -> Calibration:
+    """Compare answers for simulated data sets with the values that these were simulated from.
+
+    Parameters
+    ----------
+    inference : Inference
+        The network and the model.
+    answers_of : str
+        Whose answers: ``"network"``, or a correction.
+    answers : Answers
+        For all data sets.
+    simulated : Simulated
+        The data sets.
+    rng : numpy.random.Generator
+        Spreads ranks.
+    """
+    axes = ModelAxes(inference.simulator, [], {"chain": 1, "draw": len(simulated)})
+    return Calibration(
+        answers=answers_of,
+        pit=_pit(inference, answers, simulated, axes, rng),
+        recovery={
+            name: recovery(_array(draws), _array(simulated.parameters[name]))
+            for name, draws in answers.parameters.items()
+        },
+        reliability={
+            name: reliability(tables, simulated.codes[name])
+            for name, tables in answers.probabilities.items()
+        },
+        gaps={name: gap for name, gap in answers.gaps.items() if not math.isnan(gap)},
+        pareto_k=_array(answers.pareto_k),
+        rungs=tuple(answers.rungs),
+        accepted=tuple(answers.accepted),
+    )
+
+
+def _pit(
+    inference: Inference,
+    answers: Answers,
+    simulated: Simulated,
+    axes: ModelAxes,
+    rng: np.random.Generator,
+) -> xarray.Dataset:
+    """Return probability integral transforms, dims (chain, draw, *dims)."""
+    spec = inference.layout.spec
+    leading = ("chain", "draw")
+    arrays = []
+    for parameter in spec.parameters:
+        draws, truth = answers.parameters[parameter.name], simulated.parameters[parameter.name]
+        values = pit_values(_array(draws), _array(truth), rng)
+        arrays.append(axes.array(parameter.name, values[None], parameter.dims, leading))
+    for indicator in spec.indicators:
+        if indicator.name not in answers.shares:
+            continue
+        shares = _array(answers.shares[indicator.name])[..., 1:]
+        values = pit_values(shares, _true_shares(simulated.codes[indicator.name], shares), rng)
+        name = f"share of {indicator.name}"
+        array = axes.array(name, values[None], None, leading)
+        arrays.append(array.assign_coords({f"{name}_dim_0": list(indicator.support[1:])}))
+    density = log_likelihoods(inference, simulated, answers)
+    if density is not None:
+        values = pit_values(*density, rng)
+        arrays.append(axes.array("log likelihood", values[None], None, leading))
+    if inference.space.size > 1:
+        # Points of other data sets are references that know nothing of the true values.
+        scores = _array(simulated.scores)
+        values = tarp(_array(answers.scores), scores, np.roll(scores, 1, axis=0))
+        arrays.append(axes.array("joint", values[None], None, leading))
+    return dataset_of(arrays)
+
+
+def _true_shares(codes: list[np.ndarray], like: np.ndarray) -> np.ndarray:
+    num_components = like.shape[-1] + 1
+    counts = [np.bincount(z, minlength=num_components) / max(1, len(z)) for z in codes]
+    return np.array(counts)[:, 1:]
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().double().numpy()

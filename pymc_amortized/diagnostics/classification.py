@@ -59,9 +59,7 @@ class Reliability:
         if np.abs(self.slope).max() >= np.abs(self.bias).max():
             worst = self.slope[np.abs(self.slope).argmax()]
             return "too near to 0 and 1" if worst < 0 else "too far from 0 and 1"
-        worst = int(np.abs(self.bias).argmax())
-        word = "small" if self.bias[worst] > 0 else "large"
-        return f"too {word} for component {worst}"
+        return f"too small for component {int(self.bias.argmax())}"
 
 
 def reliability(probabilities: Sequence[np.ndarray], codes: Sequence[np.ndarray]) -> Reliability:

@@ -6,6 +6,8 @@ import numpy as np
 
 __all__ = ["c2st", "mmd", "sliced_wasserstein"]
 
+_FEW = 2_000
+
 
 def c2st(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
     """Return how well a classifier tells samples apart: 0.5 if not at all, 1 if always.
@@ -39,7 +41,8 @@ def c2st(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
     folds = KFold(n_splits=5, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return float(cross_val_score(network, data, labels, cv=folds, n_jobs=2).mean())
+        jobs = 2 if len(data) > _FEW else None
+        return float(cross_val_score(network, data, labels, cv=folds, n_jobs=jobs).mean())
 
 
 def mmd(x: np.ndarray, y: np.ndarray, bandwidth: float | None = None) -> float:

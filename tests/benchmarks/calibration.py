@@ -6,11 +6,13 @@ Parts:
 
 check     The model of ``examples/quickstart.py``: 300 data sets with 1,000 draws each.
 faults    The same with planted faults, each for 20 seeds: posteriors of 0.8 times the width, means
-          moved by 0.3 standard deviations, labels swapped, probabilities sharpened by 1.5; and none.
+          moved by 0.3 sd, labels swapped, probabilities sharpened by 1.5; and none.
+pictures  Pictures of ``docs/diagnostics.md``: good answers beside planted faults (``--output``).
 conjugate A normal mean with its exact posterior, 20 seeds.
 """
 
 import argparse
+import pathlib
 import platform
 
 from dataclasses import replace
@@ -91,6 +93,50 @@ def faults(args):
         print(f"  {name}: {said} in {count} of {args.seeds} seeds")
 
 
+def pictures(args):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    posterior = trained(args)
+    inference, generator = posterior.inference, torch.Generator().manual_seed(0)
+    report = posterior.check(NUM_DATASETS, random_seed=1, draws=NUM_DRAWS)
+    simulated = simulate(inference, NUM_DATASETS, 77)
+    answers, kept = answer(inference, simulated, NUM_DRAWS, "auto", generator)
+    simulated = simulated.select(kept)
+
+    def planted(change):
+        rng = np.random.default_rng(0)
+        found = compare(inference, "auto", change(answers), simulated, rng)
+        return replace(report, corrected=found)
+
+    narrow = planted(lambda a: moved(inference, a, 0.8, 0.0))
+    shifted = planted(lambda a: moved(inference, a, 1.0, 0.3))
+    sharp = planted(lambda a: with_probabilities(a, sharpened))
+    swapped = planted(lambda a: with_probabilities(a, lambda p: p[:, ::-1]))
+    columns = {"right": report, "0.8 of its width": narrow, "0.3 sd too high": shifted}
+    of_probabilities = {"right": report, "sharpened by 1.5": sharp, "labels swapped": swapped}
+    args.output.mkdir(parents=True, exist_ok=True)
+    for name in ("sbc", "coverage", "recovery", "contraction"):
+        figure, axes = plt.subplots(2, 3, figsize=(8.4, 5), layout="constrained")
+        for column, (title, found) in zip(axes.T, columns.items(), strict=True):
+            getattr(pma.diagnostics, f"plot_{name}")(found, var_names=["mu"], ax=column)
+            column[0].set_title(f"{title}\n{column[0].get_title()}")
+        figure.savefig(args.output / f"check_{name}.png", dpi=80)
+    figure, axes = plt.subplots(1, 3, figsize=(8.4, 2.9), layout="constrained")
+    for ax, (title, found) in zip(axes, of_probabilities.items(), strict=True):
+        pma.diagnostics.plot_reliability(found, ax=ax)
+        ax.set_title(f"{title}\n{ax.get_title()}")
+    figure.savefig(args.output / "check_reliability.png", dpi=80)
+    figure, axes = plt.subplots(1, 5, figsize=(12, 2.7), layout="constrained")
+    pma.diagnostics.plot_corrected(report, var_names=["sigma"], ax=axes[:2])
+    pma.diagnostics.plot_history(posterior, ax=axes[2:4])
+    pma.diagnostics.plot_distance(posterior, ax=axes[4])
+    figure.savefig(args.output / "check_network.png", dpi=80)
+    print(f"pictures in {args.output}")
+
+
 def conjugate(args):
     """mu ~ N(0, 2), five y ~ N(mu, 1): the posterior is known."""
     caught = {"exact": 0, "scale 0.8": 0, "shift 0.3 sd": 0}
@@ -111,7 +157,7 @@ def conjugate(args):
     print("conjugate: failed in " + ", ".join(f"{n}: {c}" for n, c in caught.items()))
 
 
-PARTS = {"check": check, "faults": faults, "conjugate": conjugate}
+PARTS = {"check": check, "faults": faults, "pictures": pictures, "conjugate": conjugate}
 
 
 def main():
@@ -119,6 +165,7 @@ def main():
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--training", default="default")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("docs/images"))
     args = parser.parse_args()
     print(
         f"Python {platform.python_version()}, PyMC {pm.__version__}, torch {torch.__version__}, "

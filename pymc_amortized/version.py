@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 __all__ = ["__version__", "package_versions"]
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 _DEPENDENCIES = ("pymc", "pytensor", "torch", "normflows")
 

@@ -14,6 +14,18 @@ from tests.cases import BY_NAME, CASES, Case
 from tests.trained import TRAINED
 
 NUM_DRAWS = 20_000
+LONGEST = (
+    "test_correction",
+    "test_states",
+    "test_every_model",
+    "test_docs",
+    "test_simulator",
+    "test_density",
+    "test_training",
+    "test_posterior",
+    "test_mcmc",
+    "test_diagnostics",
+)
 PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 
 if PARALLEL:
@@ -108,6 +120,12 @@ def draw_by_hand(case: Case, num_draws: int):
         keep = case.accept(named)
         named = {name: values[keep] for name, values in named.items()}
     return named
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the modules that take longest, so that both processes end at about the same time."""
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 def pytest_generate_tests(metafunc):

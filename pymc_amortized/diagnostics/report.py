@@ -116,6 +116,9 @@ class CalibrationReport:
     def _lines(self) -> Iterator[str]:
         for calibration in self._calibrations():
             yield from _verdict(calibration)
+        known = self.delivered.pareto_k[~np.isnan(self.delivered.pareto_k)]
+        if len(known):
+            yield f"Pareto k of the network: below 0.7 for {np.mean(known < 0.7):.0%} of data sets"
         mean, error = self.negative_log_posterior
         if not np.isnan(mean):
             yield f"negative log posterior of the network: {mean:.2f} ± {error:.2f} nats"

@@ -1,14 +1,11 @@
 """The object that users hold: a trained network, and the answers that it gives."""
 
 import functools
-import html
-import json
 import math
 import os
 import time
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -33,7 +30,8 @@ from pymc_amortized.inference_data import (
     states_dataset,
 )
 from pymc_amortized.many import Gathering
-from pymc_amortized.report import answer_facts, log_answer, warn_of, without_density
+from pymc_amortized.network_report import network_attrs, network_html, network_text
+from pymc_amortized.report import answer_facts, log_answer, warn_of
 from pymc_amortized.request import check_count, check_request, require_chains
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.state_draws import draw_indicator
@@ -487,42 +485,10 @@ class AmortizedPosterior:
         return tensors
 
     def __repr__(self) -> str:
-        return "\n".join([self._headline(), *(f"  {k}: {v}" for k, v in self._facts().items())])
+        return network_text(self.inference, self.record)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(key)}</th>"
-            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for key, value in self._facts().items()
-        )
-        return f"<p><b>{html.escape(self._headline())}</b></p><table>{rows}</table>"
-
-    def _headline(self) -> str:
-        return f"AmortizedPosterior of {', '.join(o.name for o in self.spec.observations)}"
-
-    def _facts(self) -> dict[str, str]:
-        record = self.record
-        facts = {
-            "parameters": ", ".join(p.name for p in self.spec.parameters) or "none",
-            "indicators": ", ".join(i.name for i in self.spec.indicators) or "none",
-            "units": ", ".join(
-                f"{t.name} {t.sizes[0]:,}"
-                + ("" if len(set(t.sizes)) == 1 else f" to {t.sizes[1]:,}")
-                for t in self.inference.layout.tables
-            ),
-            "trained": f"{record.steps:,} steps of {record.config.batch_size} data sets in "
-            f"{record.seconds:.0f} s" + (", then interrupted" if record.interrupted else ""),
-            "validation loss": f"{record.validation_loss:.3f} nats",
-        }
-        if not self.spec.parameters and self.inference.exact is not None:
-            facts["accuracy"] = "exact: there are no parameters, and indicators have a density"
-        elif math.isnan(record.accepted_share):
-            facts["accuracy"] = f"cannot be checked: {without_density(self.spec)}"
-        else:
-            facts["accuracy"] = (
-                f"Pareto k below 0.7 for {record.accepted_share:.0%} of fresh simulated data sets"
-            )
-        return facts
+        return network_html(self.inference, self.record)
 
     def _answer(
         self,
@@ -554,16 +520,4 @@ class AmortizedPosterior:
         return attrs
 
     def _common_attrs(self, seconds: float, correction: str) -> dict[str, Any]:
-        record = self.record
-        attrs = {
-            "inference_library_version": record.versions["pymc_amortized"],
-            "sampling_time": seconds,
-            "training_time": record.seconds,
-            "tuning_steps": 0,
-            "validation_accepted_share": record.accepted_share,
-            "network_fingerprint": record.fingerprint,
-            "settings": json.dumps({"correction": correction, "training": asdict(record.config)}),
-        }
-        if self.inference.exact is None:
-            attrs["not_checked_because"] = without_density(self.spec)
-        return attrs
+        return network_attrs(self.inference, self.record, seconds, correction)

@@ -123,7 +123,7 @@ def draw_by_hand(case: Case, num_draws: int):
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the modules that take longest, so that both processes end at about the same time."""
+    """Begin with the modules that take longest: both processes then end at about the same time."""
     rank = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 

@@ -58,6 +58,7 @@ LAYERS = {
     "dataset_list": 6.3,
     "many": 6.3,
     "request": 6.3,
+    "network_report": 6.3,
     "diagnostics": 7.0,
     "posterior": 7.5,
     "assembly": 7.6,

@@ -322,7 +322,9 @@ def test_around_the_observed_data(trained):
         posterior.check(1_000, around=idata)
 
 
-@pytest.mark.parametrize("name", ["chain", "chain_without_density", "g_and_k", "beta_bernoulli"])
+@pytest.mark.parametrize(
+    "name", ["chain", "chain_without_density", "g_and_k", "beta_bernoulli", "sized", "dwelling"]
+)
 def test_models_of_every_kind(trained, name):
     _, posterior = trained(name)
     report = posterior.check(30, random_seed=2, draws=100)

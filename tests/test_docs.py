@@ -9,6 +9,7 @@ import sys
 import tempfile
 import types
 
+import arviz
 import numpy as np
 import pytensor.tensor as pt
 import pytest
@@ -68,6 +69,16 @@ def test_using():
     for block in code_blocks("docs/using.md"):
         exec(block, names)
     assert isinstance(names["posterior"].inference.estimator.summaries[0], pma.SetTransformer)
+
+
+def test_diagnostics(trained):
+    _, posterior = trained("mixture")
+    names = {"posterior": posterior}
+    for block in code_blocks("docs/diagnostics.md"):
+        if "plot_ecdf_pit" in block and not hasattr(arviz, "plot_ecdf_pit"):
+            continue
+        exec(block.replace("check(", "check(num_datasets=20, draws=60, "), names)
+    assert names["report"].num_datasets == 20
 
 
 def test_extending():

@@ -242,7 +242,13 @@ def test_arviz_reads_it(report):
         arviz.plot_ecdf_pit(idata, var_names=["mu"])
     else:
         values = np.asarray(group["mu"])[0, :, 0]
-        arviz.plot_ecdf(values, cdf=stats.uniform.cdf, difference=True, confidence_bands=True)
+        arviz.plot_ecdf(
+            values,
+            cdf=stats.uniform.cdf,
+            eval_points=np.linspace(0, 1, 101),
+            difference=True,
+            confidence_bands=True,
+        )
 
 
 @pytest.mark.parametrize("plot", PLOTS)

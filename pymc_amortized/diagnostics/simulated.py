@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _DATASETS_AT_ONCE = 16
+_DRAWS_OF_INDICATORS = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,8 +84,8 @@ class Answers:
         Draws, constrained.
     scores : Tensor, shape (S, B, D)
         The same, standardized.
-    shares : dict of str to Tensor, shape (S, B, K)
-        Share of units in each component, for each draw of an indicator.
+    shares : dict of str to Tensor, shape (about 200, B, K)
+        Share of units in each component, for draws of an indicator at some of the parameters'.
     probabilities : dict of str to list of numpy.ndarray, shape (N, K)
         Of indicators, of each data set.
     gaps : dict of str to float
@@ -204,7 +205,8 @@ def answer(
         if inference.exact is None and index not in inference.estimator.classified:
             continue
         for draws, b in zip(found, kept, strict=True):
-            one = draw_indicator(inference, spec, simulated.datasets[b], draws, generator)
+            few = draws.select(slice(None, None, max(1, num_draws // _DRAWS_OF_INDICATORS)))
+            one = draw_indicator(inference, spec, simulated.datasets[b], few, generator)
             values = one.values.flatten(1)
             share = torch.stack([(values == k).double().mean(1) for k in spec.support], dim=-1)
             shares.setdefault(spec.name, []).append(share)

@@ -203,12 +203,12 @@ def test_two_samples():
 @pytest.fixture(scope="module")
 def report(trained):
     _, posterior = trained("mixture")
-    return posterior.check(num_datasets=60, draws=200, random_seed=1)
+    return posterior.check(num_datasets=40, draws=200, random_seed=1)
 
 
 def test_a_report_says_what_passes(report):
     assert report.passed
-    assert report.corrected.num_datasets == 60
+    assert report.corrected.num_datasets == 40
     text = repr(report)
     assert "corrected answers: pass" in text
     assert "what to do:" in text
@@ -227,7 +227,7 @@ def test_a_report_says_what_passes(report):
 
 def test_the_same_seed_gives_the_same_report(trained, report):
     _, posterior = trained("mixture")
-    again = posterior.check(num_datasets=60, draws=200, random_seed=1, correction="none")
+    again = posterior.check(num_datasets=40, draws=200, random_seed=1, correction="none")
     assert again.corrected is None
     assert again.network.pit.equals(report.network.pit)
 
@@ -236,7 +236,7 @@ def test_arviz_reads_it(report):
     idata = report.to_arviz()
     group = idata["prior_sbc"]
     assert group["mu"].dims == ("chain", "draw", "component")
-    assert group["mu"].shape == (1, 60, 2)
+    assert group["mu"].shape == (1, 40, 2)
     assert 0 < float(np.asarray(group["mu"]).min()) < float(np.asarray(group["mu"]).max()) < 1
     if hasattr(arviz, "plot_ecdf_pit"):
         arviz.plot_ecdf_pit(idata, var_names=["mu"])

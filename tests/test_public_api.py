@@ -122,19 +122,20 @@ def test_importing_changes_nothing_but_the_hook():
 
 def test_the_guard_sees_a_change():
     changes = ("torch.manual_seed(0)", "pm.sample = print", "np.random.seed(3)", "pm.draw = print")
-    for change in changes:
-        code = GLOBALS + f"\nbefore = state()\n{change}\nprint(before == state())"
-        assert run(code).strip() == "False"
+    code = GLOBALS + "".join(
+        f"\nbefore = state()\n{change}\nprint(before == state())" for change in changes
+    )
+    assert run(code).split() == ["False"] * len(changes)
 
 
 def test_import_time():
-    """Below 0.3 s on top of the dependencies: the fastest of three, on a noisy machine."""
+    """Below 0.3 s on top of the dependencies, once in up to three times, on a noisy machine."""
     code = (
         "import time, pymc, pymc_extras, torch, pytensor.link.pytorch.dispatch\n"
         "import arviz, normflows, platformdirs, rich.progress, safetensors.torch, xarray\n"
         "start = time.perf_counter()\nimport pymc_amortized\nprint(time.perf_counter() - start)"
     )
-    assert min(float(run(code)) for _ in range(3)) < 0.3
+    assert any(float(run(code)) < 0.3 for _ in range(3))
 
 
 def test_top_level_of_the_repository():

@@ -46,7 +46,8 @@ class Networks:
         ``AbstractPosteriorNetwork``. By default a ``SplineFlow``.
     classification : callable or None
         Takes a ``UnitShape`` and the number of parameter features, and returns an
-        ``AbstractClassificationNetwork``. By default a ``UnitClassifier``.
+        ``AbstractClassificationNetwork``. By default a ``UnitClassifier``. States of which a model
+        gives draws only have a ``PathNetwork`` in its place.
 
     Examples
     --------

@@ -5,6 +5,7 @@ import dataclasses
 import arviz
 import matplotlib
 import numpy as np
+import pymc as pm
 import pytest
 import torch
 
@@ -26,7 +27,11 @@ from pymc_amortized.diagnostics import (
     uniformity,
 )
 from pymc_amortized.diagnostics.simulated import answer, simulate
-from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
+from pymc_amortized.errors import (
+    InvalidArgumentError,
+    ObservationShapeError,
+    UnsupportedModelError,
+)
 
 matplotlib.use("Agg")
 pytestmark = pytest.mark.filterwarnings(
@@ -348,8 +353,27 @@ def test_too_few_data_sets(trained):
     _, posterior = trained("normal_mean")
     with pytest.raises(InvalidArgumentError, match="at least 20 data sets"):
         posterior.check(num_datasets=5)
+    with pytest.raises(InvalidArgumentError, match="at least 20 data sets"):
+        posterior.check(num_datasets=5, around=posterior.sample(draws=50))
     with pytest.raises(InvalidArgumentError, match="correction"):
         posterior.check(correction="perfect")
     report = posterior.check(num_datasets=20, correction="none", draws=50, random_seed=0)
     with pytest.raises(InvalidArgumentError, match="answers to be one of"):
         pma.diagnostics.plot_sbc(report, answers="corrected")
+    with pytest.raises(InvalidArgumentError, match="answers to be one of"):
+        report.to_arviz("correct")
+
+
+def test_around_needs_a_network_for_the_size_of_the_model():
+    """New data have the model's own size."""
+    y = np.linspace(-2, 2, 12)
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 1)
+        pm.Normal("y", mu, 1, observed=y)
+    config = pma.TrainingConfig(steps=20, tolerance=None)
+    posterior = pma.fit(
+        model, sizes={"y": (20, 30)}, training=config, random_seed=1, progressbar=False
+    )
+    idata = posterior.sample({"y": np.linspace(-2, 2, 25)}, random_seed=1)
+    with pytest.raises(ObservationShapeError):
+        posterior.check(50, around=idata)

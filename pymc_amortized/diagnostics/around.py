@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.datasets import Dataset
-from pymc_amortized.diagnostics.check import compare
+from pymc_amortized.diagnostics.check import compare, require_enough
 from pymc_amortized.diagnostics.report import CalibrationReport
 from pymc_amortized.diagnostics.simulated import (
     Answers,
@@ -61,8 +61,10 @@ def calibrate_around(
     ------
     UnsupportedModelError
         If the model has no density, by which draws are weighed, or no parameters.
+    ObservationShapeError
+        If the network is not trained for data of the model's own size, which new data have.
     InvalidArgumentError
-        If the answer holds fewer draws than new data sets are asked for.
+        If there are fewer than 20 data sets, or the answer holds fewer draws than these.
 
     References
     ----------
@@ -75,6 +77,8 @@ def calibrate_around(
             "likelihood of the observed data. Check over the whole prior instead:\n\n"
             "    posterior.check()"
         )
+    require_enough(num_datasets)
+    inference.read(None)  # new data have the model's own size: refused, if not trained for it
     started = time.perf_counter()
     rng = numpy_generator(random_seed)
     generator = torch_generator(rng, inference.device)

@@ -92,7 +92,7 @@ class Calibration:
         }
 
     def findings(self) -> list[Finding]:
-        """Return every quantity with its verdict; a right posterior passes 99 times in 100."""
+        """Return every quantity with its verdict; 99 right posteriors of 100 pass, or more."""
         found = [
             (label, test.p_value, _in_words(label, test), test.log_gamma)
             for label, test in self.uniformity.items()

@@ -28,7 +28,7 @@ from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.inference import Inference
 from pymc_amortized.rng import RandomSeed, numpy_generator, torch_generator
 
-__all__ = ["calibrate", "compare"]
+__all__ = ["calibrate", "compare", "require_enough"]
 
 _FEWEST = 20
 
@@ -62,11 +62,7 @@ def calibrate(
     InvalidArgumentError
         If there are fewer than 20 data sets.
     """
-    if isinstance(num_datasets, bool) or num_datasets < _FEWEST:
-        raise InvalidArgumentError(
-            f"Expected at least {_FEWEST} data sets, to tell chance from error; got "
-            f"{num_datasets!r}. For instance:\n\n    posterior.check(num_datasets=300)"
-        )
+    require_enough(num_datasets)
     started = time.perf_counter()
     rng = numpy_generator(random_seed)
     generator = torch_generator(rng, inference.device)
@@ -86,6 +82,22 @@ def calibrate(
         negative_log_posterior=negative_log_posterior(inference, simulated),
         seconds=time.perf_counter() - started,
     )
+
+
+def require_enough(num_datasets: int) -> None:
+    """Refuse so few data sets that errors cannot be told from chance.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is not a whole number of at least 20.
+    """
+    whole = isinstance(num_datasets, int | np.integer) and not isinstance(num_datasets, bool)
+    if not whole or num_datasets < _FEWEST:
+        raise InvalidArgumentError(
+            f"Expected at least {_FEWEST} data sets, to tell chance from error; got "
+            f"{num_datasets!r}. For instance:\n\n    posterior.check(num_datasets=300)"
+        )
 
 
 def compare(

@@ -1,13 +1,13 @@
 """Pictures of a check: each function returns matplotlib axes, one for each quantity."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pymc_amortized.diagnostics.calibration import Calibration, entries
 from pymc_amortized.diagnostics.coverage import expected_coverage
-from pymc_amortized.diagnostics.report import CalibrationReport
+from pymc_amortized.diagnostics.report import AnswersOf, CalibrationReport
 from pymc_amortized.diagnostics.uniformity import band_level
 from pymc_amortized.errors import InvalidArgumentError
 
@@ -26,8 +26,6 @@ __all__ = [
     "plot_reliability",
     "plot_sbc",
 ]
-
-AnswersOf = Literal["network", "corrected"]
 
 _COLORS = {"network": "C1", "corrected": "C0"}
 _COLUMNS = 4
@@ -290,14 +288,8 @@ def plot_distance(
 
 
 def _chosen(report: CalibrationReport, answers: AnswersOf | None) -> tuple[Calibration, str]:
-    found = {"network": report.network, "corrected": report.corrected}
-    name = answers or ("network" if report.corrected is None else "corrected")
-    if found.get(name) is None:
-        raise InvalidArgumentError(
-            f"Expected answers to be one of {[k for k, v in found.items() if v is not None]}; got "
-            f"{name!r}."
-        )
-    return found[name], _COLORS[name]
+    calibration = report.chosen(answers)
+    return calibration, _COLORS["network" if calibration is report.network else "corrected"]
 
 
 def _by_name(found: Any, var_names: Sequence[str] | None) -> dict[str, Any]:

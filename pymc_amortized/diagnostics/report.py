@@ -4,17 +4,21 @@ import html
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from pymc_amortized.compile.compat import result_of_groups
 from pymc_amortized.diagnostics.calibration import Calibration, entries
+from pymc_amortized.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["CalibrationReport"]
+__all__ = ["AnswersOf", "CalibrationReport"]
+
+AnswersOf = Literal["network", "corrected"]
+"""Whose answers are looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +26,7 @@ class CalibrationReport:
     """Whether answers can be trusted, by data sets whose true values are known.
 
     Print it: it says what passes, what fails, and what to do. Every quantity is tested; a right
-    posterior passes all tests together 99 times in 100.
+    posterior passes all tests together at least 99 times in 100.
 
     Attributes
     ----------
@@ -62,7 +66,21 @@ class CalibrationReport:
         """Whether the answers that users get pass all tests."""
         return self.delivered.passed
 
-    def to_arviz(self, answers: str | None = None) -> Any:
+    def chosen(self, answers: AnswersOf | None = None) -> Calibration:
+        """Return those of the network or corrected ones; by default, those that users get.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If the report has no such answers.
+        """
+        found = {"network": self.network, "corrected": self.corrected, None: self.delivered}
+        if found.get(answers) is None:
+            known = [name for name, value in found.items() if name and value is not None]
+            raise InvalidArgumentError(f"Expected answers to be one of {known}; got {answers!r}.")
+        return found[answers]
+
+    def to_arviz(self, answers: AnswersOf | None = None) -> Any:
         """Return InferenceData or a DataTree with the group ``prior_sbc``.
 
         In it, probability integral transforms have dims (chain, draw, *dims), and ``draw`` counts
@@ -72,9 +90,13 @@ class CalibrationReport:
         ----------
         answers : {"network", "corrected"}, optional
             Whose. Default: those that users get.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If the report has no such answers.
         """
-        chosen = {None: self.delivered, "network": self.network, "corrected": self.corrected}
-        return result_of_groups({"prior_sbc": chosen[answers].pit})
+        return result_of_groups({"prior_sbc": self.chosen(answers).pit})
 
     def table(self) -> "pandas.DataFrame":
         """Return a row for each tested quantity and for each kind of answers."""
@@ -116,6 +138,8 @@ class CalibrationReport:
     def _lines(self) -> Iterator[str]:
         for calibration in self._calibrations():
             yield from _verdict(calibration)
+            if failed := self.num_datasets - calibration.num_datasets:
+                yield f"  {failed} data sets could not be answered, and are left out"
         known = self.delivered.pareto_k[~np.isnan(self.delivered.pareto_k)]
         if len(known):
             yield f"Pareto k of the network: below 0.7 for {np.mean(known < 0.7):.0%} of data sets"
@@ -133,7 +157,7 @@ class CalibrationReport:
             return "nothing" if self.passed else f"{longer}; intervals are wrong as said above"
         if not self.corrected.passed:
             return (
-                'do not trust these answers; write to us with this report, or use correction="mcmc"'
+                'do not trust these answers; compare them with correction="mcmc" on a few data sets'
             )
         if not self.network.passed:
             return f'keep correction="auto", for the network alone is not calibrated; or {longer}'

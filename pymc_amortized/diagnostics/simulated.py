@@ -197,22 +197,7 @@ def answer(
             if not isinstance(draws, InvalidDataError):
                 found.append(draws)
                 kept.append(b)
-    shares: dict[str, list[Tensor]] = {}
-    probabilities: dict[str, list[np.ndarray]] = {}
-    gaps: dict[str, list[float]] = {}
-    for spec in inference.layout.spec.indicators:
-        index = inference.layout.table_of(spec.name)
-        if inference.exact is None and index not in inference.estimator.classified:
-            continue
-        for draws, b in zip(found, kept, strict=True):
-            few = draws.select(slice(None, None, max(1, num_draws // _DRAWS_OF_INDICATORS)))
-            one = draw_indicator(inference, spec, simulated.datasets[b], few, generator)
-            values = one.values.flatten(1)
-            share = torch.stack([(values == k).double().mean(1) for k in spec.support], dim=-1)
-            shares.setdefault(spec.name, []).append(share)
-            table = one.probabilities.reshape(-1, spec.num_components)
-            probabilities.setdefault(spec.name, []).append(table.cpu().numpy())
-            gaps.setdefault(spec.name, []).append(one.gap)
+    shares, probabilities, gaps = _indicators(inference, simulated.select(kept), found, generator)
     vectors = torch.stack([draws.vector for draws in found], dim=1)
     return (
         Answers(
@@ -221,14 +206,45 @@ def answer(
                 for name in simulated.parameters
             },
             scores=_standardized(inference, vectors),
-            shares={name: torch.stack(parts, dim=1) for name, parts in shares.items()},
+            shares=shares,
             probabilities=probabilities,
-            gaps={name: float(np.mean(values)) for name, values in gaps.items()},
+            gaps=gaps,
             pareto_k=torch.tensor([draws.network_pareto_k for draws in found]),
             rungs=[draws.rung for draws in found],
             accepted=[draws.accepted for draws in found],
         ),
         kept,
+    )
+
+
+def _indicators(
+    inference: Inference,
+    simulated: Simulated,
+    found: Sequence[Draws],
+    generator: torch.Generator,
+) -> tuple[dict[str, Tensor], dict[str, list[np.ndarray]], dict[str, float]]:
+    """Return shares, probabilities and gaps of all indicators that can be answered."""
+    shares: dict[str, list[Tensor]] = {}
+    probabilities: dict[str, list[np.ndarray]] = {}
+    gaps: dict[str, list[float]] = {}
+    for spec in inference.layout.spec.indicators:
+        index = inference.layout.table_of(spec.name)
+        if inference.exact is None and index not in inference.estimator.classified:
+            continue
+        for draws, dataset in zip(found, simulated.datasets, strict=True):
+            every = max(1, len(draws.log_q) // _DRAWS_OF_INDICATORS)
+            few = draws.select(slice(None, None, every))
+            one = draw_indicator(inference, spec, dataset, few, generator)
+            values = one.values.flatten(1)
+            share = torch.stack([(values == k).double().mean(1) for k in spec.support], dim=-1)
+            shares.setdefault(spec.name, []).append(share)
+            table = one.probabilities.reshape(-1, spec.num_components)
+            probabilities.setdefault(spec.name, []).append(table.cpu().numpy())
+            gaps.setdefault(spec.name, []).append(one.gap)
+    return (
+        {name: torch.stack(parts, dim=1) for name, parts in shares.items()},
+        probabilities,
+        {name: float(np.mean(values)) for name, values in gaps.items()},
     )
 
 

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pymc as pm
+import pytensor
 import pytest
 import torch
 
@@ -44,6 +45,16 @@ def _own_cache(tmp_path_factory):
         base = tmp_path_factory.getbasetemp()
         shared = base.parent if PARALLEL else base
         patch.setenv("PYMC_AMORTIZED_CACHE", str(shared / "cache"))
+        yield
+
+
+@pytest.fixture
+def interpreted():
+    """PyTensor runs what it compiles meanwhile in Python: C takes longer to build than to save.
+
+    ``reference_mode`` does not reach the inner graphs of operations, of which there are many.
+    """
+    with pytensor.config.change_flags(cxx=""):
         yield
 
 

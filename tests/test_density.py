@@ -18,6 +18,8 @@ from pymc_amortized.compile.compat import reference_mode
 from pymc_amortized.compile.log_sum import log_sum
 from tests.cases import CASES
 
+pytestmark = pytest.mark.usefixtures("interpreted")
+
 NUM_POINTS = 8
 WITH_DENSITY = [c for c in CASES if c.has_density]
 

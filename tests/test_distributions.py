@@ -14,6 +14,8 @@ from pymc_amortized.compile.random import sampler
 from pymc_amortized.errors import UnconvertibleOpError
 from tests.two_sample import LEVEL, smallest_p_value
 
+pytestmark = pytest.mark.usefixtures("interpreted")
+
 NUM_DRAWS = 20_000
 COV = np.array([[1.0, 0.6], [0.6, 2.0]])
 

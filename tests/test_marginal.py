@@ -16,7 +16,10 @@ from pymc_amortized.layout import DataLayout
 from pymc_amortized.mcmc import framed_data, may_be_impossible
 from tests import cases, test_exact
 
-pytestmark = pytest.mark.filterwarnings("ignore::pymc.exceptions.ImputationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("interpreted"),
+    pytest.mark.filterwarnings("ignore::pymc.exceptions.ImputationWarning"),
+]
 
 NAMES = [
     "normal_mixture_ordered",

@@ -243,7 +243,7 @@ def test_correlations_as_parameters(size):
     ours = simulator.density.log_prior(split) + simulator.density.log_marginal(
         parameters, {"y": np.arange(4.0)}
     )
-    log_prob = model.compile_logp()
+    log_prob = model.compile_logp(mode=reference_mode())
     for i in range(3):
         values = [split[v.name][i].numpy() for v in model.free_RVs]
         names = [model.rvs_to_values[v].name for v in model.free_RVs]

@@ -32,6 +32,7 @@ from pymc_amortized.errors import (
     ObservationShapeError,
     UnsupportedModelError,
 )
+from pymc_amortized.state_draws import draw_indicator
 
 matplotlib.use("Agg")
 pytestmark = pytest.mark.filterwarnings(
@@ -341,12 +342,28 @@ def test_models_of_every_kind(trained, name):
     report = posterior.check(30, random_seed=2, draws=100)
     has_density = posterior.spec.has_density
     assert (report.corrected is not None) == has_density
-    assert len(report.network.reliability) == len(posterior.spec.indicators)
+    tables = [s.name for s in posterior.spec.indicators]
+    tables += [f"{s.name}, filtering" for s in posterior.spec.indicators if s.kind != "independent"]
+    assert list(report.network.reliability) == tables
     assert ("log likelihood" in report.delivered.pit) == has_density
     assert report.passed
     if not has_density:
         with pytest.raises(UnsupportedModelError, match="density"):
             posterior.check(30, around=posterior.sample(draws=50))
+
+
+def test_filtering_that_comes_late_is_found(trained, monkeypatch):
+    """A planted fault: probabilities of filtering are those of the time point before."""
+    _, posterior = trained("chain")
+
+    def late(*args):
+        found = draw_indicator(*args)
+        return dataclasses.replace(found, filtering=found.filtering.roll(1, 0))
+
+    monkeypatch.setattr("pymc_amortized.diagnostics.simulated.draw_indicator", late)
+    report = posterior.check(50, random_seed=2, draws=50, correction="importance")
+    failed = {finding.quantity for finding in report.corrected.findings() if not finding.passed}
+    assert failed == {"p(z, filtering)"}
 
 
 def test_too_few_data_sets(trained):

@@ -17,6 +17,8 @@ try:
 except ImportError:
     from pytensor.ifelse import ifelse
 
+pytestmark = pytest.mark.usefixtures("interpreted")
+
 BATCH = 5
 RNG = np.random.default_rng(0)
 

@@ -25,7 +25,10 @@ from pymc_amortized.source import SimulationSource
 from tests import test_marginal
 from tests.trained import chain, simulate_chain
 
-pytestmark = pytest.mark.filterwarnings("ignore::pymc.exceptions.ImputationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("interpreted"),
+    pytest.mark.filterwarnings("ignore::pymc.exceptions.ImputationWarning"),
+]
 
 
 def chain_with_gaps(y):

@@ -178,6 +178,7 @@ def _answers(
         scores=picked,
         shares={},
         probabilities={},
+        filtering={},
         gaps={},
         pareto_k=weights.pareto_k,
         rungs=[name] * num_datasets,

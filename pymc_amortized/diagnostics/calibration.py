@@ -57,7 +57,8 @@ class Calibration:
     dims : dict of str to tuple of str
         Names of the axes of each parameter.
     reliability : dict of str to Reliability
-        Of probabilities of each indicator.
+        Of probabilities of each indicator. Of states ``z`` also, as ``"z, filtering"``, of those
+        given the data up to each time point, at the true parameters.
     gaps : dict of str to float
         Of the classification network from the exact conditional, in nats per unit.
     pareto_k : numpy.ndarray, shape (B,)

@@ -31,6 +31,7 @@ from pymc_amortized.rng import RandomSeed, numpy_generator, torch_generator
 __all__ = ["calibrate", "compare", "require_enough"]
 
 _FEWEST = 20
+_FILTERING = ", filtering"
 
 
 def calibrate(
@@ -122,6 +123,8 @@ def compare(
     rng : numpy.random.Generator
         Spreads ranks.
     """
+    tables = dict(answers.probabilities)
+    tables |= {f"{name}{_FILTERING}": table for name, table in answers.filtering.items()}
     axes = ModelAxes(inference.simulator, [], {"chain": 1, "draw": len(simulated)})
     return Calibration(
         answers=answers_of,
@@ -131,8 +134,8 @@ def compare(
             for name, draws in answers.parameters.items()
         },
         reliability={
-            name: reliability(tables, simulated.codes[name])
-            for name, tables in answers.probabilities.items()
+            name: reliability(table, simulated.codes[name.removesuffix(_FILTERING)])
+            for name, table in tables.items()
         },
         gaps={name: gap for name, gap in answers.gaps.items() if not math.isnan(gap)},
         pareto_k=_array(answers.pareto_k),

@@ -2,7 +2,7 @@
 
 import math
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 
 from torch import Tensor
 
+from pymc_amortized.compile.spec import IndicatorSpec
 from pymc_amortized.correction import Corrector
 from pymc_amortized.datasets import Dataset
 from pymc_amortized.draws import Correction, Draws
@@ -88,6 +89,9 @@ class Answers:
         Share of units in each component, for draws of an indicator at some of the parameters'.
     probabilities : dict of str to list of numpy.ndarray, shape (N, K)
         Of indicators, of each data set.
+    filtering : dict of str to list of numpy.ndarray, shape (N, K)
+        Of states, p(z_t given y up to t, θ) at the true parameters: averaged over a posterior,
+        which knows the later data, it would not have to be calibrated.
     gaps : dict of str to float
         Of the classification network from the exact conditional, in nats per unit; NaN unless both
         exist.
@@ -103,6 +107,7 @@ class Answers:
     scores: Tensor
     shares: dict[str, Tensor]
     probabilities: dict[str, list[np.ndarray]]
+    filtering: dict[str, list[np.ndarray]]
     gaps: dict[str, float]
     pareto_k: Tensor
     rungs: list[str]
@@ -197,7 +202,8 @@ def answer(
             if not isinstance(draws, InvalidDataError):
                 found.append(draws)
                 kept.append(b)
-    shares, probabilities, gaps = _indicators(inference, simulated.select(kept), found, generator)
+    answered = simulated.select(kept)
+    shares, probabilities, gaps = _indicators(inference, answered, found, generator)
     vectors = torch.stack([draws.vector for draws in found], dim=1)
     return (
         Answers(
@@ -208,6 +214,7 @@ def answer(
             scores=_standardized(inference, vectors),
             shares=shares,
             probabilities=probabilities,
+            filtering=_filtering(inference, answered, generator),
             gaps=gaps,
             pareto_k=torch.tensor([draws.network_pareto_k for draws in found]),
             rungs=[draws.rung for draws in found],
@@ -227,10 +234,7 @@ def _indicators(
     shares: dict[str, list[Tensor]] = {}
     probabilities: dict[str, list[np.ndarray]] = {}
     gaps: dict[str, list[float]] = {}
-    for spec in inference.layout.spec.indicators:
-        index = inference.layout.table_of(spec.name)
-        if inference.exact is None and index not in inference.estimator.classified:
-            continue
+    for spec in _answerable(inference):
         for draws, dataset in zip(found, simulated.datasets, strict=True):
             every = max(1, len(draws.log_q) // _DRAWS_OF_INDICATORS)
             few = draws.select(slice(None, None, every))
@@ -246,6 +250,31 @@ def _indicators(
         probabilities,
         {name: float(np.mean(values)) for name, values in gaps.items()},
     )
+
+
+def _answerable(inference: Inference) -> Iterator[IndicatorSpec]:
+    for spec in inference.layout.spec.indicators:
+        index = inference.layout.table_of(spec.name)
+        if inference.exact is not None or index in inference.estimator.classified:
+            yield spec
+
+
+def _filtering(
+    inference: Inference, simulated: Simulated, generator: torch.Generator
+) -> dict[str, list[np.ndarray]]:
+    """Return probabilities of filtering (N, K) at the true parameters of each data set."""
+    found: dict[str, list[np.ndarray]] = {}
+    vectors = inference.space.unconstrain(simulated.parameters).expand(len(simulated), -1)
+    nothing = torch.zeros(1, device=vectors.device)
+    for spec in _answerable(inference):
+        for b, dataset in enumerate(simulated.datasets if spec.kind != "independent" else ()):
+            one = slice(b, b + 1)
+            parameters = {name: x[one] for name, x in simulated.parameters.items()}
+            truth = Draws(parameters, vectors[one], None, nothing, nothing > 0, "network")
+            states = draw_indicator(inference, spec, dataset, truth, generator)
+            table = states.filtering.reshape(-1, spec.num_components)
+            found.setdefault(spec.name, []).append(table.cpu().numpy())
+    return found
 
 
 def _standardized(inference: Inference, vectors: Tensor) -> Tensor:

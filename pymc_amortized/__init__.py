@@ -4,6 +4,7 @@ Importing this package teaches ``pm.sample`` the keyword ``method``, and changes
 """
 
 from pymc_amortized import diagnostics
+from pymc_amortized.add_indicators import add_indicators
 from pymc_amortized.compile.graph import batch_rule
 from pymc_amortized.compile.random import sampler
 from pymc_amortized.compile.spec import ModelSpec
@@ -28,9 +29,11 @@ from pymc_amortized.networks.soft_clusters import SoftClusterNetwork
 from pymc_amortized.networks.soft_states import SoftStateNetwork
 from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.posterior import AmortizedPosterior
+from pymc_amortized.relabel import relabel
 from pymc_amortized.sampling import AmortizedSampler, sample, teach_pymc
 from pymc_amortized.simulator import Simulation, Simulator, compile_simulator
 from pymc_amortized.state_filter import StateFilter
+from pymc_amortized.switching import LabelSwitching, detect_label_switching
 from pymc_amortized.training_config import TrainingConfig
 from pymc_amortized.training_record import TrainingRecord
 from pymc_amortized.version import __version__
@@ -45,6 +48,7 @@ __all__ = [
     "CalibrationReport",
     "ConvolutionalNetwork",
     "DeepSet",
+    "LabelSwitching",
     "ModelSpec",
     "Networks",
     "OrderStatisticsNetwork",
@@ -61,12 +65,15 @@ __all__ = [
     "TrainingRecord",
     "UnitShape",
     "Units",
+    "add_indicators",
     "answers_table",
     "batch_rule",
     "compile_simulator",
+    "detect_label_switching",
     "diagnostics",
     "fit",
     "load",
+    "relabel",
     "sample",
     "sampler",
 ]

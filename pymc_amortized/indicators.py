@@ -15,10 +15,10 @@ from pymc_amortized.compile.log_sum import log_sum
 from pymc_amortized.compile.spec import IndicatorSpec
 from pymc_amortized.datasets import Dataset
 from pymc_amortized.draws import Draws
-from pymc_amortized.inference import Inference
+from pymc_amortized.model_inference import ModelInference
 from pymc_amortized.networks.contracts import Units
 
-__all__ = ["IndicatorDraws", "draw_indicators"]
+__all__ = ["IndicatorDraws", "draw_indicators", "memberships"]
 
 _MAX_ROWS = 262_144
 _DRAWS_FOR_GAP = 32
@@ -51,7 +51,7 @@ class IndicatorDraws:
 
 
 def draw_indicators(
-    inference: Inference,
+    inference: ModelInference,
     indicator: IndicatorSpec,
     dataset: Dataset,
     draws: Draws,
@@ -61,7 +61,7 @@ def draw_indicators(
 
     Parameters
     ----------
-    inference : Inference
+    inference : ModelInference
         Whose model or network answers.
     indicator : IndicatorSpec
         Which.
@@ -75,10 +75,23 @@ def draw_indicators(
     return _Conditional(inference, indicator, dataset).draw(draws, generator)
 
 
+def memberships(
+    inference: ModelInference, indicator: IndicatorSpec, dataset: Dataset, draws: Draws
+) -> Iterator[Tensor]:
+    """Yield exact p(z_i = k given y, θ) (s, *units, K) for pieces of the draws, in their order."""
+    conditional = _Conditional(inference, indicator, dataset)
+    num_draws = draws.log_q.shape[0]
+    for piece, log_probs in conditional.by_density(draws):
+        count = len(range(*piece.indices(num_draws)))
+        yield _exp(log_probs.expand(count, *log_probs.shape[1:]))
+
+
 class _Conditional:
     """p(z given y, θ) of one indicator and one data set."""
 
-    def __init__(self, inference: Inference, indicator: IndicatorSpec, dataset: Dataset) -> None:
+    def __init__(
+        self, inference: ModelInference, indicator: IndicatorSpec, dataset: Dataset
+    ) -> None:
         self.inference = inference
         self.indicator = indicator
         self.frames = dataset.frames.to(inference.device)
@@ -90,7 +103,7 @@ class _Conditional:
 
     def draw(self, draws: Draws, generator: torch.Generator) -> IndicatorDraws:
         num_draws = draws.log_q.shape[0]
-        pieces = self._by_network if self.inference.exact is None else self._by_density
+        pieces = self._by_network if self.inference.exact is None else self.by_density
         values, total = [], 0.0
         for piece, log_probs in pieces(draws):
             count = len(range(*piece.indices(num_draws)))
@@ -100,7 +113,7 @@ class _Conditional:
         codes = torch.cat(values).long() + self.indicator.support[0]
         return IndicatorDraws(codes, total / num_draws, self._gap(draws))
 
-    def _by_density(self, draws: Draws) -> Iterator[tuple[slice, Tensor]]:
+    def by_density(self, draws: Draws) -> Iterator[tuple[slice, Tensor]]:
         """Yield exact log p(z given y, θ) (s, *units, K) for pieces of the draws."""
         exact = self.inference.exact
         parameters = {name: x.unsqueeze(1) for name, x in draws.parameters.items()}
@@ -163,10 +176,12 @@ class _Conditional:
     def _gap(self, draws: Draws) -> float:
         """Return how far the network's probabilities are from the exact ones, in nats per unit."""
         inference = self.inference
-        if inference.exact is None or self.table is None or not inference.space.size:
+        if inference.exact is None or inference.estimator is None or self.table is None:
+            return math.nan
+        if not inference.space.size:
             return math.nan  # without parameters the exact table has no axis of draws
         few = draws.select(slice(_DRAWS_FOR_GAP))
-        exact = torch.cat([log_p for _, log_p in self._by_density(few)])
+        exact = torch.cat([log_p for _, log_p in self.by_density(few)])
         network = torch.cat([log_q for _, log_q in self._by_network(few)])
         terms = exact.exp() * (exact - network)
         return float(torch.where(exact.exp() > 0, terms, torch.zeros_like(terms)).sum(-1).mean())

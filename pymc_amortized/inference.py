@@ -1,24 +1,18 @@
-"""A trained network and the model that it was trained for: draws, densities, data."""
+"""A trained network and the model that it was trained for: draws and their densities."""
 
 import copy
-import functools
 import math
-
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 
 from torch import Tensor
 
-from pymc_amortized.datasets import Dataset, read_dataset
 from pymc_amortized.distance import SummaryReference, fit_summary_reference
-from pymc_amortized.errors import InvalidDataError
 from pymc_amortized.estimator import Estimator
-from pymc_amortized.exact import ExactModel
 from pymc_amortized.frames import Frames
 from pymc_amortized.importance import pareto_smooth
 from pymc_amortized.layout import DataLayout
+from pymc_amortized.model_inference import ModelInference
 from pymc_amortized.networks.contracts import Units
 from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.proposal_space import proposal_space
@@ -33,7 +27,7 @@ _NUM_FOR_REFERENCE = 6_000
 _NUM_AT_ONCE = 500
 
 
-class Inference:
+class Inference(ModelInference):
     """Everything that answers data sets.
 
     Parameters
@@ -58,44 +52,12 @@ class Inference:
         estimator: Estimator,
         reference: SummaryReference | None = None,
     ) -> None:
-        self.simulator = simulator
-        self.layout = layout
-        self.space = space
+        super().__init__(simulator, layout, space)
         self.estimator = estimator
         self.reference = reference
-        density = simulator.density
-        self.exact = None if density is None else ExactModel(density, layout)
         self.proposals = proposal_space(estimator)
-        self.device = simulator.device
         few = simulator.sample(_NUM_FOR_ATOMS, 0).observations
         self._atoms = find_atoms({name: x.cpu().numpy() for name, x in few.items()})
-
-    def read(self, data: Mapping[str, Any] | None, *, any_size: bool = False) -> Dataset:
-        """Check a user's data, and lay them out; None stands for those of the model.
-
-        Of any size they can be read only for what needs no network that was trained for it.
-        """
-        self._require_unchanged(data)
-        observed = self.simulator.observed_data
-        return read_dataset(self.layout, observed, data, self._atoms, any_size=any_size)
-
-    def _require_unchanged(self, data: Mapping[str, Any] | None) -> None:
-        """Refuse to answer for data that the model no longer holds."""
-        spec = self.simulator.spec
-        conditions = {c.name for c in spec.covariates}
-        changed = self.simulator.changed_data
-        if data is not None:
-            changed = tuple(name for name in changed if name in conditions and name not in data)
-        if not changed:
-            return
-        names = [o.name for o in spec.observations] + [n for n in changed if n in conditions]
-        given = ", ".join(f'"{name}": ...' for name in names)
-        raise InvalidDataError(
-            f"Expected the data that the model held when it was read; {list(changed)} have been "
-            "changed since, by pm.set_data. Read the model again (a network that fits is found in "
-            "the cache), or give the data by name:\n\n"
-            f"    posterior = pma.fit(model)\n    posterior.sample({{{given}}})"
-        )
 
     def without_density(self) -> "Inference":
         """Return the same, as if nothing could be checked or corrected."""
@@ -163,32 +125,14 @@ class Inference:
         vector, log_det = self.space.unstandardize(scores.flatten(0, 1))
         return self.log_joint(vector.unflatten(0, shape), frames) + log_det.unflatten(0, shape)
 
-    @torch.no_grad()
-    def log_joint(self, vector: Tensor, frames: Frames) -> Tensor:
-        """Return log p(θ, y) (S, B) in nats, over unconstrained parameters; -inf for NaN."""
-        shape, flat = vector.shape[:2], vector.flatten(0, 1)
-        log_marginal = self.exact.log_marginal(self._constrained(flat, shape), frames)
-        log_prior = self.exact.density.log_prior(self.space.split(flat)).unflatten(0, shape)
-        return (log_prior + log_marginal).nan_to_num(
-            nan=-math.inf, posinf=-math.inf, neginf=-math.inf
-        )
-
-    @functools.cached_property
-    def log_prior_mass(self) -> tuple[float, float]:
-        """Log probability of the region of the prior, in nats, and its standard error."""
-        return self.simulator.log_prior_mass()
-
     def parameters(self, scores: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return unconstrained vectors, constrained parameters, and log |dv/ds| of (S, B, D)."""
         shape = scores.shape[:2]
         if not self.space.size:
             return scores, {}, scores.new_zeros(shape)
         vector, log_det = self.space.unstandardize(scores.flatten(0, 1))
-        constrained = self._constrained(vector, shape)
+        constrained = self.constrained(vector, shape)
         return vector.unflatten(0, shape), constrained, log_det.unflatten(0, shape)
-
-    def _constrained(self, vector: Tensor, shape: torch.Size) -> dict[str, Tensor]:
-        return {name: x.unflatten(0, shape) for name, x in self.space.constrain(vector).items()}
 
     def pareto_k(
         self, source: SimulationSource, num_datasets: int, num_draws: int, seed: int

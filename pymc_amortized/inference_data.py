@@ -25,6 +25,7 @@ from pymc_amortized.simulator import Simulator
 
 __all__ = [
     "Answer",
+    "added_groups",
     "check_var_names",
     "inference_data",
     "made_by",
@@ -136,6 +137,13 @@ def probabilities_dataset(simulator: Simulator, answer: Answer) -> xarray.Datase
     return _Builder(simulator, answer).probabilities()
 
 
+def added_groups(simulator: Simulator, answer: Answer) -> tuple[xarray.Dataset, xarray.Dataset]:
+    """Return indicators with the deterministics that need them, and probabilities of indicators."""
+    builder = _Builder(simulator, answer)
+    probabilities = builder.probabilities().assign_attrs(made_by())
+    return builder.of_indicators(), probabilities
+
+
 def states_dataset(
     simulator: Simulator, answer: Answer, kind: str, names: Sequence[str]
 ) -> xarray.Dataset:
@@ -197,6 +205,18 @@ class _Builder:
         return dataset_of(
             self._sampled(name, tensor, dims) for name, (tensor, dims) in variables.items()
         )
+
+    def of_indicators(self) -> xarray.Dataset:
+        """Return draws of indicators, and of the deterministics that need them."""
+        drawn = [
+            self._sampled(spec.name, self.answer.indicators[spec.name].values, spec.dims)
+            for spec in self.spec.indicators
+        ]
+        names = {d.name for d in self.spec.deterministics if d.depends_on_indicators}
+        if names:
+            found = self._deterministics().items()
+            drawn += [self._sampled(name, *rest) for name, rest in found if name in names]
+        return dataset_of(drawn)
 
     def _deterministics(self) -> dict[str, tuple[Tensor, Dims]]:
         answer = self.answer

@@ -11,8 +11,7 @@ from torch import Tensor
 from pymc_amortized.compile.spec import IndicatorSpec
 from pymc_amortized.datasets import Dataset
 from pymc_amortized.draws import Draws
-from pymc_amortized.indicators import IndicatorDraws, draw_indicators
-from pymc_amortized.inference import Inference
+from pymc_amortized.indicators import IndicatorDraws, draw_indicators, memberships
 from pymc_amortized.markov import (
     MarkovChain,
     decode,
@@ -20,16 +19,17 @@ from pymc_amortized.markov import (
     smooth,
     viterbi,
 )
+from pymc_amortized.model_inference import ModelInference
 from pymc_amortized.path_draws import draw_learned_paths
 
-__all__ = ["ChainConditional", "draw_indicator", "draw_states"]
+__all__ = ["ChainConditional", "draw_indicator", "draw_states", "state_memberships"]
 
 _MAX_ROWS = 262_144
 _DRAWS_FOR_GAP = 32
 
 
 def draw_indicator(
-    inference: Inference,
+    inference: ModelInference,
     indicator: IndicatorSpec,
     dataset: Dataset,
     draws: Draws,
@@ -41,7 +41,7 @@ def draw_indicator(
 
 
 def draw_states(
-    inference: Inference,
+    inference: ModelInference,
     indicator: IndicatorSpec,
     dataset: Dataset,
     draws: Draws,
@@ -51,7 +51,7 @@ def draw_states(
 
     Parameters
     ----------
-    inference : Inference
+    inference : ModelInference
         Whose model or network answers.
     indicator : IndicatorSpec
         A chain.
@@ -83,6 +83,21 @@ def draw_states(
     )
 
 
+def state_memberships(
+    inference: ModelInference, indicator: IndicatorSpec, dataset: Dataset, draws: Draws
+) -> Iterator[Tensor]:
+    """Yield p(z_i = k given y, θ) (s, *units, K) of an indicator of any kind; of chains, smoothing.
+
+    Exact, for pieces of the draws, in their order.
+    """
+    if not indicator.is_sequence:
+        yield from memberships(inference, indicator, dataset, draws)
+        return
+    for chain, count in ChainConditional(inference, indicator, dataset).chains(draws):
+        smoothing = smooth(chain).exp()
+        yield smoothing.expand(count, *smoothing.shape[1:])
+
+
 class ChainConditional:
     """Chains with their emissions given one data set, for draws of the parameters.
 
@@ -91,7 +106,7 @@ class ChainConditional:
 
     Parameters
     ----------
-    inference : Inference
+    inference : ModelInference
         Whose model or network answers.
     indicator : IndicatorSpec
         A chain.
@@ -99,7 +114,9 @@ class ChainConditional:
         The data.
     """
 
-    def __init__(self, inference: Inference, indicator: IndicatorSpec, dataset: Dataset) -> None:
+    def __init__(
+        self, inference: ModelInference, indicator: IndicatorSpec, dataset: Dataset
+    ) -> None:
         self.inference, self.indicator = inference, indicator
         self.frames = dataset.frames.to(inference.device)
         self.table = inference.layout.table_of(indicator.name)
@@ -118,7 +135,9 @@ class ChainConditional:
     def gap(self, draws: Draws) -> float:
         """Return how far the network's smoothing is from the exact one, in nats per time point."""
         inference = self.inference
-        if inference.exact is None or self.table is None or not inference.space.size:
+        if inference.exact is None or inference.estimator is None or self.table is None:
+            return math.nan
+        if not inference.space.size:
             return math.nan
         few = draws.select(slice(_DRAWS_FOR_GAP))
         exact = torch.cat([smooth(chain) for chain, _ in self._by_density(few)])

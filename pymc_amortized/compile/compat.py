@@ -19,6 +19,7 @@ from pytensor.graph.op import Op
 from pytensor.graph.replace import graph_replace
 
 __all__ = [
+    "groups_of_result",
     "has_time_varying_transitions",
     "inline",
     "is_marginal",
@@ -120,6 +121,15 @@ def reference_mode() -> Mode:
     It runs in Python, after the rewrites that keep densities numerically stable.
     """
     return Mode(linker="py", optimizer="fast_compile").including("canonicalize", "stabilize")
+
+
+def groups_of_result(result: Any) -> dict[str, xarray.Dataset] | None:
+    """Return the groups of InferenceData or of a DataTree by name; None of anything else."""
+    if isinstance(result, getattr(xarray, "DataTree", ())):
+        nodes = {node.path.strip("/"): node for node in result.subtree if node.has_data}
+        return {path: node.to_dataset() for path, node in nodes.items() if path}
+    names = getattr(result, "groups", None)
+    return {name: result[name] for name in names()} if callable(names) else None
 
 
 def result_of_groups(groups: Mapping[str, xarray.Dataset]) -> Any:

@@ -1,6 +1,7 @@
 """Relabelling of any ArviZ result, draw by draw, and whether its labels switch."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -83,7 +84,8 @@ def relabel(
         The dims that count components: several for transition matrices, whose axes are permuted
         together. No other dim is touched. Default: ``"component"`` or ``"state"``.
     by : str, optional
-        For ``"ordering"``, a variable with the component dim.
+        A variable with one number for each component. For ``"ordering"``, by which each draw is
+        ordered; for other methods, by whose means components are numbered in the end.
     indicators : sequence of str, optional
         Variables whose values are labels, from 0 to K - 1. Default: those with probabilities in the
         group ``indicator_probabilities``, as :func:`pymc_amortized.add_indicators` puts them there.
@@ -133,6 +135,8 @@ def relabel(
     if method == "auto":
         method = "stephens" if model else "ecr_iterative_1" if draws.indicators else "pra"
     found = _find(draws, method, by=by, data=data, pivot=pivot, model=model)
+    if by is not None and method != "ordering":
+        found = _numbered(found, draws.of(by))
     relabelled = result_of_groups(_relabelled(draws, found, method))
     return relabelled if model is None else add_indicators(relabelled, model)
 
@@ -169,6 +173,12 @@ def _find(
     if method == "ecr_iterative_1":
         return ecr_iterative_1(labels, draws.num_labels)
     return data_based(labels, _observed(draws, data, labels.shape[1]), draws.num_labels)
+
+
+def _numbered(found: Relabelling, values: np.ndarray) -> Relabelling:
+    """Order components as a whole, by the mean over draws of a variable (S, K)."""
+    order = permute(values, found.permutations, 1).mean(axis=0).argsort()
+    return replace(found, permutations=found.permutations[:, order])
 
 
 def _observed(draws: LabelledDraws, name: str | None, num_units: int) -> np.ndarray:

@@ -81,6 +81,19 @@ def test_diagnostics(trained):
     assert names["report"].num_datasets == 20
 
 
+def test_labels():
+    """With draws of a Metropolis sampler, which compiles quickly."""
+    names = {"y": np.random.default_rng(0).normal(3.0 * np.repeat([-1, 0, 1], 10), 1)}
+    quick = "draws=100, tune=100, chains=2, cores=1, progressbar=False, step=pm.Metropolis()"
+    quick += ", compute_convergence_checks=False"
+    for block in code_blocks("docs/labels.md"):
+        exec(block.replace("pm.sample(", f"pm.sample({quick}, "), names)
+    mu = names["relabelled"].posterior["mu"].mean(("chain", "draw"))
+    assert (mu.diff("component") > 0).all()
+    assert names["found"].indicator_probabilities["y_component"].dims == ("unit", "component")
+    assert names["ordered_model"] is not names["sorted_model"]
+
+
 def test_extending():
     names = {"MyOp": MyOp, "MyRV": MyRV}
     for block in code_blocks("docs/extending.md"):
@@ -115,8 +128,8 @@ def pictures_in(path):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_quickstart(capsys, monkeypatch, tmp_path):
     """Run twice: the second run trains nothing."""
-    for _ in range(2):
-        options = ["--training", "150", "--output", str(tmp_path)]
+    for options in (["--output", str(tmp_path)], []):
+        options = ["--training", "150", *options]
         run_example("quickstart.py", options, monkeypatch)
         output = capsys.readouterr().out
         assert "waiting_component" in output

@@ -263,6 +263,14 @@ def test_permutations_of_two_relabellings_are_one():
     assert np.array_equal(np.take_along_axis(mu, permutation, -1), twice["posterior"]["mu"])
 
 
+@pytest.mark.parametrize("method", ["pra", "ecr_iterative_1", "data_based"])
+def test_components_are_numbered_as_a_whole(method):
+    relabelled = pma.relabel(with_indicators(), method, by="mu")
+    assert (relabelled["posterior"]["mu"].mean(("chain", "draw")).diff("component") > 0).all()
+    table = relabelled["indicator_probabilities"]["y_component"]
+    assert np.array_equal(table.argmax("component"), Z)
+
+
 def test_the_input_of_relabelling_is_not_changed():
     idata = with_indicators()
     copies = {name: group.copy(deep=True) for name, group in groups_of_result(idata).items()}

@@ -122,9 +122,13 @@ def indicators():
         marginal = pmx.marginalize(model, ["z"])
         idata = nuts(marginal)
         found = pma.add_indicators(idata, model, random_seed=1)
-        with marginal, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            theirs = pmx.recover_marginals(idata, random_seed=2)
+        try:
+            with marginal, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                theirs = pmx.recover_marginals(idata, random_seed=2)
+        except NotImplementedError:
+            print(f"{name}: this pymc-extras cannot recover it")
+            continue
         print(f"{name}: {difference(found['posterior']['z'], theirs['posterior']['z'])}")
 
 
@@ -205,7 +209,7 @@ def three_groups(order):
             mu = pm.Normal("mu", 0, 5, dims="component", **options)
         elif order == "sort":
             raw = pm.Normal("mu_raw", 0, 5, dims="component")
-            mu = pm.Deterministic("mu", pm.math.sort(raw), dims="component")
+            mu = pm.Deterministic("mu", pt.sort(raw), dims="component")
         else:
             mu = pm.Normal("mu", 0, 5, dims="component")
         sigma = pm.HalfNormal("sigma", 1, dims="component")
@@ -226,7 +230,7 @@ def pictures(output):
     print(pma.detect_label_switching(unordered))
     results = {
         "as it is": unordered,
-        "relabelled": pma.relabel(unordered, model=model),
+        "relabelled": pma.relabel(unordered, model=model, by="mu"),
         "ordered transform": nuts(three_groups("transform"), chains=4),
         "sorted in the model": nuts(three_groups("sort"), chains=4),
     }

@@ -2,15 +2,13 @@ import os
 import sys
 import warnings
 
-import numpy as np
-import pymc as pm
 import pytensor
 import pytest
 import torch
 
 import pymc_amortized as pma
 
-from pymc_amortized.compile.compat import reference_mode
+from tests import by_hand
 from tests.cases import BY_NAME, CASES, Case
 from tests.trained import TRAINED
 
@@ -123,10 +121,8 @@ def draw_by_hand(case: Case, num_draws: int):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         variables = case.hand()
-        draws = pm.draw(
-            list(variables.values()), draws=num_draws, random_seed=7, mode=reference_mode()
-        )
-    named = dict(zip(variables, (np.asarray(d) for d in draws), strict=True))
+        draws = by_hand.draw(list(variables.values()), num_draws, 7)
+    named = dict(zip(variables, draws, strict=True))
     if case.accept is not None:
         keep = case.accept(named)
         named = {name: values[keep] for name, values in named.items()}

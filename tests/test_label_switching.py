@@ -1,5 +1,7 @@
 """Relabelling: permutations that are known come back, and every method minimizes what it says."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -19,17 +21,9 @@ from pymc_amortized.label_switching import (
 )
 from pymc_amortized.label_switching.parameters import scaled_within
 from pymc_amortized.label_switching.permutations import best_permutations
+from pymc_amortized.relabel import RelabelMethod
 
-METHODS = [
-    "ordering",
-    "ecr",
-    "ecr_iterative_1",
-    "ecr_iterative_2",
-    "stephens",
-    "pra",
-    "aic",
-    "data_based",
-]
+METHODS = [name for name in get_args(RelabelMethod) if name != "auto"]
 
 
 class Posterior:

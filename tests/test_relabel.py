@@ -2,6 +2,8 @@
 
 import functools
 
+from typing import get_args
+
 import numpy as np
 import pymc as pm
 import pytest
@@ -18,6 +20,7 @@ from pymc_amortized.errors import (
     ParameterShapeError,
     UnsupportedModelError,
 )
+from pymc_amortized.relabel import RelabelMethod
 from tests.test_states import forward_backward
 from tests.trained import chain, simulate_chain
 
@@ -26,17 +29,7 @@ NUM_LABELS, NUM_UNITS = 3, 60
 RNG = np.random.default_rng(5)
 Z = RNG.integers(NUM_LABELS, size=NUM_UNITS)
 Y = 5.0 * Z + RNG.normal(size=NUM_UNITS)
-METHODS = [
-    "auto",
-    "ordering",
-    "aic",
-    "pra",
-    "ecr",
-    "ecr_iterative_1",
-    "ecr_iterative_2",
-    "stephens",
-    "data_based",
-]
+METHODS = get_args(RelabelMethod)
 
 
 def mixture(y=Y):

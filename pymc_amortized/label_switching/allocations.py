@@ -1,5 +1,7 @@
 """Relabelling by allocations: equivalence classes, with their pivot given or found."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from numpy.typing import ArrayLike
@@ -12,9 +14,8 @@ from pymc_amortized.label_switching.permutations import (
 from pymc_amortized.label_switching.relabelling import (
     Alternation,
     Relabelling,
-    alternate,
-    best_start,
     evenly_spaced,
+    search,
 )
 
 __all__ = ["ecr", "ecr_iterative_1", "ecr_iterative_2"]
@@ -87,10 +88,7 @@ def ecr_iterative_1(
     def mode(permutations: np.ndarray, draws: np.ndarray | slice) -> np.ndarray:
         return _most_frequent(permute_labels(labels[draws], permutations), num_labels)
 
-    steps = Alternation(mode, lambda pivot, draws: _assign(labels[draws], pivot, num_labels))
-    first = evenly_spaced(len(labels)) if starts is None else np.asarray(starts)
-    pivot = best_start(steps, [labels[i] for i in first], len(labels))
-    return alternate(steps, pivot, slice(None))[0]
+    return _search(labels, mode, num_labels, starts)
 
 
 def ecr_iterative_2(
@@ -123,12 +121,18 @@ def ecr_iterative_2(
     def most_probable(permutations: np.ndarray, draws: np.ndarray | slice) -> np.ndarray:
         return mean_of(probabilities[draws], permutations).argmax(axis=0)
 
-    steps = Alternation(
-        most_probable, lambda pivot, draws: _assign(labels[draws], pivot, num_labels)
-    )
+    return _search(labels, most_probable, num_labels, starts)
+
+
+def _search(
+    labels: np.ndarray,
+    pivot: Callable[[np.ndarray, np.ndarray | slice], np.ndarray],
+    num_labels: int,
+    starts: ArrayLike | None,
+) -> Relabelling:
+    steps = Alternation(pivot, lambda found, draws: _assign(labels[draws], found, num_labels))
     first = evenly_spaced(len(labels)) if starts is None else np.asarray(starts)
-    pivot = best_start(steps, [labels[i] for i in first], len(labels))
-    return alternate(steps, pivot, slice(None))[0]
+    return search(steps, [labels[i] for i in first], len(labels))
 
 
 def mean_of(probabilities: np.ndarray, permutations: np.ndarray) -> np.ndarray:

@@ -8,9 +8,8 @@ from pymc_amortized.label_switching.permutations import best_permutations, permu
 from pymc_amortized.label_switching.relabelling import (
     Alternation,
     Relabelling,
-    alternate,
-    best_start,
     evenly_spaced,
+    search,
 )
 
 __all__ = ["data_based"]
@@ -88,8 +87,7 @@ def data_based(
     first = evenly_spaced(len(labels)) if starts is None else np.asarray(starts)
     unchanged = np.arange(num_labels)[None]
     begin = [clusters(unchanged, np.array([i])) for i in first]
-    pivot = best_start(steps, begin, len(labels))
-    return alternate(steps, pivot, slice(None))[0]
+    return search(steps, begin, len(labels))
 
 
 def _moments(

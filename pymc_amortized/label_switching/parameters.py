@@ -8,9 +8,8 @@ from pymc_amortized.label_switching.permutations import best_permutations, permu
 from pymc_amortized.label_switching.relabelling import (
     Alternation,
     Relabelling,
-    alternate,
-    best_start,
     evenly_spaced,
+    search,
 )
 
 __all__ = ["aic", "nearest_to_mean", "ordering", "pra"]
@@ -124,7 +123,7 @@ def nearest_to_mean(parameters: ArrayLike) -> Relabelling:
         lambda centre, draws: _nearest(scaled[draws], centre),
     )
     starts = [scaled[i] for i in evenly_spaced(len(scaled))]
-    return alternate(steps, best_start(steps, starts, len(scaled)), slice(None))[0]
+    return search(steps, starts, len(scaled))
 
 
 def scaled_within(parameters: ArrayLike) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-__all__ = ["Alternation", "Relabelling", "alternate", "best_start", "evenly_spaced"]
+__all__ = ["Alternation", "Relabelling", "alternate", "evenly_spaced", "search"]
 
 Pivot = TypeVar("Pivot")
 _MAX_ITERATIONS = 200
@@ -68,8 +68,8 @@ def alternate(
     return Relabelling(best, min(history), tuple(history)), best_pivot
 
 
-def best_start(steps: Alternation[Pivot], starts: Iterable[Pivot], num_draws: int) -> Pivot:
-    """Run the iteration from several pivots on some of the draws, and return where the best ends.
+def search(steps: Alternation[Pivot], starts: Iterable[Pivot], num_draws: int) -> Relabelling:
+    """Alternate from several pivots on some of the draws, and on all of them from the best end.
 
     Labels that are symmetric have no best pivot to begin with, and a bad one ends in a worse
     minimum than others.
@@ -77,7 +77,8 @@ def best_start(steps: Alternation[Pivot], starts: Iterable[Pivot], num_draws: in
     stride = max(1, num_draws // _NUM_FOR_START)
     some = np.arange(0, num_draws, stride)
     ends = [alternate(steps, start, some) for start in starts]
-    return min(ends, key=lambda end: end[0].criterion)[1]
+    best = min(ends, key=lambda end: end[0].criterion)[1]
+    return alternate(steps, best, slice(None))[0]
 
 
 def evenly_spaced(num_draws: int, count: int = 5) -> np.ndarray:

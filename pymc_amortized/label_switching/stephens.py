@@ -9,9 +9,8 @@ from pymc_amortized.label_switching.permutations import best_permutations
 from pymc_amortized.label_switching.relabelling import (
     Alternation,
     Relabelling,
-    alternate,
-    best_start,
     evenly_spaced,
+    search,
 )
 
 __all__ = ["stephens"]
@@ -66,8 +65,7 @@ def stephens(probabilities: ArrayLike, starts: ArrayLike | None = None) -> Relab
 
     steps = Alternation(mean, assign)
     first = evenly_spaced(len(probabilities)) if starts is None else np.asarray(starts)
-    q = best_start(steps, [_softened(probabilities[i]) for i in first], len(probabilities))
-    return alternate(steps, q, slice(None))[0]
+    return search(steps, [_softened(probabilities[i]) for i in first], len(probabilities))
 
 
 def _softened(p: np.ndarray) -> np.ndarray:

@@ -21,6 +21,8 @@ import sys
 import time
 import warnings
 
+from typing import get_args
+
 import numpy as np
 import pymc as pm
 import pymc_extras as pmx
@@ -33,17 +35,9 @@ from scipy import stats
 import pymc_amortized as pma
 
 from pymc_amortized.compile.compat import result_of_groups
+from pymc_amortized.relabel import RelabelMethod
 
-METHODS = (
-    "ordering",
-    "aic",
-    "pra",
-    "ecr",
-    "ecr_iterative_1",
-    "ecr_iterative_2",
-    "stephens",
-    "data_based",
-)
+METHODS = [name for name in get_args(RelabelMethod) if name != "auto"]
 
 
 def mixture(y, num_components):

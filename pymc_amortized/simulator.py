@@ -1,5 +1,8 @@
 """Batches of parameters, indicators and observations, drawn from exactly the user's model."""
 
+import functools
+import html
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,12 +25,15 @@ from pymc_amortized.errors import (
 )
 from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.rng import RandomSeed, torch_generator
+from pymc_amortized.symmetry import Exchangeable, find_exchangeable
 from pymc_amortized.typing import NamedTensors
 
 if TYPE_CHECKING:
     import pymc
 
 __all__ = ["Simulation", "Simulator", "compile_simulator"]
+
+_NUM_FOR_SYMMETRY = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,6 +207,18 @@ class Simulator:
         """
         return self._compiled.density if self.spec.has_density else None
 
+    @functools.cached_property
+    def exchangeable(self) -> tuple[Exchangeable, ...]:
+        """Components that can be permuted, with all that belongs to them; empty without a density.
+
+        Their posterior has a mode for each order of their labels.
+        """
+        if self.density is None or not self.spec.parameters or not self.spec.indicators:
+            return ()
+        draws = self.sample_parameters(_NUM_FOR_SYMMETRY, 0)
+        data = self.observed_data
+        return find_exchangeable(self.spec, self.density, self.parameters, draws, data)
+
     @property
     def observed_data(self) -> dict[str, np.ndarray]:
         """The observed values by name, NaN (or 0, for integers) where missing."""
@@ -281,10 +299,12 @@ class Simulator:
         return self._compiled.deterministics(parameters, indicators or {}, names)
 
     def __repr__(self) -> str:
-        return f"Simulator on {self.device}\n{self.spec!r}"
+        lines = [f"Simulator on {self.device}", repr(self.spec)]
+        return "\n".join([*lines, *(str(found) for found in self.exchangeable)])
 
     def _repr_html_(self) -> str:
-        return f"<p>Simulator on {self.device}</p>{self.spec._repr_html_()}"
+        found = "".join(f"<p>{html.escape(str(e))}</p>" for e in self.exchangeable)
+        return f"<p>Simulator on {self.device}</p>{self.spec._repr_html_()}{found}"
 
     def _simulate(
         self,

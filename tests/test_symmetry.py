@@ -1,0 +1,128 @@
+"""Exchangeable components are found: all of their variables, and nothing else."""
+
+import numpy as np
+import pymc as pm
+import pymc_extras as pmx
+import pytensor.tensor as pt
+import pytest
+
+import pymc_amortized as pma
+
+from tests.cases import CASES
+
+Y = np.random.default_rng(0).normal(size=12)
+ORDERED = pm.distributions.transforms.ordered
+
+
+def build(
+    *,
+    num_components=3,
+    mean=0.0,
+    alpha=1.0,
+    order=None,
+    coupled=False,
+    kind="mixture",
+    effects=False,
+):
+    """A mixture or a chain, and what may make its components differ."""
+    K = num_components
+    with pm.Model() as model:
+        sigma = pm.HalfNormal("sigma", 1, shape=K)
+        transform = {"transform": ORDERED} if order == "transform" else {}
+        mu = pm.Normal("mu", mean, 3 * sigma if coupled else 3, shape=K, **transform)
+        means = pt.sort(mu) if order == "sort" else mu
+        if order == "potential":
+            pm.Potential("order", pt.switch(pt.all(pt.diff(mu) > 0), 0.0, -np.inf))
+        shift = 0.0
+        if effects:
+            shift = pm.Normal("effect", 0, 1, shape=K)[np.arange(len(Y)) % K]
+        if kind == "chain":
+            P = pm.Dirichlet("P", np.ones((K, K)))
+            first = pm.Categorical.dist(np.full(K, 1 / K))
+            z = pmx.DiscreteMarkovChain("z", P=P, init_dist=first, shape=(len(Y),))
+        else:
+            w = pm.Dirichlet("w", np.broadcast_to(alpha, K) * np.ones(K))
+            if kind == "mixture" and not effects:
+                pm.NormalMixture("y", w, means, sigma=sigma, observed=Y)
+                return model
+            z = pm.Categorical("z", w, shape=len(Y))
+        pm.Normal("y", means[z] + shift, sigma[z], observed=Y)
+    return model
+
+
+ALL = {"sigma", "mu", "w"}
+
+
+@pytest.mark.parametrize(
+    ("options", "names", "indicators"),
+    [
+        ({}, ALL, ("y_component",)),
+        ({"num_components": 2}, ALL, ("y_component",)),
+        ({"num_components": 5}, ALL, ("y_component",)),
+        ({"kind": "explicit"}, ALL, ("z",)),
+        ({"coupled": True}, ALL, ("y_component",)),
+        ({"effects": True}, ALL, ("z",)),
+        ({"kind": "chain"}, {"sigma", "mu", "P"}, ("z",)),
+        ({"order": "sort"}, {"mu"}, ()),
+    ],
+)
+def test_exchangeable_components(options, names, indicators):
+    simulator = pma.compile_simulator(build(**options), device="cpu")
+    [found] = simulator.exchangeable
+    assert set(found.names) == names
+    assert found.indicators == indicators
+    assert not found.is_partial
+    assert ("P", 0) not in found.axes or ("P", 1) in found.axes
+    assert f"components are exchangeable: {', '.join(found.names)}" in repr(simulator)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"order": "transform"},
+        {"order": "potential"},
+        {"mean": [-1.0, 0.0, 1.0]},
+        {"alpha": np.array([1.0, 2.0, 3.0])},
+    ],
+)
+def test_components_that_are_not(options):
+    assert pma.compile_simulator(build(**options), device="cpu").exchangeable == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "blocks"),
+    [
+        ({"mean": [0.0, 0.0, 2.0]}, ((0, 1),)),
+        ({"alpha": np.array([1.0, 2.0, 1.0])}, ((0, 2),)),
+        ({"num_components": 4, "mean": [0.0, 1.0, 0.0, 1.0]}, ((0, 2), (1, 3))),
+    ],
+)
+def test_some_components(options, blocks):
+    [found] = pma.compile_simulator(build(**options), device="cpu").exchangeable
+    assert found.blocks == blocks
+    assert found.is_partial
+    assert "components 0 and" in str(found)
+
+
+def test_two_mixtures_have_their_own():
+    with pm.Model() as model:
+        for name in "ab":
+            w = pm.Dirichlet(f"w_{name}", np.ones(2))
+            mu = pm.Normal(f"mu_{name}", 0, 3, shape=2)
+            pm.NormalMixture(name, w, mu, sigma=1, observed=Y)
+    found = pma.compile_simulator(model, device="cpu").exchangeable
+    assert [set(e.names) for e in found] == [{"w_a", "mu_a"}, {"w_b", "mu_b"}]
+    assert [e.indicators for e in found] == [("a_component",), ("b_component",)]
+
+
+@pytest.mark.parametrize("name", [c.name for c in CASES if c.has_density])
+def test_densities_of_all_cases_can_be_asked(name, simulators):
+    _, simulator = simulators(name)
+    for found in simulator.exchangeable:
+        lengths = {
+            p.shape[axis]
+            for name, axis in found.axes
+            for p in simulator.spec.parameters
+            if p.name == name
+        }
+        assert lengths == {found.num_labels}

@@ -49,6 +49,12 @@ class LabelledDraws:
         if indicators is None:
             known = groups.get("indicator_probabilities", {})
             names = _names_of_tables(known, posterior)
+            if len(names) > 1:
+                raise InvalidArgumentError(
+                    f"Expected to be told which indicators count {list(dims)}, for there are "
+                    f"several, {names}. Name those whose labels are permuted:\n\n"
+                    f"    pma.relabel(idata, component_dim={dims[0]!r}, indicators={names[:1]})"
+                )
             _warn_of_others(posterior, names, posterior.sizes[dims[0]])
         else:
             names = [indicators] if isinstance(indicators, str) else list(indicators)

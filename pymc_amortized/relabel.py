@@ -104,7 +104,7 @@ def relabel(
         A new one; attributes of its posterior say by which method. ``sample_stats`` has the
         permutations as ``label_permutation``, dims (chain, draw, component): for each new label,
         which old one it is. Probabilities of indicators are those of the new labels: exact with a
-        model, and shares of draws without.
+        model, and shares of draws without; filtering and Viterbi paths are there with a model only.
 
     Raises
     ------
@@ -133,7 +133,9 @@ def relabel(
     groups = groups_with_posterior(idata)
     draws = LabelledDraws.read(groups, component_dim, indicators)
     if method == "auto":
-        method = "stephens" if model else "ecr_iterative_1" if draws.indicators else "pra"
+        method = (
+            "stephens" if model is not None else "ecr_iterative_1" if draws.indicators else "pra"
+        )
     found = _find(draws, method, by=by, data=data, pivot=pivot, model=model)
     if by is not None and method != "ordering":
         found = _numbered(found, draws.of(by))
@@ -243,9 +245,12 @@ def _permuted(
 def _shares(draws: LabelledDraws, groups: dict[str, xarray.Dataset]) -> xarray.Dataset:
     """Return shares of draws with each label, for the tables that follow from them."""
     before = groups["indicator_probabilities"]
-    after = {}
+    after, replaced = {}, set()
     for name in draws.indicators:
-        table = next((n for n in (name, f"{name}_smoothing", "smoothing") if n in before), None)
+        own = (name, f"{name}_smoothing", "smoothing")
+        others = (f"{name}_filtering", f"{name}_viterbi", "filtering", "viterbi")
+        replaced |= {str(table) for table in before if table in (*own, *others)}
+        table = next((n for n in own if n in before), None)
         if table is None:
             continue
         labels = groups["posterior"][name]
@@ -253,4 +258,4 @@ def _shares(draws: LabelledDraws, groups: dict[str, xarray.Dataset]) -> xarray.D
         shares = [(labels == k).mean(SAMPLED) for k in range(draws.num_labels)]
         array = xarray.concat(shares, dim=last).transpose(..., last)
         after[table] = array.assign_coords({last: before[table][last]}).rename(table)
-    return xarray.Dataset(after, attrs=before.attrs)
+    return before.drop_vars(replaced).assign(after)

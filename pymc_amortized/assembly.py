@@ -129,8 +129,9 @@ def posterior_from_file(
             str(path),
         ) from error
     _require_same_model(path, record, simulator)
+    ordered = simulator.in_order(record.orders)
     try:
-        return posterior_from_tensors(simulator, tensors, record, networks)
+        return posterior_from_tensors(ordered, tensors, record, networks)
     except (RuntimeError, KeyError) as error:
         raise NetworkFileError(
             f"Expected the networks that {str(path)!r} was trained with; got others. Pass the "

@@ -255,14 +255,19 @@ class _Climb:
         rung: str,
         **known: Any,
     ) -> None:
-        """Bring draws (S, D) of data set i, and densities (S,) over scores, to all spaces."""
+        """Bring draws (S, D) of data set i, and densities (S,) over scores, to all spaces.
+
+        Densities are over the unconstrained parameters of the user's model.
+        """
         known.setdefault("diverging", torch.zeros(len(scores), dtype=torch.bool))
-        vector, parameters, log_det = self.inference.parameters(scores.unsqueeze(1))
+        vector, several, log_det = self.inference.parameters(scores.unsqueeze(1))
+        parameters = {name: x[:, 0] for name, x in several.items()}
+        log_det = log_det[:, 0] + self.inference.simulator.labelling.log_jacobian(parameters)
         self.answers[i] = Draws(
-            parameters={name: x[:, 0] for name, x in parameters.items()},
+            parameters=parameters,
             vector=vector[:, 0],
-            log_joint=None if log_target is None else log_target - log_det[:, 0],
-            log_q=log_q - log_det[:, 0],
+            log_joint=None if log_target is None else log_target - log_det,
+            log_q=log_q - log_det,
             rung=rung,
             network_pareto_k=float(self.network_pareto_k[i]),
             simulation_quantile=float(self.weighing.simulation_quantile[i]),

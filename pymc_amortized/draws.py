@@ -23,9 +23,9 @@ class Draws:
     parameters : dict of str to Tensor, shape (S, *shape)
         Constrained.
     vector : Tensor, shape (S, D)
-        The same, unconstrained.
+        The same, unconstrained: of exchangeable components in order, the coordinates of that order.
     log_joint : Tensor, shape (S,), or None
-        log p(θ, y) in nats, over unconstrained parameters; None without a density.
+        log p(θ, y) in nats, over the model's own unconstrained parameters; None without a density.
     log_q : Tensor, shape (S,)
         Log density of the network in nats, over the same.
     diverging : Tensor of bool, shape (S,)

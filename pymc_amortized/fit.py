@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pymc_amortized.assembly import assemble, posterior_from_file, posterior_from_tensors
 from pymc_amortized.cache import Cache, NetworkCache, network_cache
+from pymc_amortized.canonical import CanonicalOrder
 from pymc_amortized.compile.fingerprint import describe_value, digest
 from pymc_amortized.errors import (
     AccuracyWarning,
@@ -23,6 +24,7 @@ from pymc_amortized.errors import (
 )
 from pymc_amortized.estimator import Batch, Estimator, Networks
 from pymc_amortized.inference import Inference
+from pymc_amortized.labelling import OrderBy, choose_orders
 from pymc_amortized.layout import DataLayout, Sizes
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.report import users_level
@@ -52,6 +54,7 @@ def fit(
     sizes: Sizes = None,
     training: TrainingConfig | Preset | None = None,
     networks: Networks | None = None,
+    order_by: OrderBy = None,
     device: str = "auto",
     random_seed: RandomSeed = None,
     progressbar: bool = True,
@@ -72,6 +75,10 @@ def fit(
         How long: 2,000, 7,000 or 30,000 steps at most.
     networks : Networks, optional
         Which networks. Default: chosen from the reading of the model.
+    order_by : str or sequence of str, optional
+        Where components are exchangeable, so that the posterior has a mode for each order of their
+        labels: the parameter in whose ascending order they are trained and answered. Default: that
+        by which simulated data tell them apart best.
     device : str
         ``"auto"`` (the GPU when there is one), or a torch device.
     random_seed : int, sequence of int, numpy.random.Generator or None
@@ -91,6 +98,8 @@ def fit(
     ------
     UnsupportedModelError
         If the model cannot be read, or its sizes cannot be varied as asked for.
+    InvalidArgumentError
+        If ``order_by`` names what exchangeable components cannot be ordered by.
     TrainingError
         If too many steps are not finite.
 
@@ -117,6 +126,7 @@ def fit(
         sizes=sizes,
         training=training,
         networks=networks,
+        order_by=order_by,
         random_seed=random_seed,
         progressbar=progressbar,
         cache=cache,
@@ -129,6 +139,7 @@ def fit_simulator(
     sizes: Sizes,
     training: TrainingConfig | Preset | None,
     networks: Networks | None,
+    order_by: OrderBy,
     random_seed: RandomSeed,
     progressbar: bool,
     cache: Cache,
@@ -142,8 +153,10 @@ def fit_simulator(
         )
     store = network_cache(cache)
     seed = int(numpy_generator(random_seed).integers(2**31))
+    parts, orders = simulator.fingerprint, choose_orders(simulator, order_by)
+    simulator = simulator.in_order(orders)
     layout, estimator = assemble(simulator, sizes, networks, seed)
-    record = _blank_record(simulator, layout, config, networks)
+    record = _blank_record(parts, orders, layout, config, networks)
     found = store.read(record.fingerprint)
     if found is not None:
         try:
@@ -207,12 +220,12 @@ def load(
 
 
 def _blank_record(
-    simulator: Simulator,
+    parts: dict[str, str],
+    orders: tuple[CanonicalOrder, ...],
     layout: DataLayout,
     config: TrainingConfig,
     networks: Networks | None,
 ) -> TrainingRecord:
-    parts = simulator.fingerprint
     sizes = {t.name: t.sizes for t in layout.tables if t.resized}
     versions = package_versions()
     fingerprint = digest(
@@ -220,6 +233,7 @@ def _blank_record(
         repr([(t.names, t.sizes, t.resized) for t in layout.tables]),
         repr(config),
         describe_value(None if networks is None else asdict(networks)),
+        repr(orders),
         repr(sorted(versions.items())),
     )
     return TrainingRecord(
@@ -235,6 +249,7 @@ def _blank_record(
         validation_loss=math.nan,
         accepted_share=math.nan,
         history=(),
+        orders=orders,
     )
 
 

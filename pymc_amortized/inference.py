@@ -7,6 +7,7 @@ import torch
 
 from torch import Tensor
 
+from pymc_amortized.datasets import Dataset
 from pymc_amortized.distance import SummaryReference, fit_summary_reference
 from pymc_amortized.estimator import Estimator
 from pymc_amortized.frames import Frames
@@ -19,6 +20,7 @@ from pymc_amortized.proposal_space import proposal_space
 from pymc_amortized.simulator import Simulator
 from pymc_amortized.source import SimulationSource
 from pymc_amortized.ties import find_atoms
+from pymc_amortized.typing import NamedTensors
 
 __all__ = ["Inference"]
 
@@ -110,6 +112,25 @@ class Inference(ModelInference):
         """Return log q (S, B) in nats of standardized parameters (S, B, D)."""
         points, log_det = self.proposals.from_scores(scores, context)
         return self.proposals.log_prob(points, context) + log_det
+
+    @torch.no_grad()
+    def log_posterior(
+        self, parameters: NamedTensors, dataset: Dataset, *, any_labels: bool
+    ) -> Tensor:
+        """Return log q (S,) in nats of parameters (S, *shape), unconstrained as in the model.
+
+        Those that are out of canonical order have density 0, unless ``any_labels`` stands for all
+        orders alike.
+        """
+        labelling, log_count = self.simulator.labelling, 0.0
+        if any_labels:
+            parameters, log_count = labelling.arrange(parameters), labelling.log_count
+        vector, inside = self.space.unconstrain_within(parameters)
+        scores, log_det = self.space.standardize(vector)
+        context = self.context(dataset.smooth.to(self.device))
+        log_q = self.log_network(scores.unsqueeze(1), context)[:, 0] + log_det
+        log_q = log_q - labelling.log_jacobian(parameters) - log_count
+        return log_q.masked_fill(~inside, -math.inf)
 
     def log_target_of(self, points: Tensor, context: Tensor, frames: Frames) -> Tensor:
         """Return log p(θ, y) (S, B) in nats, over the space of proposals."""

@@ -26,6 +26,7 @@ from pymc_amortized.errors import (
 from pymc_amortized.indicators import IndicatorDraws
 from pymc_amortized.inference import Inference
 from pymc_amortized.inference_data import made_by, probability_tables
+from pymc_amortized.labels import Labels, symmetric
 from pymc_amortized.progress import dataset_progress
 from pymc_amortized.report import answer_facts, is_atypical, users_level
 from pymc_amortized.state_draws import draw_indicator
@@ -93,6 +94,8 @@ class Gathering:
         Draws of each data set, and into how many chains they are divided.
     var_names : sequence of str, optional
         Variables to keep.
+    labels : {"canonical", "symmetric"}
+        Of exchangeable components.
     """
 
     def __init__(
@@ -102,8 +105,10 @@ class Gathering:
         num_draws: int,
         chains: int,
         var_names: Sequence[str] | None,
+        labels: Labels = "canonical",
     ) -> None:
         self.inference = inference
+        self.labels = labels
         self.simulator = inference.simulator
         self.spec = inference.simulator.spec
         self.datasets = datasets
@@ -158,8 +163,17 @@ class Gathering:
                     if isinstance(draws, Exception):
                         self.fail(i, draws)
                     else:
-                        self.put(i, draws, self._indicators(i, draws, generator))
+                        self.put(i, *self._labelled(i, draws, generator))
                 advance(len(some))
+
+    def _labelled(
+        self, i: int, draws: Draws, generator: torch.Generator
+    ) -> tuple[Draws, dict[str, IndicatorDraws]]:
+        """Return draws of the parameters and of indicators, with the labels that are asked for."""
+        indicators = self._indicators(i, draws, generator)
+        if self.labels == "canonical":
+            return draws, indicators
+        return symmetric(draws, indicators, self.simulator.labelling, self.spec, generator)
 
     def _indicators(
         self, i: int, draws: Draws, generator: torch.Generator

@@ -53,6 +53,11 @@ def _headline(inference: Inference) -> str:
     return f"AmortizedPosterior of {names}"
 
 
+def _labels(inference: Inference) -> dict[str, str]:
+    labelling = inference.simulator.labelling
+    return {"labels": f"in ascending order of {labelling}"} if labelling.orders else {}
+
+
 def _facts(inference: Inference, record: TrainingRecord) -> dict[str, str]:
     spec = inference.layout.spec
     facts = {
@@ -62,6 +67,7 @@ def _facts(inference: Inference, record: TrainingRecord) -> dict[str, str]:
             f"{t.name} {t.sizes[0]:,}" + ("" if len(set(t.sizes)) == 1 else f" to {t.sizes[1]:,}")
             for t in inference.layout.tables
         ),
+        **_labels(inference),
         "trained": f"{record.steps:,} steps of {record.config.batch_size} data sets in "
         f"{record.seconds:.0f} s" + (", then interrupted" if record.interrupted else ""),
         "validation loss": f"{record.validation_loss:.3f} nats",

@@ -1,7 +1,6 @@
 """The object that users hold: a trained network, and the answers that it gives."""
 
 import functools
-import math
 import os
 import time
 
@@ -13,6 +12,7 @@ import torch
 
 from torch import Tensor
 
+from pymc_amortized.canonical import Labelling
 from pymc_amortized.checkpoint import write_file
 from pymc_amortized.compile.spec import ModelSpec
 from pymc_amortized.correction import Corrector
@@ -29,10 +29,11 @@ from pymc_amortized.inference_data import (
     probabilities_dataset,
     states_dataset,
 )
+from pymc_amortized.labels import Labels, label_attrs, label_note, symmetric
 from pymc_amortized.many import Gathering
 from pymc_amortized.network_report import network_attrs, network_html, network_text
 from pymc_amortized.report import answer_facts, log_answer, warn_of
-from pymc_amortized.request import check_count, check_request, require_chains
+from pymc_amortized.request import check_count, check_labels, check_request, require_chains
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.state_draws import draw_indicator
 from pymc_amortized.state_filter import StateFilter
@@ -70,6 +71,10 @@ class AmortizedPosterior:
         return self.inference.simulator.spec
 
     @property
+    def _labelling(self) -> Labelling:
+        return self.inference.simulator.labelling
+
+    @property
     def history(self) -> tuple[dict[str, float], ...]:
         """Validation loss at each check of the training: step, seconds, and both terms in nats."""
         return self.record.history
@@ -81,6 +86,7 @@ class AmortizedPosterior:
         draws: int = 1000,
         chains: int = 4,
         correction: Correction = "auto",
+        labels: Labels = "canonical",
         random_seed: RandomSeed = None,
         var_names: Sequence[str] | None = None,
         idata_kwargs: Mapping[str, Any] | None = None,
@@ -103,6 +109,10 @@ class AmortizedPosterior:
             indicators summed out, started from the weighted draws. ``"auto"`` climbs from one to
             the next until the draws can be relied on: Pareto k at most 0.7 and an importance ESS
             of at least 400; or R-hat at most 1.01, and a bulk ESS of at least 400.
+        labels : {"canonical", "symmetric"}
+            Of exchangeable components: in ascending order of one parameter (``order_by`` of
+            :func:`pymc_amortized.fit`), or permuted at random, draw by draw, which is the posterior
+            of the model as it is written, with a mode for each order.
         random_seed : int, sequence of int, numpy.random.Generator or None
             As in PyMC.
         var_names : sequence of str, optional
@@ -150,17 +160,18 @@ class AmortizedPosterior:
         """
         draws, chains = check_count("draws", draws), check_count("chains", chains)
         check_request(self.spec, correction, var_names, idata_kwargs)
+        check_labels(labels)
         kwargs = idata_kwargs or {}
         started = time.perf_counter()
-        answer = self._answer(data, draws * chains, chains, correction, random_seed)
+        answer = self._answer(data, draws * chains, chains, correction, random_seed, labels)
         seconds = time.perf_counter() - started
-        log_answer(answer.draws)
+        log_answer(answer.draws, label_note(self._labelling, labels))
         warn_of(answer.draws, self.spec)
         return inference_data(
             self.inference.simulator,
             answer,
             var_names=var_names,
-            attrs=self._attrs(answer, seconds, correction),
+            attrs=self._attrs(answer, seconds, correction, labels),
             exact=self.inference.exact,
             log_likelihood=bool(kwargs.get("log_likelihood")),
             log_prior=bool(kwargs.get("log_prior")),
@@ -173,6 +184,7 @@ class AmortizedPosterior:
         draws: int = 1000,
         chains: int = 4,
         correction: Correction = "auto",
+        labels: Labels = "canonical",
         random_seed: RandomSeed = None,
         var_names: Sequence[str] | None = None,
         progressbar: bool = True,
@@ -183,7 +195,7 @@ class AmortizedPosterior:
         ----------
         datasets : sequence of mapping, or mapping of str to array
             B data sets, each as in :meth:`sample`; or arrays (B, *shape) of all of them by name.
-        draws, chains, correction, random_seed, var_names
+        draws, chains, correction, labels, random_seed, var_names
             As in :meth:`sample`. Without indicators among ``var_names`` none are drawn.
         progressbar : bool
             Whether to show how many are done.
@@ -227,9 +239,10 @@ class AmortizedPosterior:
         """
         draws, chains = check_count("draws", draws), check_count("chains", chains)
         check_request(self.spec, correction, var_names)
+        check_labels(labels)
         started = time.perf_counter()
         read = read_datasets(self.inference, datasets)
-        gathering = Gathering(self.inference, read, draws * chains, chains, var_names)
+        gathering = Gathering(self.inference, read, draws * chains, chains, var_names, labels)
         generator = torch_generator(random_seed, self.inference.device)
         draw = functools.partial(
             self._corrector.draw,
@@ -241,7 +254,7 @@ class AmortizedPosterior:
         gathering.fill(draw, generator, show=progressbar)
         gathering.warn()
         seconds = time.perf_counter() - started
-        return gathering.result(self._common_attrs(seconds, correction))
+        return gathering.result(self._common_attrs(seconds, correction, labels))
 
     def indicator_probabilities(
         self,
@@ -424,7 +437,11 @@ class AmortizedPosterior:
         )
 
     def log_prob(
-        self, parameters: Mapping[str, Any], data: Mapping[str, Any] | None = None
+        self,
+        parameters: Mapping[str, Any],
+        data: Mapping[str, Any] | None = None,
+        *,
+        labels: Labels = "canonical",
     ) -> np.ndarray:
         """Return the network's own log density of parameters given a data set.
 
@@ -434,6 +451,9 @@ class AmortizedPosterior:
             Constrained parameters by name, S draws of each.
         data : mapping of str to array, optional
             As in :meth:`sample`.
+        labels : {"canonical", "symmetric"}
+            Of which posterior: that in which exchangeable components are in order, and others have
+            density 0; or that of the model as it is written.
 
         Returns
         -------
@@ -446,19 +466,15 @@ class AmortizedPosterior:
         ParameterShapeError
             If a parameter is missing, unknown, or of another shape than the model's.
         """
+        check_labels(labels)
         inference = self.inference
-        device = inference.device
         dataset = inference.read(data)
         tensors = {
-            name: torch.as_tensor(np.asarray(x, dtype=float), device=device)
+            name: torch.as_tensor(np.asarray(x, dtype=float), device=inference.device)
             for name, x in parameters.items()
         }
-        with torch.no_grad():
-            vector, inside = inference.space.unconstrain_within(tensors)
-            scores, log_det = inference.space.standardize(vector)
-            context = inference.context(dataset.smooth.to(device))
-            log_q = inference.log_network(scores.unsqueeze(1), context)[:, 0] + log_det
-        return log_q.masked_fill(~inside, -math.inf).cpu().numpy()
+        log_q = inference.log_posterior(tensors, dataset, any_labels=labels == "symmetric")
+        return log_q.cpu().numpy()
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the network to a file, to be read by :func:`pymc_amortized.load`.
@@ -497,6 +513,7 @@ class AmortizedPosterior:
         chains: int,
         correction: Correction,
         random_seed: RandomSeed,
+        labels: Labels = "canonical",
     ) -> Answer:
         inference = self.inference
         dataset = inference.read(data)
@@ -508,16 +525,21 @@ class AmortizedPosterior:
             spec.name: draw_indicator(inference, spec, dataset, draws, generator)
             for spec in self.spec.indicators
         }
+        if labels == "symmetric":
+            draws, indicators = symmetric(draws, indicators, self._labelling, self.spec, generator)
         return Answer(dataset, draws, indicators, chains, own_data=data is None)
 
-    def _attrs(self, answer: Answer, seconds: float, correction: str) -> dict[str, Any]:
+    def _attrs(
+        self, answer: Answer, seconds: float, correction: str, labels: Labels
+    ) -> dict[str, Any]:
         attrs = {
-            **self._common_attrs(seconds, correction),
+            **self._common_attrs(seconds, correction, labels),
             **answer_facts(answer.draws),
         }
         for name, indicator in answer.indicators.items():
             attrs[f"classification_gap_{name}"] = indicator.gap
         return attrs
 
-    def _common_attrs(self, seconds: float, correction: str) -> dict[str, Any]:
-        return network_attrs(self.inference, self.record, seconds, correction)
+    def _common_attrs(self, seconds: float, correction: str, labels: Labels) -> dict[str, Any]:
+        attrs = network_attrs(self.inference, self.record, seconds, correction)
+        return {**attrs, **label_attrs(self._labelling, labels)}

@@ -85,9 +85,11 @@ def answer_line(draws: Draws) -> str:
     return f"{text}: {verdict}; {seconds}."
 
 
-def log_answer(draws: Draws) -> None:
-    """Log one line, at the level INFO of the logger ``pymc_amortized``."""
+def log_answer(draws: Draws, note: str = "") -> None:
+    """Log a line, and perhaps a note, at the level INFO of the logger ``pymc_amortized``."""
     _log.info(answer_line(draws))
+    if note:
+        _log.info(note)
 
 
 def is_atypical(quantile: float) -> bool:

@@ -13,9 +13,16 @@ from pymc_amortized.errors import (
     UnsupportedModelError,
 )
 from pymc_amortized.inference_data import check_var_names
+from pymc_amortized.labels import Labels
 from pymc_amortized.report import without_density
 
-__all__ = ["check_correction", "check_count", "check_request", "require_chains"]
+__all__ = [
+    "check_correction",
+    "check_count",
+    "check_labels",
+    "check_request",
+    "require_chains",
+]
 
 _IDATA_KWARGS = ("log_likelihood", "log_prior")
 _KINDS = ("smoothing", "filtering", "paths", "viterbi")
@@ -57,6 +64,19 @@ def check_request(
             f"Expected a density for the log likelihood and the log prior; "
             f"{without_density(spec)}. Leave them out of idata_kwargs."
         )
+
+
+def check_labels(labels: str) -> None:
+    """Refuse labels of components that are not known.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Unless they are canonical or symmetric.
+    """
+    known = get_args(Labels)
+    if labels not in known:
+        raise InvalidArgumentError(f"Expected labels to be one of {list(known)}; got {labels!r}.")
 
 
 def require_chains(

@@ -15,8 +15,10 @@ from pymc_amortized.draws import Correction
 from pymc_amortized.errors import InvalidArgumentError, SamplerArgumentError
 from pymc_amortized.estimator import Networks
 from pymc_amortized.fit import fit_simulator
+from pymc_amortized.labelling import OrderBy
+from pymc_amortized.labels import Labels
 from pymc_amortized.layout import DataLayout, Sizes
-from pymc_amortized.request import check_correction, check_count, check_request
+from pymc_amortized.request import check_correction, check_count, check_labels, check_request
 from pymc_amortized.rng import RandomSeed, numpy_generator
 from pymc_amortized.simulator import Simulator, compile_simulator
 from pymc_amortized.training_config import Preset, TrainingConfig, training_config
@@ -61,6 +63,10 @@ class AmortizedSampler:
     ----------
     correction : {"auto", "none", "importance", "adaptive", "mcmc"}
         How draws of the network are corrected; see :meth:`AmortizedPosterior.sample`.
+    labels : {"canonical", "symmetric"}
+        Of exchangeable components; see :meth:`AmortizedPosterior.sample`.
+    order_by : str or sequence of str, optional
+        The parameter in whose order they are; see :func:`pymc_amortized.fit`.
     training : {"fast", "default", "thorough"} or TrainingConfig, optional
         How long to train, if there is no network yet.
     sizes : mapping, optional
@@ -90,6 +96,8 @@ class AmortizedSampler:
         self,
         *,
         correction: Correction = "auto",
+        labels: Labels = "canonical",
+        order_by: OrderBy = None,
         training: TrainingConfig | Preset | None = None,
         sizes: Sizes = None,
         networks: Networks | None = None,
@@ -97,9 +105,12 @@ class AmortizedSampler:
         cache: Cache = True,
     ) -> None:
         check_correction(correction)
+        check_labels(labels)
         training_config(training)
         network_cache(cache)
         self.correction = correction
+        self.labels = labels
+        self.order_by = order_by
         self.training = training
         self.sizes = sizes
         self.networks = networks
@@ -141,6 +152,7 @@ class AmortizedSampler:
             sizes=self.sizes,
             training=self.training,
             networks=self.networks,
+            order_by=self.order_by,
             random_seed=rng,
             progressbar=bool(progressbar),
             cache=self.cache,
@@ -150,6 +162,7 @@ class AmortizedSampler:
             draws=draws,
             chains=chains,
             correction=self.correction,
+            labels=self.labels,
             random_seed=rng,
             var_names=var_names,
             idata_kwargs=idata_kwargs,
@@ -179,6 +192,8 @@ def sample(
     idata_kwargs: Mapping[str, Any] | None = None,
     return_inferencedata: bool = True,
     correction: Correction = "auto",
+    labels: Labels = "canonical",
+    order_by: OrderBy = None,
     training: TrainingConfig | Preset | None = None,
     sizes: Sizes = None,
     networks: Networks | None = None,
@@ -192,7 +207,7 @@ def sample(
     ----------
     draws, chains, random_seed, progressbar, var_names, model, idata_kwargs, return_inferencedata
         As in ``pm.sample``. Draws are independent: chains only divide them.
-    correction, training, sizes, networks, device, cache
+    correction, labels, order_by, training, sizes, networks, device, cache
         As in :class:`AmortizedSampler`.
     **ignored
         Arguments of ``pm.sample`` that tune a Markov chain: each is named in a warning.
@@ -228,6 +243,8 @@ def sample(
         )
     sampler = AmortizedSampler(
         correction=correction,
+        labels=labels,
+        order_by=order_by,
         training=training,
         sizes=sizes,
         networks=networks,

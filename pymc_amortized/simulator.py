@@ -12,6 +12,7 @@ import torch
 
 from torch import Tensor
 
+from pymc_amortized.canonical import CanonicalOrder, Labelling
 from pymc_amortized.compile.backend import Backend
 from pymc_amortized.compile.compiled import CompiledModel, compile_model
 from pymc_amortized.compile.density import BatchedDensity
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Simulation", "Simulator", "compile_simulator"]
 
-_NUM_FOR_SYMMETRY = 50
+_NUM_FOR_SYMMETRY = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +82,8 @@ class Simulator:
         Named parameters to and from one unconstrained vector.
     device : torch.device
         Where simulations live.
+    labelling : Labelling
+        The order that exchangeable components are in: none, unless :meth:`in_order` chose one.
 
     Notes
     -----
@@ -92,6 +95,7 @@ class Simulator:
         self.spec: ModelSpec = compiled.spec
         self.device = device
         self.parameters = ParameterSpace(compiled.spec.parameters, compiled.prior.bijections)
+        self.labelling = Labelling((), self.parameters)
         self._compiled = compiled
 
     def sample(self, num_datasets: int, random_seed: RandomSeed = None) -> Simulation:
@@ -199,6 +203,29 @@ class Simulator:
         generator = torch_generator(random_seed, self.device)
         return self._simulate(values, num_datasets, generator, indicators)
 
+    def in_order(self, orders: Sequence[CanonicalOrder]) -> "Simulator":
+        """Return the simulator of the same model in one labelling of exchangeable components.
+
+        Its prior, and its density, are those of the model restricted to that order.
+
+        Parameters
+        ----------
+        orders : sequence of CanonicalOrder
+            One for each set of exchangeable components.
+        """
+        if not orders:
+            return self
+        labelling = Labelling(tuple(orders), self.parameters)
+        compiled = self._compiled.in_order(
+            {order.name: order.transform for order in orders},
+            labelling.arrange,
+            labelling.log_count,
+        )
+        ordered = Simulator(compiled, self.device)
+        ordered.labelling = labelling
+        ordered.exchangeable = self.exchangeable
+        return ordered
+
     @property
     def density(self) -> BatchedDensity | None:
         """The density of the model, or None where some observed variable has none.
@@ -215,9 +242,10 @@ class Simulator:
         """
         if self.density is None or not self.spec.parameters or not self.spec.indicators:
             return ()
-        draws = self.sample_parameters(_NUM_FOR_SYMMETRY, 0)
-        data = self.observed_data
-        return find_exchangeable(self.spec, self.density, self.parameters, draws, data)
+        few = self.sample(_NUM_FOR_SYMMETRY, 0)
+        return find_exchangeable(
+            self.spec, self.density, self.parameters, few.parameters, few.observations
+        )
 
     @property
     def observed_data(self) -> dict[str, np.ndarray]:
@@ -300,7 +328,10 @@ class Simulator:
 
     def __repr__(self) -> str:
         lines = [f"Simulator on {self.device}", repr(self.spec)]
-        return "\n".join([*lines, *(str(found) for found in self.exchangeable)])
+        lines += [str(found) for found in self.exchangeable]
+        if self.labelling.orders:
+            lines.append(f"components are in ascending order of {self.labelling}")
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         found = "".join(f"<p>{html.escape(str(e))}</p>" for e in self.exchangeable)

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.compile.density import BatchedDensity
-from pymc_amortized.compile.likelihood import NamedData
 from pymc_amortized.compile.spec import ModelSpec
 from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.typing import NamedTensors
@@ -28,7 +27,6 @@ Axis = tuple[str, int]
 
 _TOLERANCE = 1e-8
 _MAX_AXES = 10
-_NUM_DRAWS = 6
 _MAX_ENTRIES = 8_000_000
 
 
@@ -76,7 +74,7 @@ def find_exchangeable(
     density: BatchedDensity,
     space: ParameterSpace,
     parameters: NamedTensors,
-    data: NamedData,
+    observations: NamedTensors,
 ) -> tuple[Exchangeable, ...]:
     """Find the components of a model that are exchangeable.
 
@@ -89,13 +87,11 @@ def find_exchangeable(
     space : ParameterSpace
         Of its parameters.
     parameters : mapping of str to Tensor, shape (S, *shape)
-        Draws of the prior; a few of those under which the data are possible are used.
-    data : mapping of str to array
-        Observed values.
+        Draws of the prior; a few are enough.
+    observations : mapping of str to Tensor, shape (S, *shape)
+        A data set of each.
     """
-    joint = _Joint(spec, density, space, parameters, data)
-    if not len(joint.base):
-        return ()
+    joint = _Joint(spec, density, space, parameters, observations)
     lengths = sorted({indicator.num_components for indicator in spec.indicators})
     found = []
     for length in lengths:
@@ -114,6 +110,8 @@ def _minimal(joint: "_Joint", axes: Sequence[Axis], length: int) -> Iterator[Exc
             pairs = [pair for pair, same in zip(swaps, allowed, strict=True) if same]
             if pairs:
                 done.append(frozenset(chosen))
+                if not joint.tells_of(chosen):
+                    continue
                 indicators = joint.followers(chosen, pairs[0], length)
                 yield Exchangeable(chosen, length, _blocks(pairs, length), indicators)
 
@@ -137,17 +135,14 @@ class _Joint:
         density: BatchedDensity,
         space: ParameterSpace,
         parameters: NamedTensors,
-        data: NamedData,
+        observations: NamedTensors,
     ) -> None:
-        self.spec, self.density, self.space, self.data = spec, density, space, data
+        self.spec, self.density, self.space, self.data = spec, density, space, observations
         units = sum(int(np.prod(o.shape)) for o in spec.observations)
         components = max((i.num_components for i in spec.indicators), default=1)
-        self.at_once = max(_NUM_DRAWS, _MAX_ENTRIES // (units * components))
-        every = {name: x[: self.at_once].double() for name, x in parameters.items()}
-        log_joint = self._log_joint(every)
-        possible = torch.isfinite(log_joint).nonzero()[:_NUM_DRAWS, 0]
-        self.parameters = {name: x[possible] for name, x in every.items()}
-        self.base = log_joint[possible]
+        self.at_once = max(1, _MAX_ENTRIES // (units * components))
+        self.parameters = {name: x.double() for name, x in parameters.items()}
+        self.base = self._log_joint(self.parameters, observations)
 
     def unchanged(
         self, sets: Sequence[Sequence[Axis]], swaps: Sequence[tuple[int, int]], length: int
@@ -163,12 +158,21 @@ class _Joint:
             piece = cases[start : start + step]
             moved = [self._moved(chosen, swap, length, slice(1)) for chosen, swap in piece]
             batch = {name: torch.cat([m[name] for m in moved]) for name in self.parameters}
-            passed += self._same(self._log_joint(batch), self.base[:1]).tolist()
+            first = {name: x[:1].expand(len(piece), *x.shape[1:]) for name, x in self.data.items()}
+            passed += self._same(self._log_joint(batch, first), self.base[:1]).tolist()
         for place, (chosen, swap) in enumerate(cases):
             if passed[place]:
                 moved = self._moved(chosen, swap, length, slice(None))
-                passed[place] = bool(self._same(self._log_joint(moved), self.base).all())
+                log_joint = self._log_joint(moved, self.data)
+                passed[place] = bool(self._same(log_joint, self.base).all())
         return [passed[i * len(swaps) : (i + 1) * len(swaps)] for i in range(len(sets))]
+
+    def tells_of(self, chosen: Sequence[Axis]) -> bool:
+        """Tell whether the likelihood depends on these parameters at all."""
+        names = {name for name, _ in chosen}
+        other = {n: x.roll(1, 0) if n in names else x for n, x in self.parameters.items()}
+        before, after = (self.density.log_marginal(p, self.data) for p in (self.parameters, other))
+        return not bool(self._same(after, before).all())
 
     def followers(
         self, chosen: Sequence[Axis], swap: tuple[int, int], length: int
@@ -191,13 +195,13 @@ class _Joint:
                 found.append(indicator.name)
         return tuple(found)
 
-    def _log_joint(self, parameters: NamedTensors) -> Tensor:
+    def _log_joint(self, parameters: NamedTensors, data: NamedTensors) -> Tensor:
         """Return log p(θ, y) (S,) without Jacobians; -inf outside of the support."""
         vector, inside = self.space.unconstrain_within(parameters)
         prior = self.density.log_prior(self.space.split(vector))
         terms = self.density.log_prior_terms(parameters).values()
         total = sum(term.reshape(len(vector), -1).sum(1) for term in terms)
-        total = total + self.density.log_marginal(parameters, self.data).reshape(len(vector))
+        total = total + self.density.log_marginal(parameters, data).reshape(len(vector))
         return torch.where(inside & torch.isfinite(prior), total, -torch.inf)
 
     def _moved(

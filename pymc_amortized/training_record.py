@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pymc_amortized.canonical import CanonicalOrder
 from pymc_amortized.training_config import TrainingConfig
 
 __all__ = ["TrainingRecord"]
@@ -37,6 +38,8 @@ class TrainingRecord:
         Share of fresh simulated data sets with Pareto k below 0.7; NaN without a density.
     history : tuple of dict
         The validation loss over time.
+    orders : tuple of CanonicalOrder
+        That exchangeable components were in.
     """
 
     fingerprint: str
@@ -51,6 +54,7 @@ class TrainingRecord:
     validation_loss: float
     accepted_share: float
     history: tuple[dict[str, float], ...]
+    orders: tuple[CanonicalOrder, ...] = ()
 
     def as_record(self) -> dict[str, Any]:
         """Return what JSON can hold."""
@@ -65,5 +69,6 @@ class TrainingRecord:
                 "config": TrainingConfig(**record["config"]),
                 "sizes": {name: tuple(size) for name, size in record["sizes"].items()},
                 "history": tuple(record["history"]),
+                "orders": tuple(map(CanonicalOrder.from_record, record.get("orders", ()))),
             }
         )

@@ -54,6 +54,18 @@ def mixture(y, num_components=2, coords=True):
     return model
 
 
+def unordered(y):
+    """Two components that nothing tells apart."""
+    with pm.Model(coords={"component": ["a", "b"], "unit": range(len(y))}) as model:
+        mu = pm.Normal("mu", 0, 3, dims="component")
+        sigma = pm.HalfNormal("sigma", 1, dims="component")
+        pm.Deterministic("variance", sigma**2, dims="component")
+        w = pm.Dirichlet("w", 2 * np.ones(2), dims="component")
+        z = pm.Categorical("z", w, dims="unit")
+        pm.Normal("y", mu[z], sigma[z], observed=y, dims="unit")
+    return model
+
+
 def explicit(y):
     """Explicit indicators, a covariate, and deterministics of everything."""
     coords = {"group": ["a", "b"], "unit": range(len(y))}
@@ -165,6 +177,7 @@ TRAINED = {
     "normal_mean": functools.partial(train, normal_mean, data() + 1, steps=400),
     "beta_bernoulli": functools.partial(train, beta_bernoulli, 20.0 * (data() > 0), steps=400),
     "mixture": functools.partial(train, mixture, data(), steps=800),
+    "unordered": functools.partial(train, unordered, data(), steps=400),
     "sized": functools.partial(train, mixture, data(), steps=300, sizes={"y": (10, 100)}),
     "explicit": functools.partial(train, explicit, crossing_lines(), steps=300),
     "g_and_k": functools.partial(train, g_and_k, data(), steps=400),

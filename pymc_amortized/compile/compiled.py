@@ -1,6 +1,8 @@
 """A model, read and compiled: everything that simulation and density need of it."""
 
-from collections.abc import Mapping
+import copy
+
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +18,7 @@ from pymc_amortized.compile.covariates import Covariate, find_covariates
 from pymc_amortized.compile.density import BatchedDensity
 from pymc_amortized.compile.description import describe
 from pymc_amortized.compile.elements import CompleteModel, Indicator
+from pymc_amortized.compile.label_order import LabelOrder, OrderedPrior, with_label_order
 from pymc_amortized.compile.prior import RestrictedPrior
 from pymc_amortized.compile.simulated_states import SimulatedDistribution, simulated_distribution
 from pymc_amortized.compile.states import (
@@ -78,6 +81,30 @@ class CompiledModel:
                 if isinstance(self.distributions[i.name], UnitDistribution)
             }
         self.spec = describe(self, draws, exchangeable)
+
+    def in_order(
+        self,
+        orders: Mapping[str, LabelOrder],
+        arrange: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+        log_count: float,
+    ) -> "CompiledModel":
+        """Return the same model with its components in one order.
+
+        Parameters
+        ----------
+        orders : mapping of str to LabelOrder
+            By the parameter that is in order.
+        arrange : callable
+            Permutes draws of all parameters into these orders.
+        log_count : float
+            Logarithm of the number of orders, which have the same prior probability each.
+        """
+        ordered = copy.copy(self)
+        ordered.__dict__.pop("density", None)
+        for name, order in orders.items():
+            ordered.complete = with_label_order(ordered.complete, name, order)
+        ordered.prior = OrderedPrior(self.prior, ordered.complete, arrange, log_count)
+        return ordered
 
     @cached_property
     def density(self) -> BatchedDensity:

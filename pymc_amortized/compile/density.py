@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import pytensor.tensor as pt
@@ -125,7 +125,7 @@ class BatchedDensity:
         """
         values = self._values(parameters)
         num_draws = values[0].shape[0] if values else 1
-        terms = _prior_terms_graph(self._complete)(values)
+        terms = self._prior_terms(values)
         tensors = [x if isinstance(x, Tensor) else torch.as_tensor(x).unsqueeze(0) for x in terms]
         return {
             name: x.expand(num_draws, *x.shape[1:])
@@ -139,6 +139,10 @@ class BatchedDensity:
         ``log_transition(...)`` (chains), take the parameters in the order of the model.
         """
         return self._distributions[self._indicator_name(indicator)]
+
+    @cached_property
+    def _prior_terms(self) -> BatchedGraph:
+        return _prior_terms_graph(self._complete)
 
     def log_indicators(self, parameters: NamedTensors, indicators: NamedTensors) -> Tensor:
         """Log probability of indicators given parameters.

@@ -7,6 +7,7 @@ again *as a whole*: to redraw one variable alone would change the prior of those
 
 import math
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,11 +55,11 @@ class RestrictedPrior:
 
     def __init__(self, complete: CompleteModel, backend: Backend) -> None:
         self.parameters = complete.parameters
-        values = [
+        self._values = [
             complete.model.rvs_to_values[complete.model[parameter.name]]
             for parameter in complete.parameters
         ]
-        self.bijections = bijections(complete.parameters, values)
+        self.bijections = self.bijections_of(complete.parameters)
         variables = complete.parameter_variables
         self._stages = [
             _Stage(
@@ -73,6 +74,10 @@ class RestrictedPrior:
         ]
         self._potential_names = tuple(complete.potentials)
         self._potentials = BatchedGraph(variables, list(complete.potentials.values()))
+
+    def bijections_of(self, parameters: Sequence[Parameter]) -> tuple[Bijection, ...]:
+        """Return the bijections of these parameters, perhaps with other transforms."""
+        return bijections(parameters, self._values)
 
     def sample(
         self, num_datasets: int, device: torch.device, generator: torch.Generator

@@ -140,6 +140,7 @@ def _new_data(
         )
     chosen = rng.choice(count, num_datasets, replace=False)
     parameters = {name: torch.as_tensor(x[chosen].copy()) for name, x in flat.items()}
+    parameters = inference.simulator.labelling.arrange(parameters)
     simulation = inference.simulator.simulate(parameters, rng)
     layout = inference.layout
     shape = (num_datasets, 1, -1)

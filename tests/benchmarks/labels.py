@@ -8,6 +8,8 @@ permuted    4,000 draws with labels permuted at random: what share comes back, b
 indicators  Indicators for NUTS: a marginal mixture against the conditional by hand; an explicit
             indicator and a chain against pymc-extras' ``recover_marginals``.
 memory      Indicators of 4,000 draws x 10,000 units x 4 components: seconds, and peak memory.
+canonical   Unordered mixtures and a symmetric hidden Markov model against NUTS: in one labelling,
+            and in all of them. Needs scikit-learn and nutpie.
 speed       Relabelling of 4,000 draws x 1,000 units x 5 components: seconds, by method.
 pictures    Pictures of ``docs/labels.md``: the same data four ways (``--output``).
 """
@@ -36,6 +38,7 @@ import pymc_amortized as pma
 
 from pymc_amortized.compile.compat import result_of_groups
 from pymc_amortized.relabel import RelabelMethod
+from tests.benchmarks.canonical import canonical
 
 METHODS = [name for name in get_args(RelabelMethod) if name != "auto"]
 
@@ -250,7 +253,13 @@ def pictures(output):
     plt.savefig(output / "labels_pair.png", dpi=80)
 
 
-PARTS = {"permuted": permuted, "indicators": indicators, "memory": memory, "speed": speed}
+PARTS = {
+    "permuted": permuted,
+    "indicators": indicators,
+    "memory": memory,
+    "speed": speed,
+    "canonical": canonical,
+}
 
 
 def main():

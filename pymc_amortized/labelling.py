@@ -1,0 +1,131 @@
+"""By which parameter exchangeable components are ordered: asked for, or the one that tells most."""
+
+import itertools
+import math
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.canonical import CanonicalOrder, possible_orders
+from pymc_amortized.errors import InvalidArgumentError
+from pymc_amortized.simulator import Simulator
+from pymc_amortized.typing import NamedTensors
+
+__all__ = ["OrderBy", "choose_orders"]
+
+OrderBy = str | Sequence[str] | None
+"""Names of parameters by which components are ordered: one for each set that is exchangeable."""
+
+_NUM_PARAMETERS = 64
+_NUM_DATASETS = 8
+_MAX_ENTRIES = 8_000_000
+
+
+def choose_orders(simulator: Simulator, order_by: OrderBy = None) -> tuple[CanonicalOrder, ...]:
+    """Choose an order for each set of exchangeable components of a model.
+
+    Parameters
+    ----------
+    simulator : Simulator
+        Of the model as it is.
+    order_by : str or sequence of str, optional
+        Parameters to order by. Default: for each set, that which separates its components best in
+        simulations.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If no components can be ordered by a parameter that is asked for.
+    """
+    wanted = [order_by] if isinstance(order_by, str) else list(order_by or ())
+    if not simulator.exchangeable:
+        if wanted:
+            raise _cannot(wanted[0], simulator, [])
+        return ()
+    draws = simulator.sample_parameters(_NUM_PARAMETERS, 1)
+    taken: set[str] = set()
+    orders = []
+    every: list[CanonicalOrder] = []
+    for found in simulator.exchangeable:
+        if not taken.isdisjoint(found.names):
+            continue  # permuted already, with other components
+        possible = possible_orders(found, simulator.parameters, draws)
+        every += possible
+        asked = [order for order in possible if order.name in wanted]
+        if possible:
+            orders.append(_best(simulator, draws, asked or possible))
+            taken |= set(found.names)
+    for name in wanted:
+        if all(order.name != name for order in orders):
+            raise _cannot(name, simulator, every)
+    return tuple(orders)
+
+
+def _cannot(
+    name: str, simulator: Simulator, possible: Sequence[CanonicalOrder]
+) -> InvalidArgumentError:
+    names = list(dict.fromkeys(order.name for order in possible))
+    found = "; ".join(map(str, simulator.exchangeable)) or "no components are exchangeable"
+    way_out = f"    order_by={names[0]!r}" if names else "    pma.fit(model)  # without order_by"
+    after = "\n    pma.relabel(idata, 'ordering', by=...)  # afterwards, by anything"
+    return InvalidArgumentError(
+        f"Expected order_by to name a parameter by which exchangeable components can be ordered"
+        f"{f', of {names}' if names else ''}; got {name!r}. In this model {found}. Order by "
+        f"another, or not at all:\n\n{way_out}{after if names else ''}"
+    )
+
+
+def _best(
+    simulator: Simulator, draws: Mapping[str, Tensor], orders: Sequence[CanonicalOrder]
+) -> CanonicalOrder:
+    """Return the order whose values the data tell apart best."""
+    if len(orders) == 1 or simulator.density is None:
+        return orders[0]
+    unconstrained, information = _information(simulator, draws)
+    separations = [_separation(order, unconstrained, information) for order in orders]
+    return orders[max(range(len(orders)), key=separations.__getitem__)]
+
+
+def _separation(
+    order: CanonicalOrder, unconstrained: NamedTensors, information: NamedTensors
+) -> float:
+    """Return how often two components are put in the right order, on average: from 1/2 to 1.
+
+    Two values at a distance d, which data tell to standard deviations s and t, are put in the right
+    order with probability Φ(d / √(s² + t²)).
+    """
+    values = order.values(unconstrained)
+    variances = 1 / order.values(information).abs()
+    shares = []
+    for block in order.exchangeable.blocks:
+        for i, j in itertools.combinations(block, 2):
+            distance = (values[:, i] - values[:, j]).abs()
+            ratio = distance / (variances[:, i] + variances[:, j]).sqrt()
+            shares.append(torch.special.ndtr(ratio.nan_to_num(nan=0.0)))
+    return float(torch.stack(shares).mean())
+
+
+def _information(
+    simulator: Simulator, draws: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return draws (S, *shape), unconstrained, and the Fisher information of each coordinate.
+
+    The mean over simulated data sets of the squared derivative of log p(y given θ).
+    """
+    space, spec = simulator.parameters, simulator.spec
+    entries = sum(math.prod(o.shape) for o in spec.observations)
+    entries *= max(indicator.num_components for indicator in spec.indicators)
+    count = min(_NUM_PARAMETERS, max(2, _MAX_ENTRIES // (entries * _NUM_DATASETS)))
+    vector = space.unconstrain({name: x[:count] for name, x in draws.items()})
+    vector = vector[torch.isfinite(vector).all(1)]
+    repeated = vector.repeat_interleave(_NUM_DATASETS, dim=0).requires_grad_()
+    parameters = space.constrain(repeated)
+    fixed = {name: x.detach() for name, x in parameters.items()}
+    data = simulator.simulate(fixed, 2).observations
+    log_likelihood = simulator.density.log_marginal(parameters, data)
+    [score] = torch.autograd.grad(log_likelihood.sum(), repeated)
+    information = score.square().unflatten(0, (-1, _NUM_DATASETS)).mean(1)
+    return space.split(vector), space.split(information)

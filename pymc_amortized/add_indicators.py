@@ -8,25 +8,25 @@ import xarray
 
 from torch import Tensor
 
-from pymc_amortized.compile.compat import groups_of_result, result_of_groups
+from pymc_amortized.compile.compat import result_of_groups
 from pymc_amortized.compile.spec import ModelSpec
 from pymc_amortized.datasets import Dataset
 from pymc_amortized.draws import Draws
 from pymc_amortized.errors import InvalidDataError, ParameterShapeError, UnsupportedModelError
 from pymc_amortized.inference_data import Answer, added_groups
+from pymc_amortized.labelled_draws import SAMPLED, groups_with_posterior
 from pymc_amortized.layout import DataLayout
 from pymc_amortized.model_inference import ModelInference
-from pymc_amortized.report import without_density
+from pymc_amortized.report import log_warning, without_density
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.simulator import compile_simulator
 from pymc_amortized.state_draws import draw_indicator, state_memberships
+from pymc_amortized.switching import switching_of_draws
 
 if TYPE_CHECKING:
     import pymc
 
-__all__ = ["add_indicators", "groups_with_posterior", "memberships_of_result"]
-
-_SAMPLED = ("chain", "draw")
+__all__ = ["add_indicators", "memberships_of_result", "read_model", "with_indicators"]
 
 
 def add_indicators(
@@ -73,6 +73,8 @@ def add_indicators(
 
     Notes
     -----
+    Where components of the model are exchangeable, and labels switch in these draws, that is said
+    in the log, at the level WARNING: probabilities are then averages over several labellings.
     Draws are worked on in pieces: memory is that of the draws of the indicators.
 
     Examples
@@ -97,7 +99,13 @@ def add_indicators(
     [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
     """
     groups = groups_with_posterior(idata)
-    inference = _model(model, device)
+    return result_of_groups(with_indicators(groups, read_model(model, device), random_seed))
+
+
+def with_indicators(
+    groups: dict[str, xarray.Dataset], inference: ModelInference, random_seed: RandomSeed
+) -> dict[str, xarray.Dataset]:
+    """Return the groups of a result with its indicators; see :func:`add_indicators`."""
     dataset, draws = _given(groups, inference)
     generator = torch_generator(random_seed, inference.device)
     indicators = {
@@ -107,7 +115,7 @@ def add_indicators(
     posterior = groups["posterior"]
     answer = Answer(dataset, draws, indicators, posterior.sizes["chain"], own_data=True)
     drawn, probabilities = added_groups(inference.simulator, answer)
-    coords = {dim: posterior[dim] for dim in _SAMPLED if dim in posterior.coords}
+    coords = {dim: posterior[dim] for dim in SAMPLED if dim in posterior.coords}
     new = {
         name: array.assign_coords(coords)
         for name, array in drawn.data_vars.items()
@@ -116,20 +124,23 @@ def add_indicators(
     before = groups.get("indicator_probabilities")
     merged = probabilities if before is None else before.assign(probabilities.data_vars)
     changed = {"posterior": posterior.assign(new), "indicator_probabilities": merged}
-    return result_of_groups(_inserted(groups, changed))
+    for switching in switching_of_draws(
+        inference.simulator.exchangeable, draws.parameters, posterior.sizes["chain"]
+    ):
+        log_warning(repr(switching))
+    return _inserted(groups, changed)
 
 
 def memberships_of_result(
-    groups: dict[str, xarray.Dataset], model: "pymc.Model", num_labels: int
+    groups: dict[str, xarray.Dataset], inference: ModelInference, num_labels: int
 ) -> np.ndarray:
     """Return p(z_i = k given y, θ) (S, K, N) of each draw; of chains, smoothing.
 
     Raises
     ------
     UnsupportedModelError
-        If the model has no density, or no indicator with so many components.
+        If the model has no indicator with so many components.
     """
-    inference = _model(model, "auto")
     dataset, draws = _given(groups, inference)
     tables = []
     for spec in inference.layout.spec.indicators:
@@ -151,26 +162,7 @@ def _labels_first(table: Tensor) -> np.ndarray:
     return np.ascontiguousarray(flat.transpose(1, 2).cpu().numpy())
 
 
-def groups_with_posterior(idata: Any) -> dict[str, xarray.Dataset]:
-    """Return the groups of a result.
-
-    Raises
-    ------
-    InvalidDataError
-        If it has no posterior in chains and draws.
-    """
-    groups = groups_of_result(idata)
-    posterior = None if groups is None else groups.get("posterior")
-    if posterior is None or not all(dim in posterior.dims for dim in _SAMPLED):
-        found = type(idata).__name__ if groups is None else f"groups {sorted(groups)}"
-        raise InvalidDataError(
-            "Expected InferenceData or a DataTree with a group 'posterior' of dims chain and draw; "
-            f"got {found}. Sample one:\n\n    idata = pm.sample()"
-        )
-    return groups
-
-
-def _model(model: "pymc.Model | None", device: str) -> ModelInference:
+def read_model(model: "pymc.Model | None", device: str = "auto") -> ModelInference:
     """Read the model that a posterior is from.
 
     Raises
@@ -235,7 +227,7 @@ def _parameters(
         )
     found = {}
     for p in spec.parameters:
-        values = posterior[p.name].transpose(*_SAMPLED, ...).to_numpy()
+        values = posterior[p.name].transpose(*SAMPLED, ...).to_numpy()
         if values.shape[2:] != p.shape:
             raise ParameterShapeError(
                 f"Expected {p.name!r} of shape {p.shape} in each draw, as in the model; got "

@@ -15,6 +15,7 @@ from torch import Tensor
 from pymc_amortized.assembly import assemble, posterior_from_file, posterior_from_tensors
 from pymc_amortized.cache import Cache, NetworkCache, network_cache
 from pymc_amortized.canonical import CanonicalOrder
+from pymc_amortized.choose_order import OrderBy, choose_orders
 from pymc_amortized.compile.fingerprint import describe_value, digest
 from pymc_amortized.errors import (
     AccuracyWarning,
@@ -24,7 +25,6 @@ from pymc_amortized.errors import (
 )
 from pymc_amortized.estimator import Batch, Estimator, Networks
 from pymc_amortized.inference import Inference
-from pymc_amortized.labelling import OrderBy, choose_orders
 from pymc_amortized.layout import DataLayout, Sizes
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.report import users_level

@@ -4,18 +4,39 @@ import warnings
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray
 
-from pymc_amortized.errors import InvalidArgumentError
+from pymc_amortized.compile.compat import groups_of_result
+from pymc_amortized.errors import InvalidArgumentError, InvalidDataError
 
-__all__ = ["SAMPLED", "LabelledDraws"]
+__all__ = ["SAMPLED", "LabelledDraws", "groups_with_posterior"]
 
 SAMPLED = ("chain", "draw")
 """Dims that every sampled variable begins with."""
 
 _USUAL_DIMS = ("component", "state")
+
+
+def groups_with_posterior(idata: Any) -> dict[str, xarray.Dataset]:
+    """Return the groups of a result.
+
+    Raises
+    ------
+    InvalidDataError
+        If it has no posterior in chains and draws.
+    """
+    groups = groups_of_result(idata)
+    posterior = None if groups is None else groups.get("posterior")
+    if posterior is None or not all(dim in posterior.dims for dim in SAMPLED):
+        found = type(idata).__name__ if groups is None else f"groups {sorted(groups)}"
+        raise InvalidDataError(
+            "Expected InferenceData or a DataTree with a group 'posterior' of dims chain and draw; "
+            f"got {found}. Sample one:\n\n    idata = pm.sample()"
+        )
+    return groups
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ import xarray
 
 from torch import Tensor
 
+from pymc_amortized.answer_labels import Labels, symmetric
 from pymc_amortized.axes import ModelAxes, dataset_of
 from pymc_amortized.compile.compat import result_of_groups
 from pymc_amortized.compile.spec import Dims
@@ -26,7 +27,6 @@ from pymc_amortized.errors import (
 from pymc_amortized.indicators import IndicatorDraws
 from pymc_amortized.inference import Inference
 from pymc_amortized.inference_data import made_by, probability_tables
-from pymc_amortized.labels import Labels, symmetric
 from pymc_amortized.progress import dataset_progress
 from pymc_amortized.report import answer_facts, is_atypical, users_level
 from pymc_amortized.state_draws import draw_indicator

@@ -12,6 +12,7 @@ import torch
 
 from torch import Tensor
 
+from pymc_amortized.answer_labels import Labels, label_attrs, label_note, symmetric
 from pymc_amortized.canonical import Labelling
 from pymc_amortized.checkpoint import write_file
 from pymc_amortized.compile.spec import ModelSpec
@@ -29,7 +30,6 @@ from pymc_amortized.inference_data import (
     probabilities_dataset,
     states_dataset,
 )
-from pymc_amortized.labels import Labels, label_attrs, label_note, symmetric
 from pymc_amortized.many import Gathering
 from pymc_amortized.network_report import network_attrs, network_html, network_text
 from pymc_amortized.report import answer_facts, log_answer, warn_of

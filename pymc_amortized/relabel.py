@@ -1,5 +1,7 @@
 """Relabelling of any ArviZ result, draw by draw, and whether its labels switch."""
 
+import warnings
+
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -7,13 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import xarray
 
-from pymc_amortized.add_indicators import (
-    add_indicators,
-    groups_with_posterior,
-    memberships_of_result,
-)
+from pymc_amortized.add_indicators import memberships_of_result, read_model, with_indicators
 from pymc_amortized.compile.compat import result_of_groups
-from pymc_amortized.errors import InvalidArgumentError
+from pymc_amortized.errors import AccuracyWarning, InvalidArgumentError
 from pymc_amortized.label_switching import (
     Relabelling,
     aic,
@@ -27,7 +25,11 @@ from pymc_amortized.label_switching import (
     pra,
     stephens,
 )
-from pymc_amortized.labelled_draws import SAMPLED, LabelledDraws
+from pymc_amortized.labelled_draws import SAMPLED, LabelledDraws, groups_with_posterior
+from pymc_amortized.model_inference import ModelInference
+from pymc_amortized.report import users_level
+from pymc_amortized.rng import RandomSeed
+from pymc_amortized.symmetry import Exchangeable
 
 if TYPE_CHECKING:
     import pymc
@@ -62,6 +64,7 @@ def relabel(
     data: str | None = None,
     pivot: tuple[int, int] | None = None,
     model: "pymc.Model | None" = None,
+    random_seed: RandomSeed = None,
 ) -> Any:
     """Give the components of all draws comparable labels.
 
@@ -97,6 +100,8 @@ def relabel(
     model : pymc.Model, optional
         That the draws are from. ``"stephens"`` and ``"ecr_iterative_2"`` need it, for the
         memberships of each draw.
+    random_seed : int, sequence of int, numpy.random.Generator or None
+        Of the indicators, which are added where a model is given and the posterior lacks them.
 
     Returns
     -------
@@ -112,6 +117,11 @@ def relabel(
         If the method is unknown, the dim is not there, or what the method needs is missing.
     InvalidDataError
         If this is not a posterior.
+
+    Warns
+    -----
+    AccuracyWarning
+        If a model is given that tells its components apart.
 
     Notes
     -----
@@ -136,11 +146,38 @@ def relabel(
         method = (
             "stephens" if model is not None else "ecr_iterative_1" if draws.indicators else "pra"
         )
-    found = _find(draws, method, by=by, data=data, pivot=pivot, model=model)
+    inference = None if model is None else read_model(model)
+    if inference is not None:
+        _warn_of_unlike(inference.simulator.exchangeable, draws)
+    found = _find(draws, method, by=by, data=data, pivot=pivot, inference=inference)
     if by is not None and method != "ordering":
         found = _numbered(found, draws.of(by))
-    relabelled = result_of_groups(_relabelled(draws, found, method))
-    return relabelled if model is None else add_indicators(relabelled, model)
+    relabelled = _relabelled(draws, found, method)
+    if inference is not None:
+        relabelled = with_indicators(relabelled, inference, random_seed)
+    return result_of_groups(relabelled)
+
+
+def _warn_of_unlike(exchangeable: Sequence[Exchangeable], draws: LabelledDraws) -> None:
+    """Say that draws which are permuted are no longer draws of the model's posterior.
+
+    Warns
+    -----
+    AccuracyWarning
+        If the model tells components apart.
+    """
+    whole = [e for e in exchangeable if e.num_labels == draws.num_labels and not e.is_partial]
+    if whole:
+        return
+    found = "; ".join(map(str, exchangeable)) or "the model tells its components apart"
+    warnings.warn(
+        f"Expected {draws.num_labels} components that the model does not tell apart, so that it "
+        f"does not matter how they are numbered; {found}. Draws whose labels are permuted are not "
+        "draws of this model's posterior any more. Leave the labels as they are, and see whether "
+        "they switch at all:\n\n    pma.detect_label_switching(idata)",
+        AccuracyWarning,
+        stacklevel=users_level(),
+    )
 
 
 def _find(
@@ -150,17 +187,17 @@ def _find(
     by: str | None,
     data: str | None,
     pivot: tuple[int, int] | None,
-    model: "pymc.Model | None",
+    inference: ModelInference | None,
 ) -> Relabelling:
     """Find permutations (S, K)."""
     labels = draws.labels() if method in _OF_LABELS else None
     if method in _OF_PROBABILITIES:
-        if model is None:
+        if inference is None:
             raise InvalidArgumentError(
                 f"Expected a model, for {method!r} compares memberships of each draw; got none:"
                 f"\n\n    pma.relabel(idata, {method!r}, model=model)"
             )
-        probabilities = memberships_of_result(draws.groups, model, draws.num_labels)
+        probabilities = memberships_of_result(draws.groups, inference, draws.num_labels)
         if method == "stephens":
             return stephens(probabilities)
         return ecr_iterative_2(labels, probabilities)

@@ -18,6 +18,7 @@ __all__ = [
     "answer_line",
     "is_atypical",
     "log_answer",
+    "log_warning",
     "users_level",
     "warn_of",
     "without_density",
@@ -90,6 +91,11 @@ def log_answer(draws: Draws, note: str = "") -> None:
     _log.info(answer_line(draws))
     if note:
         _log.info(note)
+
+
+def log_warning(text: str) -> None:
+    """Log a text, at the level WARNING of the logger ``pymc_amortized``."""
+    _log.warning(text)
 
 
 def is_atypical(quantile: float) -> bool:

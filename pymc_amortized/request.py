@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from pymc_amortized.answer_labels import Labels
 from pymc_amortized.compile.spec import IndicatorSpec, ModelSpec
 from pymc_amortized.draws import Correction
 from pymc_amortized.errors import (
@@ -13,7 +14,6 @@ from pymc_amortized.errors import (
     UnsupportedModelError,
 )
 from pymc_amortized.inference_data import check_var_names
-from pymc_amortized.labels import Labels
 from pymc_amortized.report import without_density
 
 __all__ = [

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pymc
 
+from pymc_amortized.answer_labels import Labels
 from pymc_amortized.cache import Cache, network_cache
+from pymc_amortized.choose_order import OrderBy
 from pymc_amortized.datasets import read_dataset
 from pymc_amortized.draws import Correction
 from pymc_amortized.errors import InvalidArgumentError, SamplerArgumentError
 from pymc_amortized.estimator import Networks
 from pymc_amortized.fit import fit_simulator
-from pymc_amortized.labelling import OrderBy
-from pymc_amortized.labels import Labels
 from pymc_amortized.layout import DataLayout, Sizes
 from pymc_amortized.request import check_correction, check_count, check_labels, check_request
 from pymc_amortized.rng import RandomSeed, numpy_generator

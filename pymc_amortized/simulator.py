@@ -96,6 +96,7 @@ class Simulator:
         self.device = device
         self.parameters = ParameterSpace(compiled.spec.parameters, compiled.prior.bijections)
         self.labelling = Labelling((), self.parameters)
+        self._as_written: Simulator | None = None
         self._compiled = compiled
 
     def sample(self, num_datasets: int, random_seed: RandomSeed = None) -> Simulation:
@@ -223,7 +224,7 @@ class Simulator:
         )
         ordered = Simulator(compiled, self.device)
         ordered.labelling = labelling
-        ordered.exchangeable = self.exchangeable
+        ordered._as_written = self
         return ordered
 
     @property
@@ -240,6 +241,8 @@ class Simulator:
 
         Their posterior has a mode for each order of their labels.
         """
+        if self._as_written is not None:
+            return self._as_written.exchangeable
         if self.density is None or not self.spec.parameters or not self.spec.indicators:
             return ()
         few = self.sample(_NUM_FOR_SYMMETRY, 0)

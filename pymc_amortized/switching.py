@@ -2,21 +2,22 @@
 
 import html
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import arviz
 import numpy as np
 
-from pymc_amortized.add_indicators import groups_with_posterior
 from pymc_amortized.label_switching import nearest_to_mean, permute
-from pymc_amortized.labelled_draws import LabelledDraws
+from pymc_amortized.labelled_draws import LabelledDraws, groups_with_posterior
+from pymc_amortized.symmetry import Exchangeable
+from pymc_amortized.typing import NamedTensors
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["LabelSwitching", "detect_label_switching"]
+__all__ = ["LabelSwitching", "detect_label_switching", "switching_of_draws"]
 
 _SMALL_SHARE = 0.01
 
@@ -28,7 +29,7 @@ class LabelSwitching:
     Attributes
     ----------
     component_dim : str
-        The dim that counts components.
+        The dim that counts components, or the names of all that belongs to them.
     usual : tuple of tuple of int
         For each chain, its most frequent labelling: for each label of the first chain's, which one
         of its own it is.
@@ -133,33 +134,67 @@ def detect_label_switching(
     (True, False)
     """
     draws = LabelledDraws.read(groups_with_posterior(idata), component_dim, [])
-    permutations = nearest_to_mean(draws.parameters()).permutations
-    chains = permutations.reshape(*draws.shape, -1)
+    draws.parameters()  # refuses results without any
+    return _switching(draws.dims[0], dict(draws.columns_by_name()), draws.shape[0])
+
+
+def switching_of_draws(
+    exchangeable: Sequence[Exchangeable], parameters: NamedTensors, num_chains: int
+) -> Iterator[LabelSwitching]:
+    """Yield what switches in draws of a model's parameters, where its components can be exchanged.
+
+    Parameters
+    ----------
+    exchangeable : sequence of Exchangeable
+        Components of the model.
+    parameters : mapping of str to Tensor, shape (S, *shape)
+        Draws, chain after chain.
+    num_chains : int
+        Of how many chains.
+    """
+    for found in exchangeable:
+        columns = {}
+        for name in found.names:
+            x = parameters[name].cpu().numpy()
+            axes = [axis + 1 for n, axis in found.axes if n == name]
+            x = np.moveaxis(x, axes, range(1, 1 + len(axes)))
+            for _ in axes[1:]:
+                x = np.moveaxis(np.diagonal(x, axis1=1, axis2=2), -1, 1)
+            columns[name] = x.reshape(len(x), found.num_labels, -1)
+        what = ", ".join((*found.names, *found.indicators))
+        for block in found.blocks:
+            of_block = {name: x[:, list(block)] for name, x in columns.items()}
+            switching = _switching(what, of_block, num_chains)
+            if switching.found:
+                yield switching
+
+
+def _switching(what: str, columns: Mapping[str, np.ndarray], num_chains: int) -> LabelSwitching:
+    """Compare draws (S, K, J) with their mean in one labelling."""
+    permutations = nearest_to_mean(np.concatenate(list(columns.values()), axis=-1)).permutations
+    chains = permutations.reshape(num_chains, -1, permutations.shape[1])
     usual = [_most_frequent(chain) for chain in chains]
     first = usual[0].argsort()
     return LabelSwitching(
-        component_dim=draws.dims[0],
+        component_dim=what,
         usual=tuple(tuple(int(k) for k in labelling[first]) for labelling in usual),
         changed=tuple(
             float((chain != labelling).any(axis=1).mean())
             for chain, labelling in zip(chains, usual, strict=True)
         ),
-        rhat=_rhat(draws, permutations),
+        rhat={
+            name: tuple(
+                _largest_rhat(values.reshape(num_chains, -1, x[0].size))
+                for values in (x, permute(x, permutations, 1))
+            )
+            for name, x in columns.items()
+        },
     )
 
 
 def _most_frequent(permutations: np.ndarray) -> np.ndarray:
     values, counts = np.unique(permutations, axis=0, return_counts=True)
     return values[counts.argmax()]
-
-
-def _rhat(draws: LabelledDraws, permutations: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Return the largest R-hat of each variable with the component dim, before and after."""
-    found = {}
-    for name, columns in draws.columns_by_name():
-        moved = permute(columns, permutations, 1)
-        found[name] = tuple(_largest_rhat(x.reshape(*draws.shape, -1)) for x in (columns, moved))
-    return found
 
 
 def _largest_rhat(values: np.ndarray) -> float:

@@ -86,6 +86,7 @@ def test_signatures_are_as_in_pymc():
         "sizes",
         "training",
         "networks",
+        "order_by",
         "device",
         "random_seed",
         "progressbar",

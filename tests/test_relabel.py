@@ -1,6 +1,7 @@
 """Indicators and comparable labels for any posterior, in InferenceData and DataTree."""
 
 import functools
+import re
 
 from typing import get_args
 
@@ -15,6 +16,7 @@ import pymc_amortized as pma
 
 from pymc_amortized.compile.compat import groups_of_result, result_of_groups
 from pymc_amortized.errors import (
+    AccuracyWarning,
     InvalidArgumentError,
     InvalidDataError,
     ParameterShapeError,
@@ -32,11 +34,11 @@ Y = 5.0 * Z + RNG.normal(size=NUM_UNITS)
 METHODS = get_args(RelabelMethod)
 
 
-def mixture(y=Y):
+def mixture(y=Y, location=0.0):
     coords = {"component": list("abc"), "unit": np.arange(len(y)) + 10}
     with pm.Model(coords=coords) as model:
         w = pm.Dirichlet("w", np.ones(3), dims="component")
-        mu = pm.Normal("mu", 0, 10, dims="component")
+        mu = pm.Normal("mu", location, 10, dims="component")
         sigma = pm.HalfNormal("sigma", 2)
         pm.NormalMixture("y", w=w, mu=mu, sigma=sigma, observed=y, dims="unit")
     return model
@@ -363,3 +365,23 @@ def test_switching_is_seen(how):
     assert len(found.table()) == 3
     relabelled = pma.relabel(switched(how), "pra", pivot=(0, 0))
     assert not pma.detect_label_switching(relabelled).found
+
+
+@pytest.mark.parametrize(("shuffled", "location"), [(True, 0.0), (False, 0.0), (True, [0, 1, 2])])
+def test_switching_is_said_where_indicators_are_added(shuffled, location, caplog):
+    """Of components that the model does not tell apart, and of no others."""
+    with caplog.at_level("WARNING", logger="pymc_amortized"):
+        pma.add_indicators(result(shuffled=shuffled), mixture(location=location), random_seed=1)
+    said = re.search("Labels of 'w, mu, y_component' switch .*within chains", caplog.text)
+    assert bool(said) == (shuffled and location == 0.0)
+
+
+def test_draws_of_components_that_are_told_apart_are_not_permuted_silently():
+    options = {"by": "mu", "random_seed": 1}
+    with pytest.warns(AccuracyWarning, match="the model tells its components apart"):
+        pma.relabel(result(), "ordering", model=mixture(location=[0, 1, 2]), **options)
+    with pytest.warns(AccuracyWarning, match="components 0 and 1 are exchangeable: w, mu"):
+        pma.relabel(result(), "ordering", model=mixture(location=[0, 0, 2]), **options)
+    found = [pma.relabel(result(), "ordering", model=mixture(), **options) for _ in range(2)]
+    z = [f["posterior"]["y_component"].to_numpy() for f in found]
+    np.testing.assert_array_equal(*z)

@@ -2,6 +2,7 @@
 
 import time
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.datasets import Dataset
-from pymc_amortized.diagnostics.check import compare, require_enough
+from pymc_amortized.diagnostics.check import compare, lines_on_labels, require_enough
 from pymc_amortized.diagnostics.report import CalibrationReport
 from pymc_amortized.diagnostics.simulated import (
     Answers,
@@ -23,6 +24,7 @@ from pymc_amortized.frames import Frames
 from pymc_amortized.importance import resample, weigh
 from pymc_amortized.inference import Inference
 from pymc_amortized.rng import RandomSeed, numpy_generator, torch_generator
+from pymc_amortized.switching import switching_of_draws
 
 __all__ = ["calibrate_around"]
 
@@ -107,6 +109,7 @@ def calibrate_around(
         negative_log_posterior=negative_log_posterior(inference, simulated),
         seconds=time.perf_counter() - started,
         around=True,
+        labels=(*lines_on_labels(inference.simulator), *_switching(inference, idata)),
     )
 
 
@@ -122,6 +125,16 @@ def _observed(inference: Inference, idata: Any) -> Dataset:
     along = [c.name for c in inference.layout.spec.covariates if c.unit_axes]
     given = {name: np.asarray(idata["constant_data"][name]) for name in along}
     return inference.read({**{n: np.ma.masked_invalid(x) for n, x in values.items()}, **given})
+
+
+def _switching(inference: Inference, idata: Any) -> Iterator[str]:
+    """Say whether labels switch in an answer, whose draws are put in order for the check."""
+    posterior = idata["posterior"]
+    names = inference.space.names
+    draws = {n: torch.as_tensor(np.asarray(posterior[n])).flatten(0, 1) for n in names}
+    exchangeable = inference.simulator.exchangeable
+    for found in switching_of_draws(exchangeable, draws, posterior.sizes["chain"]):
+        yield repr(found).splitlines()[0] + ", in the answer that was given"
 
 
 @torch.no_grad()

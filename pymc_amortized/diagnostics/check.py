@@ -3,6 +3,8 @@
 import math
 import time
 
+from collections.abc import Iterator
+
 import numpy as np
 import xarray
 
@@ -27,8 +29,9 @@ from pymc_amortized.draws import Correction
 from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.inference import Inference
 from pymc_amortized.rng import RandomSeed, numpy_generator, torch_generator
+from pymc_amortized.simulator import Simulator
 
-__all__ = ["calibrate", "compare", "require_enough"]
+__all__ = ["calibrate", "compare", "lines_on_labels", "require_enough"]
 
 _FEWEST = 20
 _FILTERING = ", filtering"
@@ -82,7 +85,18 @@ def calibrate(
         num_draws=draws,
         negative_log_posterior=negative_log_posterior(inference, simulated),
         seconds=time.perf_counter() - started,
+        labels=tuple(lines_on_labels(inference.simulator)),
     )
+
+
+def lines_on_labels(simulator: Simulator) -> Iterator[str]:
+    """Yield what is to be known of the labels of exchangeable components: a line for each set."""
+    ordered = {order.exchangeable: order for order in simulator.labelling.orders}
+    for found in simulator.exchangeable:
+        if found in ordered:
+            yield f"{found}; checked in ascending order of {ordered[found]}"
+        else:
+            yield f"{found}; not in any order: of single ones every label is equally right"
 
 
 def require_enough(num_datasets: int) -> None:

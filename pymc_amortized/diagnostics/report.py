@@ -45,6 +45,8 @@ class CalibrationReport:
         That the check took.
     around : bool
         Whether data sets are like the observed one, instead of like any that the prior allows.
+    labels : tuple of str
+        What is to be known of the labels of components that are exchangeable; empty where none are.
     """
 
     observed: tuple[str, ...]
@@ -55,6 +57,7 @@ class CalibrationReport:
     negative_log_posterior: tuple[float, float]
     seconds: float
     around: bool = False
+    labels: tuple[str, ...] = ()
 
     @property
     def delivered(self) -> Calibration:
@@ -140,6 +143,7 @@ class CalibrationReport:
             yield from _verdict(calibration)
             if failed := self.num_datasets - calibration.num_datasets:
                 yield f"  {failed} data sets could not be answered, and are left out"
+        yield from self.labels
         known = self.delivered.pareto_k[~np.isnan(self.delivered.pareto_k)]
         if len(known):
             yield f"Pareto k of the network: below 0.7 for {np.mean(known < 0.7):.0%} of data sets"

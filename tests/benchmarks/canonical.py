@@ -9,6 +9,8 @@ import pymc as pm
 import pymc_extras as pmx
 import torch
 
+from scipy.special import logsumexp
+
 import pymc_amortized as pma
 
 from pymc_amortized.diagnostics import c2st
@@ -92,26 +94,38 @@ def long_run(model, draws=10_000):
     return {name: x[::every][:NUM_DRAWS] for name, x in found.items()}
 
 
-def evidence_as_written(model, posterior, random_seed):
-    """log p(y) by draws of the network in all labellings, weighed by the model's own density."""
-    idata = posterior.sample(
-        draws=16_000, chains=1, correction="none", labels="symmetric", random_seed=random_seed
-    )
+def log_densities(model, posterior, correction, draws):
+    """Draws in all labellings: the model's own log p(θ, y), and the network's log q, (S,)."""
+    options = {"draws": draws, "chains": 1, "random_seed": 6, "labels": "symmetric"}
+    idata = posterior.sample(correction=correction, **options)
     simulator = pma.compile_simulator(model, device="cpu")
-    draws = parameters_of(idata["posterior"], model)
-    log_q = posterior.log_prob(draws, labels="symmetric")
-    tensors = {name: torch.as_tensor(x) for name, x in draws.items()}
+    found = parameters_of(idata["posterior"], model)
+    log_q = posterior.log_prob(found, labels="symmetric")
     log_p = []
-    for start in range(0, len(log_q), 1_000):
-        few = {name: x[start : start + 1_000] for name, x in tensors.items()}
-        log_prior = simulator.density.log_prior(
-            simulator.parameters.split(simulator.parameters.unconstrain(few))
-        )
+    for start in range(0, draws, 1_000):
+        few = {name: torch.as_tensor(x[start : start + 1_000]) for name, x in found.items()}
+        vector = simulator.parameters.unconstrain(few)
+        log_prior = simulator.density.log_prior(simulator.parameters.split(vector))
         log_p.append(log_prior + simulator.density.log_marginal(few, simulator.observed_data))
-    log_weight = torch.cat(log_p).numpy() - log_q
-    weight = np.exp(log_weight - log_weight.max())
-    error = weight.std() / weight.mean() / math.sqrt(len(weight))
-    return log_weight.max() + math.log(weight.mean()), error
+    return torch.cat(log_p).numpy(), log_q
+
+
+def evidence_as_written(model, posterior, draws=8_000, parts=4):
+    """log p(y) by bridge sampling (Meng & Wong, 1996) in all labellings, and its standard error.
+
+    Between the network and the posterior, over the unconstrained parameters of the model as it is.
+    """
+    pairs = [log_densities(model, posterior, c, draws) for c in ("none", "auto")]
+    found = []
+    for part in range(parts):
+        from_q, from_p = (p[part::parts] - q[part::parts] for p, q in pairs)
+        log_r = np.median(from_p)
+        for _ in range(200):
+            above = -np.logaddexp(0.0, log_r - from_q)  # of p / (p + r q)
+            below = -np.logaddexp(log_r, from_p)  # of q / (p + r q)
+            log_r = logsumexp(above) - logsumexp(below)
+        found.append(log_r)
+    return np.mean(found), np.std(found, ddof=1) / math.sqrt(parts)
 
 
 def canonical(training="default"):
@@ -143,7 +157,7 @@ def compared(model, posterior, reference):
     p_value, where = smallest_p_value({"x": columns(everywhere)}, {"x": columns(theirs)})
     accuracy = c2st(columns(everywhere), columns(theirs))
     print(f"  symmetric: smallest p {p_value:.3f} ({where}), C2ST {accuracy:.3f}")
-    log_evidence, error = evidence_as_written(model, posterior, 6)
+    log_evidence, error = evidence_as_written(model, posterior)
     print(
         f"  log evidence in order of mu {evidence_of(idata)}, "
         f"in all labellings {log_evidence:.3f} ± {error:.3f}"

@@ -5,6 +5,7 @@ import math
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 
 from torch import Tensor
@@ -21,6 +22,7 @@ OrderBy = str | Sequence[str] | None
 
 _NUM_PARAMETERS = 64
 _NUM_DATASETS = 8
+_NUM_SIMULATIONS = 256
 _MAX_ENTRIES = 8_000_000
 
 
@@ -82,10 +84,13 @@ def _best(
     simulator: Simulator, draws: Mapping[str, Tensor], orders: Sequence[CanonicalOrder]
 ) -> CanonicalOrder:
     """Return the order whose values the data tell apart best."""
-    if len(orders) == 1 or simulator.density is None:
+    if len(orders) == 1:
         return orders[0]
-    unconstrained, information = _information(simulator, draws)
-    separations = [_separation(order, unconstrained, information) for order in orders]
+    if simulator.density is None:
+        separations = _separations_seen(simulator, orders)
+    else:
+        unconstrained, information = _information(simulator, draws)
+        separations = [_separation(order, unconstrained, information) for order in orders]
     return orders[max(range(len(orders)), key=separations.__getitem__)]
 
 
@@ -129,3 +134,53 @@ def _information(
     [score] = torch.autograd.grad(log_likelihood.sum(), repeated)
     information = score.square().unflatten(0, (-1, _NUM_DATASETS)).mean(1)
     return space.split(vector), space.split(information)
+
+
+def _separations_seen(simulator: Simulator, orders: Sequence[CanonicalOrder]) -> list[float]:
+    """Return for each order how often means or spreads of the data of components are in it.
+
+    Or in the reverse order. Without a density, simulations have to tell.
+    """
+    space, simulation = simulator.parameters, simulator.sample(_NUM_SIMULATIONS, 3)
+    unconstrained = space.split(space.unconstrain(simulation.parameters))
+    shares = [[0.5] for _ in orders]
+    for spec in simulator.spec.observations:
+        if spec.indicator is None:
+            continue
+        indicator = next(i for i in simulator.spec.indicators if i.name == spec.indicator)
+        codes = simulation.indicators[indicator.name].flatten(1) - indicator.support[0]
+        statistics = _of_components(
+            simulation.observations[spec.name], spec.owner, codes, indicator.num_components
+        )
+        for order, found in zip(orders, shares, strict=True):
+            if indicator.name in order.exchangeable.indicators:
+                found.append(_share_in_order(order, order.values(unconstrained), statistics))
+    return [max(found) for found in shares]
+
+
+def _of_components(y: Tensor, owner: np.ndarray, codes: Tensor, num_components: int) -> Tensor:
+    """Return means and standard deviations (B, K, 2 J) of the data (B, *shape) of components.
+
+    NaN for components without data.
+    """
+    y = y.double().reshape(len(y), owner.size, -1)
+    rows = torch.as_tensor(np.flatnonzero(owner.ravel() >= 0), device=y.device)
+    units = torch.as_tensor(owner.ravel(), device=y.device)[rows]
+    y, members = y[:, rows], torch.nn.functional.one_hot(codes[:, units], num_components).double()
+    count = members.sum(1).unsqueeze(-1)  # (B, K, 1)
+    mean = torch.einsum("bnk,bnj->bkj", members, y) / count
+    square = torch.einsum("bnk,bnj->bkj", members, y.square()) / count
+    return torch.cat([mean, (square - mean.square()).clamp(min=0).sqrt()], dim=-1)
+
+
+def _share_in_order(order: CanonicalOrder, values: Tensor, statistics: Tensor) -> float:
+    """Return how often statistics (B, K, F) are in the order of values (B, K), for the best one."""
+    shares = []
+    for block in order.exchangeable.blocks:
+        for i, j in itertools.combinations(block, 2):
+            difference = statistics[:, i] - statistics[:, j]
+            known = torch.isfinite(difference)
+            agrees = (difference > 0) == (values[:, i] > values[:, j]).unsqueeze(-1)
+            share = (agrees & known).double().sum(0) / known.sum(0).clamp(min=1)
+            shares.append(torch.maximum(share, 1 - share).max())
+    return float(torch.stack(shares).mean())

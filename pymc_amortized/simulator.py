@@ -12,6 +12,7 @@ import torch
 
 from torch import Tensor
 
+from pymc_amortized.asking import Asked, AskedDensity, AskedParts
 from pymc_amortized.canonical import CanonicalOrder, Labelling
 from pymc_amortized.compile.backend import Backend
 from pymc_amortized.compile.compiled import CompiledModel, compile_model
@@ -20,6 +21,7 @@ from pymc_amortized.compile.fingerprint import fingerprint_parts
 from pymc_amortized.compile.spec import ModelSpec
 from pymc_amortized.compile.states import ChainDistribution
 from pymc_amortized.errors import (
+    DensityUnavailableError,
     DeviceError,
     ModelReadingError,
     NonFiniteSimulationError,
@@ -237,18 +239,28 @@ class Simulator:
 
     @functools.cached_property
     def exchangeable(self) -> tuple[Exchangeable, ...]:
-        """Components that can be permuted, with all that belongs to them; empty without a density.
+        """Components that can be permuted, with all that belongs to them.
 
-        Their posterior has a mode for each order of their labels.
+        Their posterior has a mode for each order of their labels. Without a density, symmetry is
+        seen where components are distributions of one kind, and differ by their arguments.
         """
         if self._as_written is not None:
             return self._as_written.exchangeable
-        if self.density is None or not self.spec.parameters or not self.spec.indicators:
+        kinds = {indicator.kind for indicator in self.spec.indicators}
+        if not self.spec.parameters or not kinds or "simulated" in kinds:
             return ()
         few = self.sample(_NUM_FOR_SYMMETRY, 0)
-        return find_exchangeable(
-            self.spec, self.density, self.parameters, few.parameters, few.observations
-        )
+        if self.density is not None:
+            asked: Asked = AskedDensity(
+                self.spec, self.density, self.parameters, few.parameters, few.observations
+            )
+        else:
+            draws = {**few.parameters, **few.indicators, **few.observations}
+            try:
+                asked = AskedParts(self._compiled, self.parameters, draws)
+            except DensityUnavailableError:
+                return ()
+        return find_exchangeable(self.spec, asked)
 
     @property
     def observed_data(self) -> dict[str, np.ndarray]:

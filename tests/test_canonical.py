@@ -197,6 +197,32 @@ def test_values_descend_under_a_transform_that_reverses_them():
     assert order.monotonic
 
 
+@pytest.mark.filterwarnings("ignore::pymc_amortized.errors.BackendFallbackWarning")
+@pytest.mark.parametrize(("options", "expected"), [({}, "mu"), ({"order": "sort"}, "mu")])
+def test_default_order_without_a_density(options, expected):
+    simulator = pma.compile_simulator(build(density=False, kind="explicit", **options))
+    [order] = choose_orders(simulator)
+    assert str(order) == expected
+
+
+@pytest.mark.filterwarnings("ignore::pymc_amortized.errors.BackendFallbackWarning")
+@pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AccuracyWarning")
+def test_models_without_a_density_are_answered_in_order():
+    model = build(density=False, kind="explicit", num_components=2)
+    config = pma.TrainingConfig(steps=20, tolerance=None)
+    posterior = pma.fit(model, training=config, random_seed=1, progressbar=False, cache=False)
+    canonical, symmetric = (
+        posterior.sample(draws=100, random_seed=1, labels=labels)
+        for labels in ("canonical", "symmetric")
+    )
+    mu = flat(symmetric, "mu")
+    assert (np.diff(flat(canonical, "mu"), axis=1) > 0).all()
+    np.testing.assert_allclose(np.sort(mu, axis=1), flat(canonical, "mu"))
+    swapped = (mu[:, 0] > mu[:, 1])[:, None]
+    z = flat(symmetric, "z")
+    np.testing.assert_array_equal(np.where(swapped, 1 - z, z), flat(canonical, "z"))
+
+
 @pytest.mark.parametrize("by", ["w", "sigma_", ["mu", "w"]])
 def test_what_cannot_be_ordered_by_is_refused(by):
     simulator = pma.compile_simulator(build(), device="cpu")

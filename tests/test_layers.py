@@ -28,6 +28,7 @@ LAYERS = {
     # Row 3 has an order of its own: the simulator hands out the parameter space, and data sets are
     # laid out for it.
     "parameters": 3.0,
+    "asking": 3.05,
     "symmetry": 3.1,
     "canonical": 3.15,
     "simulator": 3.2,

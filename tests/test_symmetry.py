@@ -23,8 +23,9 @@ def build(
     coupled=False,
     kind="mixture",
     effects=False,
+    density=True,
 ):
-    """A mixture or a chain, and what may make its components differ."""
+    """A mixture or a chain, and what may make its components differ; perhaps only to be drawn."""
     K = num_components
     with pm.Model() as model:
         sigma = pm.HalfNormal("sigma", 1, shape=K)
@@ -42,23 +43,40 @@ def build(
             z = pmx.DiscreteMarkovChain("z", P=P, init_dist=first, shape=(len(Y),))
         else:
             w = pm.Dirichlet("w", np.broadcast_to(alpha, K) * np.ones(K))
-            if kind == "mixture" and not effects:
-                pm.NormalMixture("y", w, means, sigma=sigma, observed=Y)
+            if kind in ("mixture", "list") and not effects:
+                dist = pm.Normal.dist if density else drawn
+                components = dist(means, sigma)
+                if kind == "list":
+                    components = [dist(means[k], sigma[k]) for k in range(K)]
+                pm.Mixture("y", w, components, observed=Y)
                 return model
             z = pm.Categorical("z", w, shape=len(Y))
-        pm.Normal("y", means[z] + shift, sigma[z], observed=Y)
+        if density:
+            pm.Normal("y", means[z] + shift, sigma[z], observed=Y)
+        else:
+            pm.CustomDist("y", means[z] + shift, sigma[z], random=draw_t, observed=Y)
     return model
+
+
+def draw_t(mean, sigma, rng=None, size=None):
+    return mean + sigma * rng.standard_t(3, size=size)
+
+
+def drawn(mean, sigma):
+    return pm.CustomDist.dist(mean, sigma, random=draw_t, class_name="T")
 
 
 ALL = {"sigma", "mu", "w"}
 
 
+@pytest.mark.parametrize("density", [True, False])
 @pytest.mark.parametrize(
     ("options", "names", "indicators"),
     [
         ({}, ALL, ("y_component",)),
         ({"num_components": 2}, ALL, ("y_component",)),
         ({"num_components": 5}, ALL, ("y_component",)),
+        ({"kind": "list"}, ALL, ("y_component",)),
         ({"kind": "explicit"}, ALL, ("z",)),
         ({"coupled": True}, ALL, ("y_component",)),
         ({"effects": True}, ALL, ("z",)),
@@ -66,8 +84,10 @@ ALL = {"sigma", "mu", "w"}
         ({"order": "sort"}, {"mu"}, ()),
     ],
 )
-def test_exchangeable_components(options, names, indicators):
-    simulator = pma.compile_simulator(build(**options), device="cpu")
+@pytest.mark.filterwarnings("ignore::pymc_amortized.errors.BackendFallbackWarning")
+def test_exchangeable_components(options, names, indicators, density):
+    simulator = pma.compile_simulator(build(density=density, **options), device="cpu")
+    assert (simulator.density is not None) == density
     [found] = simulator.exchangeable
     assert set(found.names) == names
     assert found.indicators == indicators
@@ -76,6 +96,7 @@ def test_exchangeable_components(options, names, indicators):
     assert f"components are exchangeable: {', '.join(found.names)}" in repr(simulator)
 
 
+@pytest.mark.parametrize("density", [True, False])
 @pytest.mark.parametrize(
     "options",
     [
@@ -85,10 +106,37 @@ def test_exchangeable_components(options, names, indicators):
         {"alpha": np.array([1.0, 2.0, 3.0])},
     ],
 )
-def test_components_that_are_not(options):
-    assert pma.compile_simulator(build(**options), device="cpu").exchangeable == ()
+@pytest.mark.filterwarnings("ignore::pymc_amortized.errors.BackendFallbackWarning")
+def test_components_that_are_not(options, density):
+    model = build(density=density, **options)
+    assert pma.compile_simulator(model, device="cpu").exchangeable == ()
 
 
+@pytest.mark.filterwarnings("ignore::pymc_amortized.errors.BackendFallbackWarning")
+def test_distributions_of_different_kinds_are_not_exchangeable():
+    with pm.Model() as model:
+        w = pm.Dirichlet("w", np.ones(2))
+        mu = pm.Normal("mu", 0, 3, shape=2)
+        other = pm.CustomDist.dist(mu[1], 1.0, random=draw_cauchy, class_name="T")
+        pm.Mixture("y", w, [drawn(mu[0], 1.0), other], observed=Y)
+    assert pma.compile_simulator(model, device="cpu").exchangeable == ()
+
+
+def draw_cauchy(mean, sigma, rng=None, size=None):
+    return mean + sigma * rng.standard_cauchy(size=size)
+
+
+def test_parameters_that_nothing_depends_on_are_no_components():
+    with pm.Model() as model:
+        pm.Normal("unused", 0, 1, shape=2)
+        w = pm.Dirichlet("w", np.ones(2))
+        mu = pm.Normal("mu", 0, 3, shape=2)
+        pm.NormalMixture("y", w, mu, sigma=1, observed=Y)
+    [found] = pma.compile_simulator(model, device="cpu").exchangeable
+    assert set(found.names) == {"w", "mu"}
+
+
+@pytest.mark.parametrize("density", [True, False])
 @pytest.mark.parametrize(
     ("options", "blocks"),
     [
@@ -97,8 +145,10 @@ def test_components_that_are_not(options):
         ({"num_components": 4, "mean": [0.0, 1.0, 0.0, 1.0]}, ((0, 2), (1, 3))),
     ],
 )
-def test_some_components(options, blocks):
-    [found] = pma.compile_simulator(build(**options), device="cpu").exchangeable
+@pytest.mark.filterwarnings("ignore::pymc_amortized.errors.BackendFallbackWarning")
+def test_some_components(options, blocks, density):
+    model = build(density=density, **options)
+    [found] = pma.compile_simulator(model, device="cpu").exchangeable
     assert found.blocks == blocks
     assert found.is_partial
     assert "components 0 and" in str(found)

@@ -1,15 +1,11 @@
 """The batched density of a complete-data model: exact, in float64, and differentiable in torch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
 
 import numpy as np
-import pytensor.tensor as pt
 import torch
 
-from pytensor.graph.basic import Apply, Variable
-from pytensor.tensor.type import TensorType
 from torch import Tensor
 
 from pymc_amortized.compile.backend import BatchedGraph
@@ -17,7 +13,7 @@ from pymc_amortized.compile.covariates import Covariate
 from pymc_amortized.compile.elements import CompleteModel
 from pymc_amortized.compile.likelihood import Likelihood, NamedData
 from pymc_amortized.compile.log_sum import log_sum
-from pymc_amortized.compile.logp import conditioned_on, density_graph, elementwise_logp
+from pymc_amortized.compile.prior_density import PriorDensity
 from pymc_amortized.compile.states import ChainDistribution, IndicatorDistribution, UnitDistribution
 from pymc_amortized.compile.units import UnitMap
 from pymc_amortized.errors import ParameterShapeError
@@ -86,51 +82,16 @@ class BatchedDensity:
             for o in complete.observations
         }
         self._covariates = tuple(covariates)
-        self._prior = _prior_graph(complete)
+        self.prior = PriorDensity(complete)
         self._names = [parameter.name for parameter in complete.parameters]
 
     def log_prior(self, unconstrained: NamedTensors) -> Tensor:
-        """Log prior density in the unconstrained space, Jacobian included.
-
-        Parameters
-        ----------
-        unconstrained : mapping of str to Tensor, shape (S, *unconstrained shape)
-            Unconstrained parameters by name.
-
-        Returns
-        -------
-        Tensor, shape (S,)
-            In nats; -inf where a potential forbids the parameters. Not normalized over the region
-            that transforms such as ``ordered`` leave, exactly as in PyMC.
-        """
-        values = [unconstrained[name].double() for name in self._names]
-        num_draws = values[0].shape[0] if values else 1
-        result = self._prior(values)[0]
-        if not isinstance(result, Tensor):
-            return torch.full((num_draws,), float(result), dtype=torch.float64)
-        return result.expand(num_draws)
+        """Log prior density in the unconstrained space; see :meth:`PriorDensity.log_prior`."""
+        return self.prior.log_prior(unconstrained)
 
     def log_prior_terms(self, parameters: NamedTensors) -> dict[str, Tensor]:
-        """Log prior density of each parameter as PyMC reports it: without Jacobian.
-
-        Parameters
-        ----------
-        parameters : mapping of str to Tensor, shape (S, *shape)
-            Constrained parameters.
-
-        Returns
-        -------
-        dict of str to Tensor, shape (S, *batch)
-            In nats, by name; one value for each draw of a multivariate prior.
-        """
-        values = self._values(parameters)
-        num_draws = values[0].shape[0] if values else 1
-        terms = self._prior_terms(values)
-        tensors = [x if isinstance(x, Tensor) else torch.as_tensor(x).unsqueeze(0) for x in terms]
-        return {
-            name: x.expand(num_draws, *x.shape[1:])
-            for name, x in zip(self._names, tensors, strict=True)
-        }
+        """Log prior density of each parameter; see :meth:`PriorDensity.log_terms`."""
+        return self.prior.log_terms(parameters)
 
     def indicator_distribution(self, indicator: str | None = None) -> IndicatorDistribution:
         """Return the distribution of an indicator given parameters.
@@ -139,10 +100,6 @@ class BatchedDensity:
         ``log_transition(...)`` (chains), take the parameters in the order of the model.
         """
         return self._distributions[self._indicator_name(indicator)]
-
-    @cached_property
-    def _prior_terms(self) -> BatchedGraph:
-        return _prior_terms_graph(self._complete)
 
     def log_indicators(self, parameters: NamedTensors, indicators: NamedTensors) -> Tensor:
         """Log probability of indicators given parameters.
@@ -285,10 +242,9 @@ class BatchedDensity:
 
     def symbolic(self) -> "SymbolicDensity":
         """Return the density of one draw and one data set, as PyTensor graphs."""
-        prior = _prior_graph(self._complete, with_parameters=True)
         return SymbolicDensity(
             names=tuple(self._names),
-            prior=prior,
+            prior=self.prior.symbolic(),
             distributions=self._distributions,
             likelihoods=self._likelihoods,
             covariates=self._covariates,
@@ -362,53 +318,3 @@ def _log_path(distribution: ChainDistribution, values: Sequence[Tensor], codes: 
     table = table.expand(*table.shape[:-2], num_times - order, table.shape[-1])
     moves = table.gather(-1, step.unsqueeze(-1)).squeeze(-1).sum(-1)
     return (start + moves).reshape(codes.shape[0], -1).sum(-1)
-
-
-def _prior_graph(complete: CompleteModel, *, with_parameters: bool = False) -> BatchedGraph:
-    """Return the log prior density in the unconstrained space, with its Jacobian.
-
-    Constrained parameters follow, if they are asked for.
-
-    Built parameter by parameter, for PyMC derives the density of a whole model or nothing.
-    """
-    values = [
-        complete.model.rvs_to_values[complete.model[p.name]].type(name=p.name)
-        for p in complete.parameters
-    ]
-    constrained: dict[Variable, Variable] = {}
-    terms = []
-    for parameter, value in zip(complete.parameters, values, strict=True):
-        variable, transform = parameter.variable, parameter.transform
-        point = value
-        if transform is not None:
-            arguments = [v for v in variable.owner.inputs if isinstance(v.type, TensorType)]
-            backward = partial(_of_transform, transform.backward, value, variable.owner)
-            jacobian = partial(_of_transform, transform.log_jac_det, value, variable.owner)
-            point = conditioned_on(constrained, arguments, backward)
-            terms.append(conditioned_on(constrained, arguments, jacobian).sum())
-        terms.append(elementwise_logp(variable, point, constrained).sum())
-        constrained[variable] = point
-    for potential in complete.potentials.values():
-        terms.append(conditioned_on(constrained, [potential], lambda p: p).sum())
-    total = sum(terms, start=pt.constant(0.0))
-    return density_graph(values, [total, *constrained.values()] if with_parameters else [total])
-
-
-def _prior_terms_graph(complete: CompleteModel) -> BatchedGraph:
-    """Return the log prior density of each parameter at constrained values."""
-    values = [parameter.variable.type(name=parameter.name) for parameter in complete.parameters]
-    given = dict(zip(complete.parameter_variables, values, strict=True))
-    terms = []
-    for position, (parameter, value) in enumerate(zip(complete.parameters, values, strict=True)):
-        before = {v: given[v] for v in complete.parameter_variables[:position]}
-        terms.append(elementwise_logp(parameter.variable, value, before))
-    return density_graph(values, terms)
-
-
-def _of_transform(
-    function: Callable[..., Variable], value: Variable, node: Apply, *arguments: Variable
-) -> Variable:
-    """Apply a transform's method, which wants all inputs of the random variable's node."""
-    supply = iter(arguments)
-    inputs = [next(supply) if isinstance(v.type, TensorType) else v for v in node.inputs]
-    return function(value, *inputs)

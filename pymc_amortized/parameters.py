@@ -197,17 +197,18 @@ class ParameterSpace:
         return replace(self, normal_scores=fit_normal_scores(finite))
 
     def from_edge(self, vector: Tensor) -> Tensor:
-        """Move infinite coordinates of a vector (S, D) to normal scores of -4 and 4.
+        """Move infinite coordinates of a vector (S, D) to normal scores of -4 and 4; NaN to -4.
 
         Prior draws at the very edge of their support, such as a weight that rounds to 1, have no
-        finite unconstrained value, but data sets that networks can learn from.
+        finite unconstrained value, but data sets that networks can learn from. Two of them next to
+        each other in order have a gap that is none.
         """
-        infinite = torch.isinf(vector)
+        infinite = ~torch.isfinite(vector)
         if not bool(infinite.any()):
             return vector
         ends = vector.new_tensor([[-_EDGE_SCORE], [_EDGE_SCORE]]).expand(2, self.size)
         low, high = self.unstandardize(ends)[0]
-        return torch.where(infinite, torch.where(vector < 0, low, high), vector)
+        return torch.where(infinite, torch.where(vector > 0, high, low), vector)
 
     def standardize(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Map a vector (S, D) to normal scores (S, D), with the log determinant (S,)."""

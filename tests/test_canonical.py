@@ -17,6 +17,7 @@ import pymc_amortized as pma
 from pymc_amortized.canonical import CanonicalOrder
 from pymc_amortized.choose_order import choose_orders
 from pymc_amortized.compile.label_order import LabelOrder
+from pymc_amortized.training_record import TrainingRecord
 from tests.test_symmetry import build
 from tests.trained import data, unordered
 from tests.two_sample import LEVEL, smallest_p_value
@@ -334,6 +335,14 @@ def test_a_saved_network_answers_in_its_order(trained, tmp_path, answers):
     posterior.save(tmp_path / "network")
     again = pma.load(tmp_path / "network", model).sample(draws=500, random_seed=1)
     np.testing.assert_array_equal(flat(again, "mu"), flat(answers[0], "mu"))
+
+
+def test_records_of_networks_without_an_order_are_read(trained):
+    """Of those that were trained before there were any."""
+    record = json.loads(json.dumps(trained("unordered")[1].record.as_record()))
+    assert [str(order) for order in TrainingRecord.from_record(record).orders] == ["mu"]
+    del record["orders"]
+    assert TrainingRecord.from_record(record).orders == ()
 
 
 def test_networks_in_different_orders_are_different(trained):

@@ -87,7 +87,11 @@ def test_labels():
     quick = "draws=100, tune=100, chains=2, cores=1, progressbar=False, step=pm.Metropolis()"
     quick += ", compute_convergence_checks=False"
     for block in code_blocks("docs/labels.md"):
+        block = block.replace("pma.fit(model", f"pma.fit(model, {SHORT}")
         exec(block.replace("pm.sample(", f"pm.sample({quick}, "), names)
+    assert names["idata_mu"].posterior.attrs["labels_ordered_by"] == "mu"
+    assert (names["idata_mu"].posterior["mu"].diff("component") > 0).all()
+    assert names["everywhere"].posterior.attrs["labels"] == "symmetric"
     mu = names["relabelled"].posterior["mu"].mean(("chain", "draw"))
     assert (mu.diff("component") > 0).all()
     assert names["found"].indicator_probabilities["y_component"].dims == ("unit", "component")

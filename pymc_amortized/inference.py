@@ -100,6 +100,16 @@ class Inference(ModelInference):
         reference = fit_summary_reference(torch.cat(parts))
         return Inference(self.simulator, self.layout, self.space, self.estimator, reference)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all numbers that were trained, or fitted to simulations, by name."""
+        tensors = {f"estimator.{name}": x for name, x in self.estimator.state_dict().items()}
+        scores, reference = self.space.normal_scores, self.reference
+        for name in ("knots", "scores", "slopes") if scores is not None else ():
+            tensors[f"normal_scores.{name}"] = getattr(scores, name)
+        for name in ("location", "whitening", "distances") if reference is not None else ():
+            tensors[f"reference.{name}"] = getattr(reference, name)
+        return tensors
+
     def draw_scores(
         self, context: Tensor, num_draws: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:

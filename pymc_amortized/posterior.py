@@ -12,17 +12,17 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.answer_labels import Labels, label_attrs, label_note, symmetric
+from pymc_amortized.answer_labels import Labels, label_attrs, label_note
+from pymc_amortized.answering import Answering
 from pymc_amortized.canonical import Labelling
 from pymc_amortized.checkpoint import write_file
 from pymc_amortized.compile.spec import ModelSpec
-from pymc_amortized.correction import Corrector
 from pymc_amortized.dataset_list import read_datasets
 from pymc_amortized.diagnostics.around import calibrate_around
 from pymc_amortized.diagnostics.check import calibrate
 from pymc_amortized.diagnostics.report import CalibrationReport
 from pymc_amortized.draws import Correction
-from pymc_amortized.errors import InvalidDataError, UnsupportedModelError
+from pymc_amortized.errors import UnsupportedModelError
 from pymc_amortized.inference import Inference
 from pymc_amortized.inference_data import (
     Answer,
@@ -35,7 +35,6 @@ from pymc_amortized.network_report import network_attrs, network_html, network_t
 from pymc_amortized.report import answer_facts, log_answer, warn_of
 from pymc_amortized.request import check_count, check_labels, check_request, require_chains
 from pymc_amortized.rng import RandomSeed, torch_generator
-from pymc_amortized.state_draws import draw_indicator
 from pymc_amortized.state_filter import StateFilter
 from pymc_amortized.training_record import TrainingRecord
 
@@ -63,7 +62,7 @@ class AmortizedPosterior:
     def __init__(self, inference: Inference, record: TrainingRecord) -> None:
         self.inference = inference
         self.record = record
-        self._corrector = Corrector(inference)
+        self._answering = Answering(inference)
 
     @property
     def spec(self) -> ModelSpec:
@@ -163,7 +162,9 @@ class AmortizedPosterior:
         check_labels(labels)
         kwargs = idata_kwargs or {}
         started = time.perf_counter()
-        answer = self._answer(data, draws * chains, chains, correction, random_seed, labels)
+        answer = self._answering.answer(
+            data, draws * chains, chains, correction, random_seed, labels
+        )
         seconds = time.perf_counter() - started
         log_answer(answer.draws, label_note(self._labelling, labels))
         warn_of(answer.draws, self.spec)
@@ -245,7 +246,7 @@ class AmortizedPosterior:
         gathering = Gathering(self.inference, read, draws * chains, chains, var_names, labels)
         generator = torch_generator(random_seed, self.inference.device)
         draw = functools.partial(
-            self._corrector.draw,
+            self._answering.corrector.draw,
             num_draws=draws * chains,
             chains=chains,
             correction=correction,
@@ -281,7 +282,7 @@ class AmortizedPosterior:
                 "    posterior.sample().posterior"
             )
         check_request(self.spec, correction)
-        answer = self._answer(data, _DRAWS_FOR_PROBABILITIES, 1, correction, random_seed)
+        answer = self._answering.answer(data, _DRAWS_FOR_PROBABILITIES, 1, correction, random_seed)
         warn_of(answer.draws, self.spec)
         return probabilities_dataset(self.inference.simulator, answer)
 
@@ -325,7 +326,7 @@ class AmortizedPosterior:
         chains = require_chains(self.spec, kind)
         check_request(self.spec, correction)
         num_draws = check_count("draws", draws)
-        answer = self._answer(data, num_draws, 1, correction, random_seed)
+        answer = self._answering.answer(data, num_draws, 1, correction, random_seed)
         warn_of(answer.draws, self.spec)
         return states_dataset(self.inference.simulator, answer, kind, [c.name for c in chains])
 
@@ -362,7 +363,7 @@ class AmortizedPosterior:
         [chain] = require_chains(self.spec, "filtering", to_go_on=True)
         check_request(self.spec, correction)
         num_draws = check_count("draws", draws)
-        answer = self._answer(data, num_draws, 1, correction, random_seed)
+        answer = self._answering.answer(data, num_draws, 1, correction, random_seed)
         warn_of(answer.draws, self.spec)
         generator = torch_generator(random_seed, self.inference.device)
         return StateFilter(self.inference, chain, answer.dataset, answer.draws, generator)
@@ -488,46 +489,13 @@ class AmortizedPosterior:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all numbers of the network by name."""
-        tensors = {
-            f"estimator.{name}": x for name, x in self.inference.estimator.state_dict().items()
-        }
-        scores = self.inference.space.normal_scores
-        if scores is not None:
-            for name in ("knots", "scores", "slopes"):
-                tensors[f"normal_scores.{name}"] = getattr(scores, name)
-        if self.inference.reference is not None:
-            for name in ("location", "whitening", "distances"):
-                tensors[f"reference.{name}"] = getattr(self.inference.reference, name)
-        return tensors
+        return self.inference.tensors()
 
     def __repr__(self) -> str:
         return network_text(self.inference, self.record)
 
     def _repr_html_(self) -> str:
         return network_html(self.inference, self.record)
-
-    def _answer(
-        self,
-        data: Mapping[str, Any] | None,
-        num_draws: int,
-        chains: int,
-        correction: Correction,
-        random_seed: RandomSeed,
-        labels: Labels = "canonical",
-    ) -> Answer:
-        inference = self.inference
-        dataset = inference.read(data)
-        generator = torch_generator(random_seed, inference.device)
-        [draws] = self._corrector.draw([dataset], num_draws, chains, correction, generator)
-        if isinstance(draws, InvalidDataError):
-            raise draws
-        indicators = {
-            spec.name: draw_indicator(inference, spec, dataset, draws, generator)
-            for spec in self.spec.indicators
-        }
-        if labels == "symmetric":
-            draws, indicators = symmetric(draws, indicators, self._labelling, self.spec, generator)
-        return Answer(dataset, draws, indicators, chains, own_data=data is None)
 
     def _attrs(
         self, answer: Answer, seconds: float, correction: str, labels: Labels

@@ -3,8 +3,7 @@
 import functools
 import html
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,53 +23,19 @@ from pymc_amortized.errors import (
     DensityUnavailableError,
     DeviceError,
     ModelReadingError,
-    NonFiniteSimulationError,
 )
 from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.rng import RandomSeed, torch_generator
+from pymc_amortized.simulation import Simulation, check_finite
 from pymc_amortized.symmetry import Exchangeable, find_exchangeable
 from pymc_amortized.typing import NamedTensors
 
 if TYPE_CHECKING:
     import pymc
 
-__all__ = ["Simulation", "Simulator", "compile_simulator"]
+__all__ = ["Simulator", "compile_simulator"]
 
 _NUM_FOR_SYMMETRY = 6
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Simulation:
-    """B data sets, with what they were made from.
-
-    Attributes
-    ----------
-    parameters : dict of str to Tensor, shape (B, *shape)
-        Constrained parameters.
-    indicators : dict of str to Tensor of int64, shape (B, *units)
-        Indicators.
-    observations : dict of str to Tensor, shape (B, *units, *event)
-        Whole data sets: values that the observed data lack are simulated too, and are marked in
-        ``simulator.spec``.
-    """
-
-    parameters: dict[str, Tensor]
-    indicators: dict[str, Tensor]
-    observations: dict[str, Tensor]
-
-    def __len__(self) -> int:
-        return next(iter(self.observations.values())).shape[0]
-
-    def __repr__(self) -> str:
-        def shapes(tensors: Mapping[str, Tensor]) -> str:
-            return ", ".join(f"{name} {tuple(x.shape)}" for name, x in tensors.items()) or "none"
-
-        return (
-            f"Simulation of {len(self)} data sets\n"
-            f"  parameters:   {shapes(self.parameters)}\n"
-            f"  indicators:   {shapes(self.indicators)}\n"
-            f"  observations: {shapes(self.observations)}"
-        )
 
 
 class Simulator:
@@ -367,7 +332,7 @@ class Simulator:
             known or {},
         )
         simulation = Simulation(parameters, indicators, observations)
-        _check_finite(simulation)
+        check_finite(simulation)
         return simulation
 
 
@@ -437,23 +402,3 @@ def _device(device: str) -> torch.device:
             "    pma.compile_simulator(model, device='auto')"
         )
     return target
-
-
-def _check_finite(simulation: Simulation) -> None:
-    everything = {**simulation.parameters, **simulation.observations}
-    for name, tensor in everything.items():
-        if not tensor.dtype.is_floating_point:
-            continue
-        bad = ~torch.isfinite(tensor).reshape(tensor.shape[0], -1).all(1)
-        if bool(bad.any()):
-            first = int(bad.nonzero()[0])
-            parameters = {k: v[first].cpu().numpy() for k, v in simulation.parameters.items()}
-            raise NonFiniteSimulationError(
-                f"Expected finite simulations; {name!r} is NaN or infinite in {int(bad.sum())} of "
-                f"{tensor.shape[0]} data sets, first for the parameters {parameters}. A likelihood "
-                "cannot be learned from them. Keep the prior away from such values, for instance "
-                "by a prior with lighter tails, or by a constraint:\n\n"
-                '    pm.Potential("finite", pt.switch(condition, 0, -np.inf))',
-                variable=name,
-                parameters=parameters,
-            )

@@ -124,7 +124,7 @@ def test_markov_chains_say_what_they_are(trained):
 
 def test_chains_that_disagree_are_not_accepted(poor, monkeypatch):
     """A planted fault: each chain is moved by its own amount; it is seen, tried again, and said."""
-    sampler = poor._corrector.sampler
+    sampler = poor._answering.corrector.sampler
     original, calls = type(sampler).sample, []
 
     def apart(self, *args, **kwargs):
@@ -504,7 +504,7 @@ def test_chains_are_compiled_once(poor):
     for seed in range(2):
         dataset = poor.inference.read({"y": data(seed=seed)})
         generator = torch.Generator().manual_seed(seed)
-        [draws] = poor._corrector.draw([dataset], 1_000, 4, "mcmc", generator)
+        [draws] = poor._answering.corrector.draw([dataset], 1_000, 4, "mcmc", generator)
         seconds.append(draws.chains.compile_seconds)
     assert seconds[1] == 0
 

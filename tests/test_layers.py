@@ -28,6 +28,7 @@ LAYERS = {
     # Row 3 has an order of its own: the simulator hands out the parameter space, and data sets are
     # laid out for it.
     "parameters": 3.0,
+    "simulation": 3.0,
     "asking": 3.05,
     "symmetry": 3.1,
     "canonical": 3.15,
@@ -66,6 +67,7 @@ LAYERS = {
     "request": 6.3,
     "add_indicators": 6.4,
     "answer_labels": 6.15,
+    "answering": 6.3,
     "labelled_draws": 6.0,
     "relabel": 6.5,
     "switching": 6.35,

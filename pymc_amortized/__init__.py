@@ -31,7 +31,8 @@ from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.relabel import relabel
 from pymc_amortized.sampling import AmortizedSampler, sample, teach_pymc
-from pymc_amortized.simulator import Simulation, Simulator, compile_simulator
+from pymc_amortized.simulation import Simulation
+from pymc_amortized.simulator import Simulator, compile_simulator
 from pymc_amortized.state_filter import StateFilter
 from pymc_amortized.switching import LabelSwitching, detect_label_switching
 from pymc_amortized.training_config import TrainingConfig

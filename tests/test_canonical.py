@@ -1,5 +1,6 @@
 """Models whose components are exchangeable: trained and answered in one labelling."""
 
+import functools
 import json
 import math
 
@@ -33,6 +34,7 @@ SYMMETRIC = {
 }
 
 
+@functools.cache
 def simulators_of(name):
     """The simulator of a model as it is, and in order."""
     options, by = SYMMETRIC[name]
@@ -41,15 +43,18 @@ def simulators_of(name):
 
 
 def by_hand(draws, blocks, by, together):
-    """Permute draws (S, K) of several parameters together, sorted within blocks, one by one."""
-    draws = {name: x.numpy().copy() for name, x in draws.items()}
-    for s in range(len(draws[by])):
-        order = np.arange(draws[by].shape[1])
-        for block in blocks:
-            order[list(block)] = sorted(block, key=lambda k, s=s: draws[by][s, k])
-        for name in together:
-            x = draws[name][s]
-            draws[name][s] = x[order][:, order] if name == "P" else x[order]
+    """Permute draws (S, K) of several parameters together, sorted within blocks."""
+    draws = {name: x.numpy() for name, x in draws.items()}
+    order = np.tile(np.arange(draws[by].shape[1]), (len(draws[by]), 1))
+    for block in blocks:
+        order[:, block] = np.array(block)[draws[by][:, block].argsort(axis=1)]
+    for name in together:
+        x = draws[name]
+        if x.ndim == 3:  # a transition matrix, whose columns are permuted first
+            x = np.take_along_axis(x, order[:, None], 2)
+            draws[name] = np.take_along_axis(x, order[..., None], 1)
+        else:
+            draws[name] = np.take_along_axis(x, order, 1)
     return draws
 
 

@@ -91,7 +91,9 @@ def label_attrs(labelling: Labelling, labels: Labels) -> dict[str, Any]:
     """Return what an answer's attributes say of its labels; nothing of unlike components."""
     if not labelling.orders:
         return {}
-    return {"labels": labels, "labels_ordered_by": str(labelling) * (labels == "canonical")}
+    if labels == "symmetric":
+        return {"labels": labels}
+    return {"labels": labels, "labels_ordered_by": str(labelling)}
 
 
 def label_note(labelling: Labelling, labels: Labels) -> str:

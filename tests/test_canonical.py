@@ -265,6 +265,7 @@ def test_answers_are_in_order(trained, answers):
     assert canonical["posterior"].attrs["labels"] == "canonical"
     assert canonical["posterior"].attrs["labels_ordered_by"] == "mu"
     assert symmetric["posterior"].attrs["labels"] == "symmetric"
+    assert "labels_ordered_by" not in symmetric["posterior"].attrs
     assert "labels: in ascending order of mu" in repr(posterior)
 
 

@@ -81,6 +81,7 @@ def test_diagnostics(trained):
     assert names["report"].num_datasets == 20
 
 
+@pytest.mark.usefixtures("interpreted")
 def test_labels():
     """With draws of a Metropolis sampler, which compiles quickly."""
     names = {"y": np.random.default_rng(0).normal(3.0 * np.repeat([-1, 0, 1], 10), 1)}

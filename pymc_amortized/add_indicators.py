@@ -124,10 +124,10 @@ def with_indicators(
     before = groups.get("indicator_probabilities")
     merged = probabilities if before is None else before.assign(probabilities.data_vars)
     changed = {"posterior": posterior.assign(new), "indicator_probabilities": merged}
-    for switching in switching_of_draws(
-        inference.simulator.exchangeable, draws.parameters, posterior.sizes["chain"]
-    ):
-        log_warning(repr(switching))
+    if "relabelled_by" not in posterior.attrs:
+        exchangeable, chains = inference.simulator.exchangeable, posterior.sizes["chain"]
+        for switching in switching_of_draws(exchangeable, draws.parameters, chains):
+            log_warning(repr(switching))
     return _inserted(groups, changed)
 
 

@@ -98,6 +98,7 @@ def test_density_in_order_is_that_of_the_model(name):
     torch.testing.assert_close(log_joints[1] - log_jacobian, log_joints[0])
 
 
+@pytest.mark.usefixtures("interpreted")
 def test_density_in_order_is_that_of_pymcs_ordered_transform():
     simulator, ordered, _ = simulators_of("mixture")
     transform = pm.distributions.transforms.ordered

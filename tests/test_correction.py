@@ -401,7 +401,7 @@ def test_names_of_statistics_and_what_failed():
     posterior = pma.fit(model, training=config, random_seed=1, progressbar=False)
     ys = [np.array([1290.0, 0.0, 1280.0]), np.full(3, np.nan)]
     with pytest.warns(AccuracyWarning, match="1 of 2 data sets could not be answered"):
-        idata = sample_many(posterior, [{"y": y} for y in ys], draws=50)
+        idata = sample_many(posterior, [{"y": y} for y in ys], draws=50, correction="adaptive")
     assert set(idata.posterior.data_vars) == {"lp", "positive", "z", "largest"}
     z = np.asarray(idata.posterior["z"])
     assert (z[:, :, 0] == [129, 0, 128]).all()

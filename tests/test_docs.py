@@ -25,7 +25,7 @@ from pymc_amortized.compile.backend import BatchedGraph
 from tests.trained import data, normal_mean
 
 ROOT = pathlib.Path(__file__).parents[1]
-SHORT = "training=pma.TrainingConfig(steps=100), progressbar=False"
+SHORT = "training=pma.TrainingConfig(steps=50), progressbar=False"
 
 pytestmark = pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AccuracyWarning")
 
@@ -85,7 +85,7 @@ def test_diagnostics(trained):
 def test_labels():
     """With draws of a Metropolis sampler, which compiles quickly."""
     names = {"y": np.random.default_rng(0).normal(3.0 * np.repeat([-1, 0, 1], 10), 1)}
-    quick = "draws=100, tune=100, chains=2, cores=1, progressbar=False, step=pm.Metropolis()"
+    quick = "draws=50, tune=20, chains=2, cores=1, progressbar=False, step=pm.Metropolis()"
     quick += ", compute_convergence_checks=False"
     for block in code_blocks("docs/labels.md"):
         block = block.replace("pma.fit(model", f"pma.fit(model, {SHORT}")

@@ -198,8 +198,9 @@ def indicator_distribution(
     support = _support(complete, indicator, values)
     covariates = tuple(covariates)
     inputs = [*complete.parameter_variables, *(c.variable for c in covariates)]
-    if indicator.origin == "mixture":
-        weights = indicator.variable.owner.op.dist_params(indicator.variable.owner)[0]
+    if isinstance(op, ptr.CategoricalRV):
+        # One graph for all values, where there would be one for each.
+        weights = op.dist_params(indicator.variable.owner)[0]
         graph = density_graph(inputs, [pt.log(weights)])
         return UnitDistribution(support, units, (graph,), True, covariates)
     graphs = tuple(

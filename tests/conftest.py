@@ -1,6 +1,17 @@
+# ruff: noqa: E402
+import getpass
 import os
+import pathlib
 import sys
+import tempfile
 import warnings
+
+# Before Numba is imported: machine code that runs for a second need not be the fastest, and is kept
+# apart from the user's own.
+os.environ.setdefault("NUMBA_OPT", "1")
+os.environ.setdefault(
+    "NUMBA_CACHE_DIR", str(pathlib.Path(tempfile.gettempdir()) / f"numba_{getpass.getuser()}")
+)
 
 import pytensor
 import pytest

@@ -128,6 +128,7 @@ def pictures_in(path):
     return len(list(path.glob("*.png")))
 
 
+@pytest.mark.usefixtures("interpreted")
 @pytest.mark.filterwarnings("ignore::UserWarning:arviz.*")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -143,6 +144,7 @@ def test_quickstart(capsys, monkeypatch, tmp_path):
     assert pictures_in(tmp_path) == 3
 
 
+@pytest.mark.usefixtures("interpreted")
 @pytest.mark.filterwarnings("ignore::UserWarning:arviz.*")
 @pytest.mark.filterwarnings("ignore:Numba will use object mode:UserWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning")

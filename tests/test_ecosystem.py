@@ -64,6 +64,7 @@ def test_plots(idata, plots):
     assert first_of(*plots)(idata, var_names=["w", "mu"]) is not None
 
 
+@pytest.mark.usefixtures("interpreted")
 def test_posterior_predictive(trained, idata):
     """The original model simulates from the result, and ArviZ draws it."""
     model, _ = trained("mixture")
@@ -80,6 +81,7 @@ def test_posterior_predictive(trained, idata):
     assert first_of("plot_ppc_dist", "plot_ppc")(predictive) is not None
 
 
+@pytest.mark.usefixtures("interpreted")
 def test_posterior_predictive_of_explicit_indicators(trained):
     model, posterior = trained("explicit")
     result = posterior.sample(random_seed=1, draws=50)

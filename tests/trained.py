@@ -168,7 +168,7 @@ def crossing_lines():
 
 def train_three():
     """Three components for the data of two, hardly trained."""
-    return train(functools.partial(mixture, num_components=3), data(), steps=300)
+    return train(functools.partial(mixture, num_components=3), data(), steps=100)
 
 
 QUICK = pma.Networks(summary=pma.ConvolutionalNetwork)
@@ -177,7 +177,7 @@ TRAINED = {
     "normal_mean": functools.partial(train, normal_mean, data() + 1, steps=400),
     "beta_bernoulli": functools.partial(train, beta_bernoulli, 20.0 * (data() > 0), steps=400),
     "mixture": functools.partial(train, mixture, data(), steps=800),
-    "unordered": functools.partial(train, unordered, data(), steps=400),
+    "unordered": functools.partial(train, unordered, data(), steps=300),
     "sized": functools.partial(train, mixture, data(), steps=300, sizes={"y": (10, 100)}),
     "explicit": functools.partial(train, explicit, crossing_lines(), steps=300),
     "g_and_k": functools.partial(train, g_and_k, data(), steps=400),

@@ -212,7 +212,9 @@ class Simulator:
         if self._as_written is not None:
             return self._as_written.exchangeable
         kinds = {indicator.kind for indicator in self.spec.indicators}
-        if not self.spec.parameters or not kinds or "simulated" in kinds:
+        counts = {indicator.num_components for indicator in self.spec.indicators}
+        lengths = {length for p in self.spec.parameters for length in p.shape}
+        if "simulated" in kinds or counts.isdisjoint(lengths):
             return ()
         few = self.sample(_NUM_FOR_SYMMETRY, 0)
         if self.density is not None:

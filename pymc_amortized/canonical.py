@@ -16,7 +16,7 @@ from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.symmetry import Exchangeable
 from pymc_amortized.typing import NamedTensors
 
-__all__ = ["CanonicalOrder", "Labelling", "possible_orders"]
+__all__ = ["CanonicalOrder", "Labelling", "permuted", "possible_orders"]
 
 _MAX_COLUMNS = 64
 _MAX_GAP = 1e-8

@@ -232,17 +232,18 @@ def test_models_without_a_density_are_answered_in_order():
 
 @pytest.mark.parametrize("by", ["w", "sigma_", ["mu", "w"]])
 def test_what_cannot_be_ordered_by_is_refused(by):
-    simulator = pma.compile_simulator(build(), device="cpu")
+    simulator, _, _ = simulators_of("mixture")
     with pytest.raises(pma.errors.InvalidArgumentError, match="order_by='sigma'"):
         choose_orders(simulator, by)
-    ordered = pma.compile_simulator(build(order="transform"), device="cpu")
+
+
+def test_components_that_are_not_exchangeable_have_no_order():
     with pytest.raises(pma.errors.InvalidArgumentError, match="no components are exchangeable"):
-        pma.fit(ordered.model, order_by="mu", cache=False)
+        pma.fit(build(order="transform"), order_by="mu", cache=False)
 
 
 def test_an_order_is_kept_in_a_file():
-    simulator = pma.compile_simulator(build(), device="cpu")
-    [order] = choose_orders(simulator)
+    [order] = choose_orders(simulators_of("mixture")[0])
     assert CanonicalOrder.from_record(json.loads(json.dumps(order.as_record()))) == order
 
 

@@ -14,6 +14,7 @@ from pymc_extras import marginalize
 import pymc_amortized as pma
 
 from pymc_amortized import errors
+from pymc_amortized.canonical import permuted
 from pymc_amortized.compile.compat import reference_mode
 from pymc_amortized.compile.log_sum import log_sum
 from tests.cases import CASES
@@ -261,3 +262,18 @@ def test_sum_of_densities_given_by_logarithms():
     [gradient] = torch.autograd.grad(log_sum(finite).sum(), finite)
     expected = finite.detach().softmax(-1).nan_to_num()
     assert torch.allclose(gradient, expected, atol=1e-12)
+
+
+def test_exchangeable_components_can_be_permuted(dense):
+    """By the density, in every case: of parameters alone, in which Jacobians do not change."""
+    _, _, simulator, vector = dense
+    parameters = simulator.parameters.constrain(vector)
+    for found in simulator.exchangeable:
+        order = torch.arange(found.num_labels)
+        for block in found.blocks:
+            order[list(block)] = order[list(block)].roll(1)
+        moved = permuted(parameters, found, order.expand(len(vector), -1))
+        again = simulator.parameters.unconstrain(moved)
+        before, after = (log_joint(simulator, x) for x in (vector, again))
+        torch.testing.assert_close(after, before, rtol=1e-8, atol=1e-8)
+        assert found.num_labels in {i.num_components for i in simulator.spec.indicators}

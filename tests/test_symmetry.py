@@ -8,8 +8,6 @@ import pytest
 
 import pymc_amortized as pma
 
-from tests.cases import CASES
-
 Y = np.random.default_rng(0).normal(size=12)
 ORDERED = pm.distributions.transforms.ordered
 
@@ -163,16 +161,3 @@ def test_two_mixtures_have_their_own():
     found = pma.compile_simulator(model, device="cpu").exchangeable
     assert [set(e.names) for e in found] == [{"w_a", "mu_a"}, {"w_b", "mu_b"}]
     assert [e.indicators for e in found] == [("a_component",), ("b_component",)]
-
-
-@pytest.mark.parametrize("name", [c.name for c in CASES if c.has_density])
-def test_densities_of_all_cases_can_be_asked(name, simulators):
-    _, simulator = simulators(name)
-    for found in simulator.exchangeable:
-        lengths = {
-            p.shape[axis]
-            for name, axis in found.axes
-            for p in simulator.spec.parameters
-            if p.name == name
-        }
-        assert lengths == {found.num_labels}

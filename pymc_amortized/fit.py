@@ -268,9 +268,9 @@ def _trained(
     if resume is not None:
         seed = int(resume[1]["seed"])
     space = simulator.parameters
-    prior = simulator.sample(_NUM_FOR_SCALES, np.random.default_rng([seed, 3]))
     if space.size:
-        space = space.with_normal_scores(prior.parameters)
+        prior = simulator.sample_parameters(_NUM_FOR_SCALES, np.random.default_rng([seed, 3]))
+        space = space.with_normal_scores(prior)
     source = SimulationSource(simulator, layout, space)
     first = source.draw(2_000, seed)
     estimator.fit_scaling(first)

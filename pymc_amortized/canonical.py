@@ -19,7 +19,6 @@ from pymc_amortized.typing import NamedTensors
 __all__ = ["CanonicalOrder", "Labelling", "permuted", "possible_orders"]
 
 _MAX_COLUMNS = 64
-_MAX_GAP = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,14 +217,15 @@ def _columns(
     """Return an order for each column of unconstrained values (S, *unconstrained shape)."""
     places = [range(n) if a != axis else [None] for a, n in enumerate(x.shape[1:])]
     columns = itertools.islice(itertools.product(*places), _MAX_COLUMNS)
+    finite = torch.isfinite(x).flatten(1).all(1)
     orders = []
     for column in columns:
         descending, monotonic = False, False
         if x.shape == constrained.shape:
             one = CanonicalOrder(exchangeable, name, column)
-            rises = (one.values({name: x}).diff(dim=1) > 0)[torch.isfinite(x).flatten(1).all(1)]
-            grows = one.values({name: constrained}).diff(dim=1) > 0
-            grows = grows[torch.isfinite(x).flatten(1).all(1)]
+            rises, grows = (
+                one.values({name: values[finite]}).diff(dim=1) > 0 for values in (x, constrained)
+            )
             descending = bool((rises != grows).all())
             monotonic = descending or bool((rises == grows).all())
         orders.append(CanonicalOrder(exchangeable, name, column, descending, monotonic))

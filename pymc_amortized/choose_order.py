@@ -1,6 +1,5 @@
 """By which parameter exchangeable components are ordered: asked for, or the one that tells most."""
 
-import itertools
 import math
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +41,7 @@ def choose_orders(simulator: Simulator, order_by: OrderBy = None) -> tuple[Canon
     InvalidArgumentError
         If no components can be ordered by a parameter that is asked for.
     """
-    wanted = [order_by] if isinstance(order_by, str) else list(order_by or ())
+    wanted = _names(order_by)
     if not simulator.exchangeable:
         if wanted:
             raise _cannot(wanted[0], simulator, [])
@@ -66,6 +65,16 @@ def choose_orders(simulator: Simulator, order_by: OrderBy = None) -> tuple[Canon
     return tuple(orders)
 
 
+def _names(order_by: OrderBy) -> list[str]:
+    names = [order_by] if isinstance(order_by, str) else order_by or ()
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise InvalidArgumentError(
+            f"Expected order_by to be the name of a parameter, or a list of names; got "
+            f"{order_by!r}. For instance:\n\n    order_by='mu'"
+        )
+    return list(names)
+
+
 def _cannot(
     name: str, simulator: Simulator, possible: Sequence[CanonicalOrder]
 ) -> InvalidArgumentError:
@@ -75,8 +84,9 @@ def _cannot(
     after = "\n    pma.relabel(idata, 'ordering', by=...)  # afterwards, by anything"
     return InvalidArgumentError(
         f"Expected order_by to name a parameter by which exchangeable components can be ordered"
-        f"{f', of {names}' if names else ''}; got {name!r}. In this model {found}. Order by "
-        f"another, or not at all:\n\n{way_out}{after if names else ''}"
+        f"{f', of {names}' if names else ''}, one for each set of components; got {name!r}. In "
+        f"this model {found}. Order by another, or not at all:\n\n"
+        f"{way_out}{after if names else ''}"
     )
 
 
@@ -105,11 +115,10 @@ def _separation(
     values = order.values(unconstrained)
     variances = 1 / order.values(information).abs()
     shares = []
-    for block in order.exchangeable.blocks:
-        for i, j in itertools.combinations(block, 2):
-            distance = (values[:, i] - values[:, j]).abs()
-            ratio = distance / (variances[:, i] + variances[:, j]).sqrt()
-            shares.append(torch.special.ndtr(ratio.nan_to_num(nan=0.0)))
+    for i, j in order.exchangeable.pairs:
+        distance = (values[:, i] - values[:, j]).abs()
+        ratio = distance / (variances[:, i] + variances[:, j]).sqrt()
+        shares.append(torch.special.ndtr(ratio.nan_to_num(nan=0.0)))
     return float(torch.stack(shares).mean())
 
 
@@ -176,11 +185,10 @@ def _of_components(y: Tensor, owner: np.ndarray, codes: Tensor, num_components: 
 def _share_in_order(order: CanonicalOrder, values: Tensor, statistics: Tensor) -> float:
     """Return how often statistics (B, K, F) are in the order of values (B, K), for the best one."""
     shares = []
-    for block in order.exchangeable.blocks:
-        for i, j in itertools.combinations(block, 2):
-            difference = statistics[:, i] - statistics[:, j]
-            known = torch.isfinite(difference)
-            agrees = (difference > 0) == (values[:, i] > values[:, j]).unsqueeze(-1)
-            share = (agrees & known).double().sum(0) / known.sum(0).clamp(min=1)
-            shares.append(torch.maximum(share, 1 - share).max())
+    for i, j in order.exchangeable.pairs:
+        difference = statistics[:, i] - statistics[:, j]
+        known = torch.isfinite(difference)
+        agrees = (difference > 0) == (values[:, i] > values[:, j]).unsqueeze(-1)
+        share = (agrees & known).double().sum(0) / known.sum(0).clamp(min=1)
+        shares.append(torch.maximum(share, 1 - share).max())
     return float(torch.stack(shares).mean())

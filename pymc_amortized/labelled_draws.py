@@ -12,7 +12,7 @@ import xarray
 from pymc_amortized.compile.compat import groups_of_result
 from pymc_amortized.errors import InvalidArgumentError, InvalidDataError
 
-__all__ = ["SAMPLED", "LabelledDraws", "groups_with_posterior"]
+__all__ = ["SAMPLED", "LabelledDraws", "groups_with_posterior", "of_components"]
 
 SAMPLED = ("chain", "draw")
 """Dims that every sampled variable begins with."""
@@ -165,10 +165,7 @@ class LabelledDraws:
 
     def _columns(self, array: xarray.DataArray, own: Sequence[str]) -> np.ndarray:
         moved = array.transpose(*SAMPLED, *own, ...).to_numpy()
-        moved = moved.reshape(-1, *moved.shape[2:])
-        for _ in own[1:]:
-            moved = np.moveaxis(np.diagonal(moved, axis1=1, axis2=2), -1, 1)
-        return moved.reshape(len(moved), self.num_labels, -1)
+        return of_components(moved.reshape(-1, *moved.shape[2:]), range(1, 1 + len(own)))
 
     def of(self, name: str) -> np.ndarray:
         """Return one variable (S, K) by which components can be ordered.
@@ -216,6 +213,14 @@ class LabelledDraws:
                 "    pma.relabel(idata, ..., pivot=(0, 0))"
             )
         return int(np.nanargmax(self.flat(stats["lp"])))
+
+
+def of_components(values: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+    """Return draws (S, *shape) as (S, K, J): of several axes of components, the diagonal."""
+    moved = np.moveaxis(values, axes, range(1, 1 + len(axes)))
+    for _ in axes[1:]:
+        moved = np.moveaxis(np.diagonal(moved, axis1=1, axis2=2), -1, 1)
+    return moved.reshape(*moved.shape[:2], -1)
 
 
 def _checked_dims(posterior: xarray.Dataset, given: str | Sequence[str] | None) -> tuple[str, ...]:

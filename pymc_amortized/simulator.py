@@ -11,7 +11,6 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.asking import Asked, AskedDensity, AskedParts
 from pymc_amortized.canonical import CanonicalOrder, Labelling
 from pymc_amortized.compile.backend import Backend
 from pymc_amortized.compile.compiled import CompiledModel, compile_model
@@ -20,10 +19,10 @@ from pymc_amortized.compile.fingerprint import fingerprint_parts
 from pymc_amortized.compile.spec import ModelSpec
 from pymc_amortized.compile.states import ChainDistribution
 from pymc_amortized.errors import (
-    DensityUnavailableError,
     DeviceError,
     ModelReadingError,
 )
+from pymc_amortized.invariance import invariance_of
 from pymc_amortized.parameters import ParameterSpace
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.simulation import Simulation, check_finite
@@ -217,17 +216,8 @@ class Simulator:
         if "simulated" in kinds or counts.isdisjoint(lengths):
             return ()
         few = self.sample(_NUM_FOR_SYMMETRY, 0)
-        if self.density is not None:
-            asked: Asked = AskedDensity(
-                self.spec, self.density, self.parameters, few.parameters, few.observations
-            )
-        else:
-            draws = {**few.parameters, **few.indicators, **few.observations}
-            try:
-                asked = AskedParts(self._compiled, self.parameters, draws)
-            except DensityUnavailableError:
-                return ()
-        return find_exchangeable(self.spec, asked)
+        invariance = invariance_of(self._compiled, self.parameters, few)
+        return () if invariance is None else find_exchangeable(self.spec, invariance)
 
     @property
     def observed_data(self) -> dict[str, np.ndarray]:
@@ -309,15 +299,18 @@ class Simulator:
         return self._compiled.deterministics(parameters, indicators or {}, names)
 
     def __repr__(self) -> str:
-        lines = [f"Simulator on {self.device}", repr(self.spec)]
-        lines += [str(found) for found in self.exchangeable]
-        if self.labelling.orders:
-            lines.append(f"components are in ascending order of {self.labelling}")
+        lines = [f"Simulator on {self.device}", repr(self.spec), *self._on_labels()]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        found = "".join(f"<p>{html.escape(str(e))}</p>" for e in self.exchangeable)
+        found = "".join(f"<p>{html.escape(line)}</p>" for line in self._on_labels())
         return f"<p>Simulator on {self.device}</p>{self.spec._repr_html_()}{found}"
+
+    def _on_labels(self) -> list[str]:
+        lines = [str(found) for found in self.exchangeable]
+        if self.labelling.orders:
+            lines.append(f"components are in ascending order of {self.labelling}")
+        return lines
 
     def _simulate(
         self,

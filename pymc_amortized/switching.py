@@ -10,7 +10,7 @@ import arviz
 import numpy as np
 
 from pymc_amortized.label_switching import nearest_to_mean, permute
-from pymc_amortized.labelled_draws import LabelledDraws, groups_with_posterior
+from pymc_amortized.labelled_draws import LabelledDraws, groups_with_posterior, of_components
 from pymc_amortized.symmetry import Exchangeable
 from pymc_amortized.typing import NamedTensors
 
@@ -153,14 +153,12 @@ def switching_of_draws(
         Of how many chains.
     """
     for found in exchangeable:
-        columns = {}
-        for name in found.names:
-            x = parameters[name].cpu().numpy()
-            axes = [axis + 1 for n, axis in found.axes if n == name]
-            x = np.moveaxis(x, axes, range(1, 1 + len(axes)))
-            for _ in axes[1:]:
-                x = np.moveaxis(np.diagonal(x, axis1=1, axis2=2), -1, 1)
-            columns[name] = x.reshape(len(x), found.num_labels, -1)
+        columns = {
+            name: of_components(
+                parameters[name].cpu().numpy(), [axis + 1 for n, axis in found.axes if n == name]
+            )
+            for name in found.names
+        }
         what = ", ".join((*found.names, *found.indicators))
         for block in found.blocks:
             of_block = {name: x[:, list(block)] for name, x in columns.items()}

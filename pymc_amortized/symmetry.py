@@ -11,8 +11,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pymc_amortized.asking import Asked, Axis, Swap
 from pymc_amortized.compile.spec import ModelSpec
+from pymc_amortized.invariance import Axis, Invariance, Swap
 
 __all__ = ["Exchangeable", "find_exchangeable"]
 
@@ -51,6 +51,11 @@ class Exchangeable:
         """Whether some components cannot be exchanged with others."""
         return self.blocks != (tuple(range(self.num_labels)),)
 
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Every two labels that can be exchanged."""
+        return tuple(p for block in self.blocks for p in itertools.combinations(block, 2))
+
     def __str__(self) -> str:
         some = ""
         if self.is_partial:
@@ -58,14 +63,14 @@ class Exchangeable:
         return f"components{some} are exchangeable: {', '.join((*self.names, *self.indicators))}"
 
 
-def find_exchangeable(spec: ModelSpec, asked: Asked) -> tuple[Exchangeable, ...]:
+def find_exchangeable(spec: ModelSpec, asked: Invariance) -> tuple[Exchangeable, ...]:
     """Find the components of a model that are exchangeable.
 
     Parameters
     ----------
     spec : ModelSpec
         The reading of the model.
-    asked : Asked
+    asked : Invariance
         What tells whether the model changes.
     """
     lengths = sorted({indicator.num_components for indicator in spec.indicators})
@@ -76,7 +81,7 @@ def find_exchangeable(spec: ModelSpec, asked: Asked) -> tuple[Exchangeable, ...]
     return tuple(found)
 
 
-def _minimal(asked: Asked, axes: Sequence[Axis], length: int) -> Iterator[Exchangeable]:
+def _minimal(asked: Invariance, axes: Sequence[Axis], length: int) -> Iterator[Exchangeable]:
     """Yield the smallest sets of axes under which something can be exchanged."""
     swaps = list(itertools.combinations(range(length), 2))
     done: list[frozenset[Axis]] = []

@@ -237,6 +237,12 @@ def test_what_cannot_be_ordered_by_is_refused(by):
         choose_orders(simulator, by)
 
 
+@pytest.mark.parametrize("by", [5, ["mu", 1], {"mu": 1}])
+def test_what_is_no_name_is_refused(by):
+    with pytest.raises(pma.errors.InvalidArgumentError, match="name of a parameter, or a list"):
+        choose_orders(simulators_of("mixture")[0], by)
+
+
 def test_components_that_are_not_exchangeable_have_no_order():
     with pytest.raises(pma.errors.InvalidArgumentError, match="no components are exchangeable"):
         pma.fit(build(order="transform"), order_by="mu", cache=False)

@@ -29,7 +29,7 @@ LAYERS = {
     # laid out for it.
     "parameters": 3.0,
     "simulation": 3.0,
-    "asking": 3.05,
+    "invariance": 3.05,
     "symmetry": 3.1,
     "canonical": 3.15,
     "simulator": 3.2,

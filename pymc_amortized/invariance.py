@@ -19,10 +19,12 @@ from pymc_amortized.compile.prior_density import PriorDensity
 from pymc_amortized.compile.response import Response, differs
 from pymc_amortized.compile.spec import IndicatorSpec, ModelSpec
 from pymc_amortized.compile.states import ChainDistribution
+from pymc_amortized.errors import DensityUnavailableError
 from pymc_amortized.parameters import ParameterSpace
+from pymc_amortized.simulation import Simulation
 from pymc_amortized.typing import NamedTensors
 
-__all__ = ["Asked", "AskedDensity", "AskedParts", "Axis", "Swap"]
+__all__ = ["Axis", "DensityInvariance", "Invariance", "PartsInvariance", "Swap", "invariance_of"]
 
 Axis = tuple[str, int]
 """Of a parameter, by name and position."""
@@ -69,7 +71,7 @@ class Swap:
         return x.index_select(axis, torch.as_tensor(self.order, device=x.device))
 
 
-class Asked(ABC):
+class Invariance(ABC):
     """A model that is asked about draws of its prior, and a data set of each.
 
     Parameters
@@ -119,7 +121,7 @@ class Asked(ABC):
         return torch.where(inside & torch.isfinite(jacobian_included), total, -torch.inf)
 
 
-class AskedDensity(Asked):
+class DensityInvariance(Invariance):
     """Asks log p(θ, y), with indicators summed out."""
 
     def __init__(
@@ -182,7 +184,7 @@ class AskedDensity(Asked):
         return log_prior + self.density.log_marginal(parameters, data).reshape(len(log_prior))
 
 
-class AskedParts(Asked):
+class PartsInvariance(Invariance):
     """Asks the parts of a model without a density.
 
     The density of the prior, the tables of indicators, and the arguments of the distributions that
@@ -297,6 +299,31 @@ class AskedParts(Asked):
         response = self.responses[name]
         others = {n: x for n, x in self.draws.items() if n != name}
         return response({**others, **parameters, **indicators}, response.values)
+
+
+def invariance_of(
+    compiled: CompiledModel, space: ParameterSpace, few: Simulation
+) -> Invariance | None:
+    """Return what tells whether a model stays the same; None where its prior has no density.
+
+    Parameters
+    ----------
+    compiled : CompiledModel
+        The model.
+    space : ParameterSpace
+        Of its parameters.
+    few : Simulation
+        A few draws of the prior, with a data set of each.
+    """
+    if compiled.spec.has_density:
+        return DensityInvariance(
+            compiled.spec, compiled.density, space, few.parameters, few.observations
+        )
+    draws = {**few.parameters, **few.indicators, **few.observations}
+    try:
+        return PartsInvariance(compiled, space, draws)
+    except DensityUnavailableError:
+        return None
 
 
 def _components_exchanged(

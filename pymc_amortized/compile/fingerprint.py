@@ -154,7 +154,9 @@ def describe_value(value: Any) -> str:
     """Write down what an operation or a transform is made of.
 
     Functions and classes that are not part of an installed package are written down with their
-    code, and with what the code refers to; those that are, by name.
+    code, and with what the code refers to; those that are, by name. Networks are found again by
+    these names, so that classes of this package have one of their own, ``fingerprint_name``, which
+    does not depend on the module that they are in.
     """
     return _describe(value, ())
 
@@ -223,7 +225,9 @@ def _bytes(array: np.ndarray) -> str:
 
 
 def _name(thing: Any) -> str:
-    return f"{thing.__module__}.{thing.__qualname__}"
+    """Return where a thing is found; of our own classes, a name that stays when they move."""
+    own = vars(thing).get("fingerprint_name") if isinstance(thing, type) else None
+    return own or f"{thing.__module__}.{thing.__qualname__}"
 
 
 def _is_installed(thing: Any) -> bool:

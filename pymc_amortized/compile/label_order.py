@@ -34,6 +34,7 @@ class LabelOrder(Transform):
     """
 
     name = "label_order"
+    fingerprint_name = "pymc_amortized.compile.label_order.LabelOrder"
     ndim_supp = 0
 
     def __init__(

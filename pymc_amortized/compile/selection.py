@@ -31,6 +31,7 @@ class SelectedComponentRV(SymbolicRandomVariable):
     """
 
     _print_name = ("SelectedComponent", "\\operatorname{SelectedComponent}")
+    fingerprint_name = "pymc_amortized.compile.selection.SelectedComponentRV"
 
     def __init__(self, *args, components: Sequence[Apply], ndim_supp: int, **kwargs) -> None:  # noqa: ANN002, ANN003
         self.components = tuple(components)

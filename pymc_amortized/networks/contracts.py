@@ -43,6 +43,8 @@ class UnitShape:
         a set. The last feature of a time point then tells whether anything was observed there.
     """
 
+    fingerprint_name = "pymc_amortized.networks.contracts.UnitShape"
+
     num_features: int
     min_rows: int
     max_rows: int
@@ -92,6 +94,8 @@ class Units:
     mask : Tensor of bool, shape (B, N)
         False in padded rows, whose values never matter.
     """
+
+    fingerprint_name = "pymc_amortized.networks.contracts.Units"
 
     values: Tensor
     mask: Tensor

@@ -63,6 +63,8 @@ class DeepSet(AbstractSummaryNetwork):
        Systems 30. arXiv:1703.06114
     """
 
+    fingerprint_name = "pymc_amortized.networks.deep_set.DeepSet"
+
     def __init__(
         self, shape: UnitShape, context_size: int = 64, width: int = 64, num_hidden: int = 2
     ) -> None:

@@ -298,6 +298,8 @@ class SplineFlow(AbstractFlow):
        of Open Source Software 8(86), 5361. doi:10.21105/joss.05361
     """
 
+    fingerprint_name = "pymc_amortized.networks.flow.SplineFlow"
+
     def __init__(
         self,
         num_parameters: int,

@@ -75,6 +75,8 @@ class OrderStatisticsNetwork(AbstractSummaryNetwork):
     ``max_points`` quantiles, their size and their first two moments.
     """
 
+    fingerprint_name = "pymc_amortized.networks.order_statistics.OrderStatisticsNetwork"
+
     def __init__(
         self,
         shape: UnitShape,

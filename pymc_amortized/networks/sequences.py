@@ -65,6 +65,8 @@ class ConvolutionalNetwork(_SequenceNetwork):
         If rows are a set.
     """
 
+    fingerprint_name = "pymc_amortized.networks.sequences.ConvolutionalNetwork"
+
     def __init__(
         self,
         shape: UnitShape,
@@ -113,6 +115,8 @@ class RecurrentNetwork(_SequenceNetwork):
     ValueError
         If rows are a set.
     """
+
+    fingerprint_name = "pymc_amortized.networks.sequences.RecurrentNetwork"
 
     def __init__(self, shape: UnitShape, context_size: int = 64, width: int = 64) -> None:
         super().__init__(shape, context_size, 4 * width, 2 * width)

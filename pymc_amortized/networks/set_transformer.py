@@ -70,6 +70,8 @@ class SetTransformer(AbstractSummaryNetwork):
        arXiv:1810.00825
     """
 
+    fingerprint_name = "pymc_amortized.networks.set_transformer.SetTransformer"
+
     def __init__(
         self,
         shape: UnitShape,

@@ -107,6 +107,8 @@ class SoftClusterNetwork(AbstractSummaryNetwork):
         If several rows belong to one unit.
     """
 
+    fingerprint_name = "pymc_amortized.networks.soft_clusters.SoftClusterNetwork"
+
     def __init__(
         self,
         shape: UnitShape,

@@ -76,6 +76,8 @@ class SoftStateNetwork(AbstractSummaryNetwork):
         If rows are a set.
     """
 
+    fingerprint_name = "pymc_amortized.networks.soft_states.SoftStateNetwork"
+
     def __init__(
         self,
         shape: UnitShape,

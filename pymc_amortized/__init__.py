@@ -4,39 +4,39 @@ Importing this package teaches ``pm.sample`` the keyword ``method``, and changes
 """
 
 from pymc_amortized import diagnostics
-from pymc_amortized.add_indicators import add_indicators
-from pymc_amortized.compile.graph import batch_rule
-from pymc_amortized.compile.random import sampler
-from pymc_amortized.compile.spec import ModelSpec
-from pymc_amortized.diagnostics.report import CalibrationReport
-from pymc_amortized.estimator import Networks
-from pymc_amortized.fit import fit, load
-from pymc_amortized.many import answers_table
+from pymc_amortized.diagnostics.calibration_report import CalibrationReport
+from pymc_amortized.fitting import fit
+from pymc_amortized.graph.interpreter import batch_rule
+from pymc_amortized.graph.rules.samplers import sampler
+from pymc_amortized.labels.add_indicators import add_indicators
+from pymc_amortized.labels.detect import LabelSwitching, detect_label_switching
+from pymc_amortized.labels.relabel import relabel
+from pymc_amortized.loading import load
+from pymc_amortized.model.parameter_space import ParameterSpace
+from pymc_amortized.model.spec import ModelSpec
+from pymc_amortized.networks.build import Networks
 from pymc_amortized.networks.contracts import (
     AbstractClassificationNetwork,
     AbstractFlow,
     AbstractPosteriorNetwork,
     AbstractSummaryNetwork,
-    Units,
-    UnitShape,
 )
-from pymc_amortized.networks.deep_set import DeepSet
-from pymc_amortized.networks.flow import SplineFlow
-from pymc_amortized.networks.order_statistics import OrderStatisticsNetwork
-from pymc_amortized.networks.sequences import ConvolutionalNetwork, RecurrentNetwork
-from pymc_amortized.networks.set_transformer import SetTransformer
-from pymc_amortized.networks.soft_clusters import SoftClusterNetwork
-from pymc_amortized.networks.soft_states import SoftStateNetwork
-from pymc_amortized.parameters import ParameterSpace
+from pymc_amortized.networks.posterior.spline_flow import SplineFlow
+from pymc_amortized.networks.summary.deep_set import DeepSet
+from pymc_amortized.networks.summary.order_statistics import OrderStatisticsNetwork
+from pymc_amortized.networks.summary.sequences import ConvolutionalNetwork, RecurrentNetwork
+from pymc_amortized.networks.summary.set_transformer import SetTransformer
+from pymc_amortized.networks.summary.soft_clusters import SoftClusterNetwork
+from pymc_amortized.networks.summary.soft_states import SoftStateNetwork
+from pymc_amortized.networks.units import Units, UnitShape
 from pymc_amortized.posterior import AmortizedPosterior
-from pymc_amortized.relabel import relabel
+from pymc_amortized.results.many import answers_table
 from pymc_amortized.sampling import AmortizedSampler, sample, teach_pymc
-from pymc_amortized.simulation import Simulation
-from pymc_amortized.simulator import Simulator, compile_simulator
+from pymc_amortized.simulation.simulated_data import Simulation
+from pymc_amortized.simulation.simulator import Simulator, compile_simulator
 from pymc_amortized.state_filter import StateFilter
-from pymc_amortized.switching import LabelSwitching, detect_label_switching
-from pymc_amortized.training_config import TrainingConfig
-from pymc_amortized.training_record import TrainingRecord
+from pymc_amortized.training.config import TrainingConfig
+from pymc_amortized.training.record import TrainingRecord
 from pymc_amortized.version import __version__
 
 __all__ = [

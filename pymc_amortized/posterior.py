@@ -12,31 +12,31 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.answer_labels import Labels, label_attrs, label_note
-from pymc_amortized.answering import Answering
-from pymc_amortized.canonical import Labelling
-from pymc_amortized.checkpoint import write_file
-from pymc_amortized.compile.spec import ModelSpec
-from pymc_amortized.dataset_list import read_datasets
+from pymc_amortized.data.dataset_list import read_datasets
 from pymc_amortized.diagnostics.around import calibrate_around
+from pymc_amortized.diagnostics.calibration_report import CalibrationReport
 from pymc_amortized.diagnostics.check import calibrate
-from pymc_amortized.diagnostics.report import CalibrationReport
-from pymc_amortized.draws import Correction
 from pymc_amortized.errors import UnsupportedModelError
-from pymc_amortized.inference import Inference
-from pymc_amortized.inference_data import (
-    Answer,
-    inference_data,
-    probabilities_dataset,
-    states_dataset,
+from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.inference.answer import Answer, Answering
+from pymc_amortized.inference.arguments import (
+    check_count,
+    check_labels,
+    check_request,
+    require_chains,
 )
-from pymc_amortized.many import Gathering
-from pymc_amortized.network_report import network_attrs, network_html, network_text
-from pymc_amortized.report import answer_facts, log_answer, warn_of
-from pymc_amortized.request import check_count, check_labels, check_request, require_chains
+from pymc_amortized.inference.draws import Correction
+from pymc_amortized.inference.symmetrize import Labels, label_attrs, label_note
+from pymc_amortized.model.spec import ModelSpec
+from pymc_amortized.results.answer_report import answer_facts, log_answer, warn_of
+from pymc_amortized.results.groups import inference_data, probabilities_dataset, states_dataset
+from pymc_amortized.results.many import Gathering
+from pymc_amortized.results.network_report import network_attrs, network_html, network_text
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.state_filter import StateFilter
-from pymc_amortized.training_record import TrainingRecord
+from pymc_amortized.symmetry.canonical_order import Labelling
+from pymc_amortized.training.files import write_file
+from pymc_amortized.training.record import TrainingRecord
 
 if TYPE_CHECKING:
     import xarray
@@ -242,7 +242,9 @@ class AmortizedPosterior:
         check_request(self.spec, correction, var_names)
         check_labels(labels)
         started = time.perf_counter()
-        read = read_datasets(self.inference, datasets)
+        read = read_datasets(
+            self.inference.read, datasets, [o.name for o in self.spec.observations]
+        )
         gathering = Gathering(self.inference, read, draws * chains, chains, var_names, labels)
         generator = torch_generator(random_seed, self.inference.device)
         draw = functools.partial(

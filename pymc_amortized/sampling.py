@@ -9,19 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import pymc
 
-from pymc_amortized.answer_labels import Labels
-from pymc_amortized.cache import Cache, network_cache
-from pymc_amortized.choose_order import OrderBy
-from pymc_amortized.datasets import read_dataset
-from pymc_amortized.draws import Correction
+from pymc_amortized.data.dataset import read_dataset
+from pymc_amortized.data.layout import DataLayout
+from pymc_amortized.data.tables import Sizes
 from pymc_amortized.errors import InvalidArgumentError, SamplerArgumentError
-from pymc_amortized.estimator import Networks
-from pymc_amortized.fit import fit_simulator
-from pymc_amortized.layout import DataLayout, Sizes
-from pymc_amortized.request import check_correction, check_count, check_labels, check_request
+from pymc_amortized.fitting import fit_simulator
+from pymc_amortized.inference.arguments import (
+    check_correction,
+    check_count,
+    check_labels,
+    check_request,
+)
+from pymc_amortized.inference.draws import Correction
+from pymc_amortized.inference.symmetrize import Labels
+from pymc_amortized.networks.build import Networks
 from pymc_amortized.rng import RandomSeed, numpy_generator
-from pymc_amortized.simulator import Simulator, compile_simulator
-from pymc_amortized.training_config import Preset, TrainingConfig, training_config
+from pymc_amortized.simulation.simulator import Simulator, compile_simulator
+from pymc_amortized.symmetry.order_choice import OrderBy
+from pymc_amortized.training.cache import Cache, network_cache
+from pymc_amortized.training.config import Preset, TrainingConfig, training_config
 
 if TYPE_CHECKING:
     import pymc as pm

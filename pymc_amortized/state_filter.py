@@ -11,14 +11,14 @@ import xarray
 
 from torch import Tensor
 
-from pymc_amortized.axes import ModelAxes, dataset_of
-from pymc_amortized.compile.spec import IndicatorSpec
-from pymc_amortized.datasets import Dataset
-from pymc_amortized.draws import Draws
+from pymc_amortized.data.dataset import Dataset
+from pymc_amortized.discrete.steps import forward_pass
 from pymc_amortized.errors import InvalidArgumentError, InvalidDataError, UnsupportedModelError
-from pymc_amortized.inference import Inference
-from pymc_amortized.markov.steps import forward_pass
-from pymc_amortized.state_draws import ChainConditional
+from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.inference.draws import Draws
+from pymc_amortized.inference.indicators.markov_states import ChainConditional
+from pymc_amortized.model.spec import IndicatorSpec
+from pymc_amortized.results.axes import ModelAxes, dataset_of
 
 __all__ = ["StateFilter"]
 

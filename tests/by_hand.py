@@ -10,7 +10,7 @@ from pytensor.graph.replace import vectorize_graph
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.op import RandomVariable
 
-from pymc_amortized.compile.compat import reference_mode
+from pymc_amortized.compat import reference_mode
 
 
 def draw(variables, num_draws, seed):

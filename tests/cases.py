@@ -19,7 +19,7 @@ from pymc.distributions.transforms import Interval, ordered
 from pymc.pytensorf import collect_default_updates
 from pymc_extras import marginalize
 
-from pymc_amortized.compile.compat import supports_time_varying_chains
+from pymc_amortized.compat import supports_time_varying_chains
 
 N, T = 5, 5
 X = np.array([-1.5, -0.5, 0.0, 0.8, 2.0])

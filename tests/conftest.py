@@ -1,7 +1,6 @@
 import getpass
 import os
 import pathlib
-import sys
 import tempfile
 import warnings
 
@@ -18,22 +17,24 @@ import torch
 
 import pymc_amortized as pma
 
+from pymc_amortized import fitting
+from pymc_amortized.inference import amortized
 from tests import by_hand
 from tests.cases import BY_NAME, CASES, Case
 from tests.trained import TRAINED
 
 NUM_DRAWS = 20_000
 LONGEST = (
-    "test_correction",
-    "test_states",
+    "test_ladder",
+    "test_markov_states",
     "test_every_model",
     "test_docs",
     "test_simulator",
-    "test_density",
-    "test_training",
+    "test_batched",
+    "test_loop",
     "test_posterior",
-    "test_mcmc",
-    "test_diagnostics",
+    "test_nuts",
+    "test_check",
 )
 PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 
@@ -48,8 +49,8 @@ def _own_cache(tmp_path_factory):
     And fewer simulations show where typical data lie.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["pymc_amortized.fit"], "_NUM_VALIDATION_DATASETS", 8)
-        patch.setattr(sys.modules["pymc_amortized.inference"], "_NUM_FOR_REFERENCE", 2_000)
+        patch.setattr(fitting, "_NUM_VALIDATION_DATASETS", 8)
+        patch.setattr(amortized, "_NUM_FOR_REFERENCE", 2_000)
         base = tmp_path_factory.getbasetemp()
         shared = base.parent if PARALLEL else base
         patch.setenv("PYMC_AMORTIZED_CACHE", str(shared / "cache"))

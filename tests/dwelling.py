@@ -11,8 +11,8 @@ import torch
 
 from pymc.pytensorf import collect_default_updates
 
-from pymc_amortized.markov import MarkovChain, forward_filter, smooth
-from pymc_amortized.source import SimulationSource
+from pymc_amortized.discrete import MarkovChain, forward_filter, smooth
+from pymc_amortized.simulation.training_data import SimulationSource
 
 __all__ = ["compare_learned_paths", "dwelling"]
 

@@ -21,7 +21,8 @@ from pytensor.tensor.random.op import RandomVariable
 
 import pymc_amortized as pma
 
-from pymc_amortized.compile.backend import BatchedGraph
+from pymc_amortized import fitting
+from pymc_amortized.graph.backend import BatchedGraph
 from tests.trained import data, normal_mean
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -140,7 +141,7 @@ def test_quickstart(capsys, monkeypatch, tmp_path):
         output = capsys.readouterr().out
         assert "waiting_component" in output
         assert "The first 150 eruptions" in output
-        monkeypatch.setattr(sys.modules["pymc_amortized.fit"], "train", None)
+        monkeypatch.setattr(fitting, "train", None)
     assert pictures_in(tmp_path) == 3
 
 
@@ -160,7 +161,7 @@ def test_cognitive_switch(capsys, monkeypatch, tmp_path):
     assert "switches: " in output
     assert pictures_in(tmp_path / "script") == 4
 
-    monkeypatch.setattr(sys.modules["pymc_amortized.fit"], "train", None)
+    monkeypatch.setattr(fitting, "train", None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(Image=pathlib.Path))

@@ -9,11 +9,7 @@ import torch
 
 import pymc_amortized as pma
 
-from pymc_amortized.errors import (
-    AccuracyWarning,
-    AtypicalDataWarning,
-    BackendFallbackWarning,
-)
+from pymc_amortized.errors import AccuracyWarning, AtypicalDataWarning, BackendFallbackWarning
 from tests.cases import BY_NAME
 
 CONFIG = pma.TrainingConfig(steps=10, batch_size=16, num_validation=32, tolerance=None)

@@ -1,10 +1,19 @@
 """Whether a network can be trusted: calibration, recovery, probabilities of indicators."""
 
 from pymc_amortized.diagnostics.around import calibrate_around
-from pymc_amortized.diagnostics.calibration import Calibration, Finding
+from pymc_amortized.diagnostics.calibration_report import CalibrationReport
 from pymc_amortized.diagnostics.check import calibrate, compare
-from pymc_amortized.diagnostics.classification import Reliability, reliability
-from pymc_amortized.diagnostics.coverage import expected_coverage, tarp
+from pymc_amortized.diagnostics.metrics.calibration import Calibration, Finding
+from pymc_amortized.diagnostics.metrics.coverage import expected_coverage, tarp
+from pymc_amortized.diagnostics.metrics.recovery import Recovery, recovery
+from pymc_amortized.diagnostics.metrics.reliability import Reliability, reliability
+from pymc_amortized.diagnostics.metrics.two_sample import c2st, mmd, sliced_wasserstein
+from pymc_amortized.diagnostics.metrics.uniformity import (
+    Uniformity,
+    band_level,
+    pit_values,
+    uniformity,
+)
 from pymc_amortized.diagnostics.plots import (
     plot_contraction,
     plot_corrected,
@@ -15,10 +24,6 @@ from pymc_amortized.diagnostics.plots import (
     plot_reliability,
     plot_sbc,
 )
-from pymc_amortized.diagnostics.recovery import Recovery, recovery
-from pymc_amortized.diagnostics.report import CalibrationReport
-from pymc_amortized.diagnostics.two_sample import c2st, mmd, sliced_wasserstein
-from pymc_amortized.diagnostics.uniformity import Uniformity, band_level, pit_values, uniformity
 
 __all__ = [
     "Calibration",

@@ -10,21 +10,21 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.datasets import Dataset
+from pymc_amortized.data.dataset import Dataset
+from pymc_amortized.data.frames import Frames
+from pymc_amortized.diagnostics.calibration_report import CalibrationReport
 from pymc_amortized.diagnostics.check import compare, lines_on_labels, require_enough
-from pymc_amortized.diagnostics.report import CalibrationReport
-from pymc_amortized.diagnostics.simulated import (
+from pymc_amortized.diagnostics.simulated_answers import (
     Answers,
     Simulated,
     negative_log_posterior,
     with_truth,
 )
 from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
-from pymc_amortized.frames import Frames
-from pymc_amortized.importance import resample, weigh
-from pymc_amortized.inference import Inference
+from pymc_amortized.importance.weights import resample, weigh
+from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.labels.detect import switching_of_draws
 from pymc_amortized.rng import RandomSeed, numpy_generator, torch_generator
-from pymc_amortized.switching import switching_of_draws
 
 __all__ = ["calibrate_around"]
 

@@ -10,13 +10,13 @@ import xarray
 
 from torch import Tensor
 
-from pymc_amortized.axes import ModelAxes, dataset_of
-from pymc_amortized.diagnostics.calibration import Calibration
-from pymc_amortized.diagnostics.classification import reliability
-from pymc_amortized.diagnostics.coverage import tarp
-from pymc_amortized.diagnostics.recovery import recovery
-from pymc_amortized.diagnostics.report import CalibrationReport
-from pymc_amortized.diagnostics.simulated import (
+from pymc_amortized.diagnostics.calibration_report import CalibrationReport
+from pymc_amortized.diagnostics.metrics.calibration import Calibration
+from pymc_amortized.diagnostics.metrics.coverage import tarp
+from pymc_amortized.diagnostics.metrics.recovery import recovery
+from pymc_amortized.diagnostics.metrics.reliability import reliability
+from pymc_amortized.diagnostics.metrics.uniformity import pit_values
+from pymc_amortized.diagnostics.simulated_answers import (
     Answers,
     Simulated,
     answer,
@@ -24,12 +24,12 @@ from pymc_amortized.diagnostics.simulated import (
     negative_log_posterior,
     simulate,
 )
-from pymc_amortized.diagnostics.uniformity import pit_values
-from pymc_amortized.draws import Correction
 from pymc_amortized.errors import InvalidArgumentError
-from pymc_amortized.inference import Inference
+from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.inference.draws import Correction
+from pymc_amortized.results.axes import ModelAxes, dataset_of
 from pymc_amortized.rng import RandomSeed, numpy_generator, torch_generator
-from pymc_amortized.simulator import Simulator
+from pymc_amortized.simulation.simulator import Simulator
 
 __all__ = ["calibrate", "compare", "lines_on_labels", "require_enough"]
 

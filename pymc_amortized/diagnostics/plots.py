@@ -1,20 +1,21 @@
 """Pictures of a check: each function returns matplotlib axes, one for each quantity."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from pymc_amortized.diagnostics.calibration import Calibration, entries
-from pymc_amortized.diagnostics.coverage import expected_coverage
-from pymc_amortized.diagnostics.report import AnswersOf, CalibrationReport
-from pymc_amortized.diagnostics.uniformity import band_level
+from pymc_amortized.diagnostics.calibration_report import AnswersOf, CalibrationReport
+from pymc_amortized.diagnostics.metrics.calibration import Calibration, entries
+from pymc_amortized.diagnostics.metrics.coverage import expected_coverage
+from pymc_amortized.diagnostics.metrics.uniformity import band_level
 from pymc_amortized.errors import InvalidArgumentError
+from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.model.spec import ModelSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from pymc_amortized.posterior import AmortizedPosterior
 
 __all__ = [
     "plot_contraction",
@@ -30,6 +31,25 @@ __all__ = [
 _COLORS = {"network": "C1", "corrected": "C0"}
 _COLUMNS = 4
 _PANEL = (2.7, 2.5)
+
+
+class TrainedPosterior(Protocol):
+    """What is drawn of a trained network."""
+
+    @property
+    def history(self) -> Sequence[Mapping[str, float]]:
+        """Validation loss at each check of the training."""
+        ...
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The reading of the model."""
+        ...
+
+    @property
+    def inference(self) -> Inference:
+        """What draws."""
+        ...
 
 
 def plot_sbc(
@@ -223,7 +243,7 @@ def plot_corrected(
     return axes
 
 
-def plot_history(posterior: "AmortizedPosterior", *, ax: "Axes | None" = None) -> np.ndarray:
+def plot_history(posterior: TrainedPosterior, *, ax: "Axes | None" = None) -> np.ndarray:
     """Draw the validation loss over the training, each term by itself.
 
     Where the curve still falls at its end, longer training will help.
@@ -252,7 +272,7 @@ def plot_history(posterior: "AmortizedPosterior", *, ax: "Axes | None" = None) -
 
 
 def plot_distance(
-    posterior: "AmortizedPosterior",
+    posterior: TrainedPosterior,
     data: Mapping[str, Any] | None = None,
     *,
     ax: "Axes | None" = None,

@@ -24,8 +24,9 @@ import torch
 import pymc_amortized as pma
 
 from examples import quickstart
-from pymc_amortized.diagnostics import compare, pit_values, uniformity
-from pymc_amortized.diagnostics.simulated import answer, simulate
+from pymc_amortized.diagnostics import compare, pit_values
+from pymc_amortized.diagnostics.metrics import uniformity
+from pymc_amortized.diagnostics.simulated_answers import answer, simulate
 
 NUM_DATASETS, NUM_DRAWS = 300, 1_000
 # Which quantities have to find a fault.

@@ -14,7 +14,7 @@ import time
 import normflows
 import torch
 
-from pymc_amortized.networks.flow import SplineFlow
+from pymc_amortized.networks.posterior.spline_flow import SplineFlow
 
 NUM_PARAMETERS, CONTEXT, WIDTH, BINS, BATCH = 8, 64, 128, 8, 256
 ROUNDS = 7

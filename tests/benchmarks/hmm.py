@@ -35,8 +35,14 @@ import pymc_amortized as pma
 
 from examples import cognitive_switch
 from pymc_amortized.diagnostics import c2st
-from pymc_amortized.markov import MarkovChain, decode, forward_filter, sample_paths, smooth
-from pymc_amortized.source import SimulationSource
+from pymc_amortized.discrete import (
+    MarkovChain,
+    decode,
+    forward_filter,
+    sample_paths,
+    smooth,
+)
+from pymc_amortized.simulation.training_data import SimulationSource
 from tests.dwelling import compare_learned_paths, dwelling
 
 ORDERED = pm.distributions.transforms.ordered
@@ -194,10 +200,10 @@ def learned(args):
 
 def marginal_switch(signed_rt):
     """The same model with the chain summed out, for nutpie."""
-    from pymc_amortized.compile.marginal import MarginalModel
-    from pymc_amortized.datasets import read_dataset
-    from pymc_amortized.layout import DataLayout
-    from pymc_amortized.mcmc import framed_data
+    from pymc_amortized.data.dataset import read_dataset
+    from pymc_amortized.data.layout import DataLayout
+    from pymc_amortized.inference.correction.nuts import framed_data
+    from pymc_amortized.model.density.marginal import MarginalModel
 
     simulator = pma.compile_simulator(cognitive_switch.build(signed_rt), device="cpu")
     layout = DataLayout(simulator.spec, simulator.covariates)

@@ -36,8 +36,8 @@ from scipy import stats
 
 import pymc_amortized as pma
 
-from pymc_amortized.compile.compat import result_of_groups
-from pymc_amortized.relabel import RelabelMethod
+from pymc_amortized.compat import result_of_groups
+from pymc_amortized.labels.relabel import RelabelMethod
 from tests.benchmarks.canonical import canonical
 
 METHODS = [name for name in get_args(RelabelMethod) if name != "auto"]

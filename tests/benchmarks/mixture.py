@@ -21,9 +21,9 @@ import torch
 
 import pymc_amortized as pma
 
+from pymc_amortized.data.frames import Frames
 from pymc_amortized.diagnostics import c2st
-from pymc_amortized.frames import Frames
-from pymc_amortized.importance import pareto_smooth
+from pymc_amortized.importance.weights import pareto_smooth
 
 ORDERED = pm.distributions.transforms.ordered
 NUM_DATASETS = 10

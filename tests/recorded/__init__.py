@@ -18,7 +18,7 @@ import torch
 
 import pymc_amortized as pma
 
-from pymc_amortized.networks.classification import UnitClassifier
+from pymc_amortized.networks.classification.unit_classifier import UnitClassifier
 from pymc_amortized.version import package_versions
 from tests import trained
 from tests.dwelling import dwelling

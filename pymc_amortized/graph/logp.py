@@ -1,0 +1,116 @@
+"""PyMC's log densities as batched graphs that can be evaluated and differentiated in torch."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pymc as pm
+import pytensor.tensor as pt
+
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Variable
+from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.replace import clone_replace, graph_replace
+from pytensor.graph.rewriting.utils import rewrite_graph
+from pytensor.graph.traversal import ancestors, graph_inputs
+from pytensor.tensor.random.op import RNGConsumerOp
+from pytensor.tensor.random.type import RandomType
+from pytensor.tensor.rewriting.shape import ShapeFeature
+
+from pymc_amortized.errors import DensityUnavailableError
+from pymc_amortized.graph.backend import BatchedGraph
+from pymc_amortized.graph.interpreter import unconvertible_op
+
+__all__ = ["conditioned_on", "density_graph", "elementwise_logp"]
+
+
+def elementwise_logp(
+    variable: Variable,
+    value: Variable,
+    given: Sequence[Variable] | Mapping[Variable, Variable],
+) -> Variable:
+    """Return the log density of a random variable at a value, one entry per draw of it.
+
+    Parameters
+    ----------
+    variable : Variable
+        The random variable.
+    value : Variable
+        Where to evaluate.
+    given : sequence or mapping of Variable
+        Variables on which it is conditioned; in a mapping, with what stands for each in the result.
+
+    Raises
+    ------
+    DensityUnavailableError
+        If PyMC does not know the density, or torch lacks an operation that it needs.
+    """
+
+    def logp(conditioned: Variable) -> Variable:
+        try:
+            density = pm.logp(conditioned, value, warn_rvs=False)
+        except (NotImplementedError, RuntimeError, ValueError, TypeError) as error:
+            first_line = str(error).strip().split("\n")[0]
+            raise DensityUnavailableError(f"{variable.name or variable}: {first_line}") from error
+        if (refusal := unconvertible_op([density])) is not None:
+            raise DensityUnavailableError(
+                f"{variable.name or variable}: torch lacks {refusal.op_name!r}"
+            ) from refusal
+        return density
+
+    return conditioned_on(given, [variable], logp)
+
+
+def conditioned_on(
+    given: Sequence[Variable] | Mapping[Variable, Variable],
+    variables: Sequence[Variable],
+    build: Callable[..., Variable],
+) -> Variable:
+    """Build a graph from variables, with those on which they are conditioned set apart.
+
+    PyMC copies graphs whose density it has to derive, and with them the random variables that are
+    conditioned on. So stand-ins take their places before, and give them back after.
+
+    Parameters
+    ----------
+    given : sequence or mapping of Variable
+        Variables to set apart; in a mapping, with what takes their places in the end.
+    variables : sequence of Variable
+        What the graph is built from.
+    build : callable
+        Takes the variables, and returns the graph.
+    """
+    finally_there = given if isinstance(given, Mapping) else dict(zip(given, given, strict=True))
+    stand_ins = {variable: variable.type(name=variable.name) for variable in finally_there}
+    built = build(*clone_replace(list(variables), stand_ins))
+    back = {stand_ins[variable]: final for variable, final in finally_there.items()}
+    return graph_replace([built], back, strict=False)[0]
+
+
+def density_graph(inputs: Sequence[Variable], outputs: Sequence[Variable]) -> BatchedGraph:
+    """Return the batched graph of densities, in the numerically stable form that PyMC uses.
+
+    Parameters
+    ----------
+    inputs : sequence of Variable
+        Where the graph is cut: parameters, indicators, values.
+    outputs : sequence of Variable
+        Log densities.
+
+    Raises
+    ------
+    DensityUnavailableError
+        If the densities depend on a random variable that is not among the inputs.
+    """
+    stand_ins = [variable.type(name=variable.name) for variable in inputs]
+    cut = clone_replace(list(outputs), dict(zip(inputs, stand_ins, strict=True)))
+    shared = [v for v in graph_inputs(cut, stand_ins) if isinstance(v, SharedVariable)]
+    rngs = [variable for variable in shared if isinstance(variable.type, RandomType)]
+    constants = {v: pt.constant(v.get_value()) for v in shared if v not in rngs}
+    frozen = clone_replace(cut, constants)
+    graph = FunctionGraph([*stand_ins, *rngs], frozen, clone=True)
+    graph.attach_feature(ShapeFeature())
+    stable = rewrite_graph(graph, include=("ShapeOpt", "canonicalize", "stabilize"))
+    kept = stable.inputs[: len(stand_ins)]
+    for variable in ancestors(stable.outputs, blockers=kept):
+        if variable.owner is not None and isinstance(variable.owner.op, RNGConsumerOp):
+            raise DensityUnavailableError("it depends on a random variable without a value")
+    return BatchedGraph(kept, stable.outputs)

@@ -1,0 +1,85 @@
+"""The batched torch rule for ``pytensor.scan``: one Python loop over time, for all data sets."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from pytensor.graph.basic import Apply
+from pytensor.scan.op import Scan
+from torch import Tensor
+
+from pymc_amortized.errors import UnconvertibleOpError
+from pymc_amortized.graph.interpreter import (
+    BatchedGraph,
+    Rule,
+    Run,
+    Value,
+    batch_rule,
+)
+
+__all__: list[str] = []
+
+
+@batch_rule.register(Scan)
+def _scan(op: Scan, node: Apply) -> Rule:
+    info = op.info
+    if info.n_mit_mot:
+        raise UnconvertibleOpError(str(op), "it is the gradient of another scan")
+    step = BatchedGraph(op.inner_inputs, op.inner_outputs)
+    taps = [*info.mit_sot_in_slices, *info.sit_sot_in_slices]
+
+    def rule(run: Run, *outer: Value) -> Value | tuple[Value, ...]:
+        num_steps = int(outer[0])
+        sequences = op.outer_seqs(outer)
+        buffers = [*op.outer_mitsot(outer), *op.outer_sitsot(outer)]
+        states = [_initial(buffer, t) for buffer, t in zip(buffers, taps, strict=True)]
+        untraced = list(op.outer_untraced_sit_sot(outer))
+        constants = op.outer_non_seqs(outer)
+        collected: list[list[Value]] = [[] for _ in op.outer_nitsot(outer)]
+        for time in range(num_steps):
+            inputs = [_at(sequence, time) for sequence in sequences]
+            for state, offsets in zip(states, taps, strict=True):
+                first = -min(offsets)
+                inputs.extend(state[time + first + offset] for offset in offsets)
+            outputs = step.evaluate(run, [*inputs, *untraced, *constants])
+            if info.as_while:
+                *outputs, stop = outputs
+            new_states = outputs[: len(states)]
+            others = outputs[len(states) : len(states) + len(collected)]
+            untraced = outputs[len(states) + len(collected) :]
+            for history, value in zip([*states, *collected], [*new_states, *others], strict=True):
+                history.append(value)
+            if info.as_while and _stops(op, stop):
+                break
+        traced = [_tail(run, s, buffer) for s, buffer in zip(states, buffers, strict=True)]
+        results = (*traced, *(_stack(run, values) for values in collected), *untraced)
+        return results if len(results) > 1 else results[0]
+
+    return rule
+
+
+def _initial(buffer: Value, offsets: Sequence[int]) -> list[Value]:
+    return [_at(buffer, position) for position in range(-min(offsets))]
+
+
+def _at(sequence: Value, time: int) -> Value:
+    return sequence[:, time] if isinstance(sequence, Tensor) else np.asarray(sequence[time])
+
+
+def _stack(run: Run, values: Sequence[Value]) -> Value:
+    if any(isinstance(value, Tensor) for value in values):
+        return torch.stack([run.expand(value) for value in values], dim=1)
+    return np.stack(values)
+
+
+def _tail(run: Run, values: Sequence[Value], buffer: Value) -> Value:
+    """Keep as many of the last states as the graph has room for."""
+    length = buffer.shape[1] if isinstance(buffer, Tensor) else buffer.shape[0]
+    return _stack(run, values[-length:])
+
+
+def _stops(op: Scan, stop: Value) -> bool:
+    if isinstance(stop, Tensor):
+        raise UnconvertibleOpError(str(op), "it ends at a time that depends on a random draw")
+    return bool(stop)

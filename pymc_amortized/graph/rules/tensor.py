@@ -1,0 +1,371 @@
+"""Batched torch rules for PyTensor's deterministic tensor operations, indexing apart.
+
+Every rule keeps one contract: batched values carry one leading axis, so that axis ``a`` of the
+single-data-set graph is axis ``a + 1`` here.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from pymc.logprob.utils import CheckParameterValue
+from pytensor.compile.builders import OpFromGraph
+from pytensor.compile.ops import TypeCastingOp
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+from pytensor.raise_op import CheckAndRaise
+from pytensor.scalar.basic import EQ, GE, GT, LE, LT, NEQ, ScalarOp, Switch
+from pytensor.tensor.basic import (
+    Alloc,
+    Join,
+    MakeVector,
+    ScalarFromTensor,
+    Split,
+    TensorFromScalar,
+)
+from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
+from pytensor.tensor.extra_ops import CumOp, Repeat
+from pytensor.tensor.math import All, Any, Argmax, Max, Min, Prod, Sum
+from pytensor.tensor.shape import Reshape, Shape, Shape_i, SpecifyShape
+from pytensor.tensor.sort import ArgSortOp, SortOp
+from pytensor.tensor.special import LogSoftmax, Softmax
+from torch import Tensor
+
+from pymc_amortized.compat import op_class, split_axis
+from pymc_amortized.errors import UnconvertibleOpError
+from pymc_amortized.graph.interpreter import (
+    BatchedGraph,
+    Rule,
+    Run,
+    Value,
+    batch_rule,
+    torch_dtype,
+)
+from pymc_amortized.graph.rules.elementwise import scalar_function
+
+__all__ = ["nested_rule"]
+
+_COMPARISONS = (EQ, GE, GT, LE, LT, NEQ)
+
+
+# Elementwise
+
+
+@batch_rule.register(Elemwise)
+def _elemwise(op: Elemwise, node: Apply) -> Rule:
+    return _elementwise_rule(op.scalar_op, node)
+
+
+@batch_rule.register(ScalarOp)
+def _scalar(op: ScalarOp, node: Apply) -> Rule:
+    return _elementwise_rule(op, node)
+
+
+def _elementwise_rule(scalar_op: ScalarOp, node: Apply) -> Rule:
+    function = scalar_function(scalar_op, node)
+    dtypes = [torch_dtype(variable.type.dtype) for variable in node.outputs]
+    cast_inputs = dtypes[0].is_floating_point and not isinstance(scalar_op, _COMPARISONS)
+    keep_first = isinstance(scalar_op, Switch)
+
+    lifted: dict[int, tuple[np.ndarray, Tensor]] = {}
+
+    def lift(run: Run, i: int, value: np.ndarray) -> Tensor:
+        """Lift a value, and keep it: constants are the same at each call."""
+        kept = lifted.get(i)
+        if kept is None or kept[0] is not value or kept[1].device != run.device:
+            kept = lifted[i] = (value, run.lift(value))
+        return kept[1]
+
+    def rule(run: Run, *values: Value) -> Value | tuple[Value, ...]:
+        tensors = [x if isinstance(x, Tensor) else lift(run, i, x) for i, x in enumerate(values)]
+        if cast_inputs:
+            for i, x in enumerate(tensors):
+                if not (x.dtype.is_floating_point or (keep_first and i == 0)):
+                    tensors[i] = x.to(dtypes[0])
+        result = function(*tensors)
+        if len(dtypes) > 1:
+            return tuple(x.to(dtype) for x, dtype in zip(result, dtypes, strict=True))
+        return result if result.dtype is dtypes[0] else result.to(dtypes[0])
+
+    return rule
+
+
+# Axes and shapes
+
+
+@batch_rule.register(DimShuffle)
+def _dimshuffle(op: DimShuffle, node: Apply) -> Rule:
+    kept = [axis + 1 for axis in op.new_order if axis != "x"]
+    new = [position + 1 for position, axis in enumerate(op.new_order) if axis == "x"]
+    dropped = sorted(set(range(1, node.inputs[0].type.ndim + 1)).difference(kept), reverse=True)
+    order = [0, *(axis - sum(d < axis for d in dropped) for axis in kept)]
+
+    def rule(run: Run, x: Tensor) -> Tensor:
+        for axis in dropped:
+            x = x.squeeze(axis)
+        x = x.permute(order)
+        for axis in new:
+            x = x.unsqueeze(axis)
+        return x
+
+    return rule
+
+
+@batch_rule.register(Shape)
+def _shape(op: Shape, node: Apply) -> Rule:
+    return lambda run, x: np.array(x.shape[1:], dtype="int64")
+
+
+@batch_rule.register(Shape_i)
+def _shape_i(op: Shape_i, node: Apply) -> Rule:
+    return lambda run, x: np.array(x.shape[op.i + 1], dtype="int64")
+
+
+@batch_rule.register(SpecifyShape)
+def _specify_shape(op: SpecifyShape, node: Apply) -> Rule:
+    return lambda run, x, *shape: x
+
+
+@batch_rule.register(TypeCastingOp)
+@batch_rule.register(TensorFromScalar)
+@batch_rule.register(ScalarFromTensor)
+def _identity(op: Op, node: Apply) -> Rule:
+    return lambda run, x: x
+
+
+@batch_rule.register(Reshape)
+def _reshape(op: Reshape, node: Apply) -> Rule:
+    def rule(run: Run, x: Value, shape: Value) -> Tensor:
+        lifted = run.lift(x)
+        return lifted.reshape(lifted.shape[0], *_numbers(op, shape))
+
+    return rule
+
+
+@batch_rule.register(Alloc)
+def _alloc(op: Alloc, node: Apply) -> Rule:
+    def rule(run: Run, value: Value, *shape: Value) -> Tensor:
+        sizes = [int(_unbatched(op, size)) for size in shape]
+        lifted = run.expand(value)
+        padding = (1,) * (len(sizes) - lifted.ndim + 1)
+        return lifted.reshape(run.batch, *padding, *lifted.shape[1:]).expand(run.batch, *sizes)
+
+    return rule
+
+
+@batch_rule.register(MakeVector)
+def _make_vector(op: MakeVector, node: Apply) -> Rule:
+    dtype = torch_dtype(op.dtype)
+    return lambda run, *xs: torch.stack([run.expand(x).to(dtype) for x in xs], dim=1)
+
+
+@batch_rule.register(Join)
+def _join(op: Join, node: Apply) -> Rule:
+    ndim = node.outputs[0].type.ndim
+    dtype = torch_dtype(node.outputs[0].type.dtype)
+
+    def rule(run: Run, *values: Value) -> Tensor:
+        axis, xs = split_axis(op, values)
+        position = int(_unbatched(op, axis)) % ndim + 1
+        return torch.cat([run.expand(x).to(dtype) for x in xs], dim=position)
+
+    return rule
+
+
+@batch_rule.register(Split)
+def _split(op: Split, node: Apply) -> Rule:
+    ndim = node.inputs[0].type.ndim
+
+    def rule(run: Run, x: Value, *values: Value) -> tuple[Tensor, ...]:
+        axis, (sizes,) = split_axis(op, values)
+        position = int(_unbatched(op, axis)) % ndim + 1
+        return run.lift(x).split(_numbers(op, sizes), dim=position)
+
+    return rule
+
+
+@batch_rule.register(Repeat)
+def _repeat(op: Repeat, node: Apply) -> Rule:
+    def rule(run: Run, x: Value, repeats: Value) -> Tensor:
+        counts = torch.as_tensor(_unbatched(op, repeats), device=run.device)
+        lifted = run.lift(x)
+        if op.axis is None:
+            return lifted.flatten(1).repeat_interleave(counts, dim=1)
+        return lifted.repeat_interleave(counts, dim=op.axis + 1)
+
+    return rule
+
+
+def _unbatched(op: Op, value: Value) -> np.ndarray:
+    """Sizes, axes and the like must be the same in every data set of a batch."""
+    if isinstance(value, Tensor):
+        raise UnconvertibleOpError(str(op), "a size or axis of it depends on a random draw")
+    return value
+
+
+def _numbers(op: Op, value: Value) -> list[int]:
+    return [int(number) for number in np.atleast_1d(_unbatched(op, value))]
+
+
+# Reductions
+
+
+def _reduction(
+    function: Callable[[Tensor, list[int]], Tensor],
+) -> Callable[[CAReduce, Apply], Rule]:
+    def convert(op: CAReduce, node: Apply) -> Rule:
+        ndim = node.inputs[0].type.ndim
+        axes = range(ndim) if op.axis is None else op.axis
+        positions = sorted((axis % ndim + 1 for axis in axes), reverse=True)
+        dtype = torch_dtype(node.outputs[0].type.dtype)
+
+        def rule(run: Run, x: Tensor) -> Tensor:
+            return (function(x, positions) if positions else x).to(dtype)
+
+        return rule
+
+    return convert
+
+
+def _one_by_one(function: Callable[[Tensor, int], Tensor]) -> Callable[[Tensor, list[int]], Tensor]:
+    def reduced(x: Tensor, positions: Sequence[int]) -> Tensor:
+        for position in positions:
+            x = function(x, position)
+        return x
+
+    return reduced
+
+
+batch_rule.register(Sum, _reduction(torch.sum))
+batch_rule.register(Prod, _reduction(_one_by_one(torch.prod)))
+batch_rule.register(Max, _reduction(torch.amax))
+batch_rule.register(Min, _reduction(torch.amin))
+batch_rule.register(All, _reduction(_one_by_one(torch.all)))
+batch_rule.register(Any, _reduction(_one_by_one(torch.any)))
+
+
+@batch_rule.register(Argmax)
+def _argmax(op: Argmax, node: Apply) -> Rule:
+    ndim = node.inputs[0].type.ndim
+    axes = tuple(range(ndim)) if op.axis is None else tuple(axis % ndim for axis in op.axis)
+    kept = [axis + 1 for axis in range(ndim) if axis not in axes]
+
+    def rule(run: Run, x: Tensor) -> Tensor:
+        moved = x.permute(0, *kept, *(axis + 1 for axis in axes))
+        return moved.flatten(len(kept) + 1).argmax(dim=-1)
+
+    return rule
+
+
+@batch_rule.register(CumOp)
+def _cumulative(op: CumOp, node: Apply) -> Rule:
+    function = torch.cumsum if op.mode == "add" else torch.cumprod
+    if op.axis is None:
+        return lambda run, x: function(x.flatten(1), dim=1)
+    return lambda run, x: function(x, dim=op.axis % node.inputs[0].type.ndim + 1)
+
+
+@batch_rule.register(Softmax)
+def _softmax(op: Softmax, node: Apply) -> Rule:
+    normalized = _log_softmax(op, node)
+    return lambda run, x: torch.exp(normalized(run, x))
+
+
+@batch_rule.register(LogSoftmax)
+def _log_softmax(op: Softmax | LogSoftmax, node: Apply) -> Rule:
+    ndim = node.inputs[0].type.ndim
+    axes = range(ndim) if op.axis is None else np.atleast_1d(op.axis)
+    positions = tuple(int(axis) % ndim + 1 for axis in axes)
+
+    # PyTensor 3 holds these as nested graphs, which may meet arrays as well as tensors.
+    def rule(run: Run, x: Value) -> Tensor:
+        lifted = run.lift(x)
+        return lifted - torch.logsumexp(lifted, dim=positions, keepdim=True)
+
+    return rule
+
+
+@batch_rule.register(SortOp)
+def _sort(op: SortOp, node: Apply) -> Rule:
+    return _sorted(op, node, 0)
+
+
+@batch_rule.register(ArgSortOp)
+def _argsort(op: ArgSortOp, node: Apply) -> Rule:
+    return _sorted(op, node, 1)
+
+
+def _sorted(op: Op, node: Apply, output: int) -> Rule:
+    ndim = node.inputs[0].type.ndim
+
+    def rule(run: Run, x: Value, *values: Value) -> Tensor:
+        axis, _ = split_axis(op, values)
+        position = int(_unbatched(op, axis)) % ndim + 1
+        return torch.sort(run.lift(x), dim=position, stable=True)[output]
+
+    return rule
+
+
+# Control flow and nested graphs
+
+
+@batch_rule.register(op_class("IfElse"))
+def _if_else(op: Op, node: Apply) -> Rule:
+    def rule(run: Run, condition: Value, *branches: Value) -> Value | tuple[Value, ...]:
+        pairs = zip(branches[: op.n_outs], branches[op.n_outs :], strict=True)
+        if isinstance(condition, Tensor):
+            chosen = [
+                torch.where(_align(condition.bool(), run.lift(a)), run.lift(a), run.lift(b))
+                for a, b in pairs
+            ]
+        else:
+            chosen = [a if condition else b for a, b in pairs]
+        return tuple(chosen) if op.n_outs > 1 else chosen[0]
+
+    return rule
+
+
+@batch_rule.register(CheckParameterValue)
+def _check_parameter(op: CheckParameterValue, node: Apply) -> Rule:
+    """Make the log density -inf where a parameter is outside of its range, as PyMC does."""
+
+    def rule(run: Run, x: Value, *conditions: Value) -> Value:
+        x = run.lift(x)
+        for condition in conditions:
+            if isinstance(condition, Tensor) or not np.all(condition):
+                holds = _align(run.lift(condition).bool(), x)
+                # To ask costs less than a sweep over all of x, but on a GPU would wait for it.
+                if x.device.type != "cpu" or not bool(holds.all()):
+                    x = torch.where(holds, x, -torch.inf)
+        return x
+
+    return rule
+
+
+@batch_rule.register(CheckAndRaise)
+def _check(op: CheckAndRaise, node: Apply) -> Rule:
+    def rule(run: Run, x: Value, *conditions: Value) -> Value:
+        for condition in conditions:
+            if not bool(condition.all()):
+                raise op.exc_type(op.msg)
+        return x
+
+    return rule
+
+
+def _align(condition: Tensor, x: Tensor) -> Tensor:
+    """Give one condition per data set the number of axes that ``x`` has."""
+    return condition.reshape(*condition.shape, *(1,) * (x.ndim - condition.ndim))
+
+
+@batch_rule.register(OpFromGraph)
+def nested_rule(op: OpFromGraph, node: Apply) -> Rule:
+    """Evaluate the inner graph as a part of the outer one."""
+    graph = BatchedGraph(op.inner_inputs, op.inner_outputs)
+
+    def rule(run: Run, *values: Value) -> Value | tuple[Value, ...]:
+        outputs = graph.evaluate(run, values)
+        return tuple(outputs) if len(outputs) > 1 else outputs[0]
+
+    return rule

@@ -1,0 +1,273 @@
+"""Adaptive importance sampling, for many data sets at once."""
+
+import math
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.importance.pool import LogDensity, Pool, Proposal
+from pymc_amortized.importance.student_mixture import StudentMixture, fit_student_mixture
+from pymc_amortized.importance.weights import Weights, tempered, weigh
+
+__all__ = ["adapt", "rejuvenate"]
+
+_ESS_TO_FIT = 100.0
+_NUM_ROUNDS = 7
+_NUM_CYCLES = 3
+_NUM_MORE = 4
+_MARGIN = 6.0
+_SHARE_OF_FIRST = 10
+_GROWTH = 4
+_DRAWS_AT_ONCE = 64_000
+_SCALE_SPREAD = 0.5
+_LONG_MOVES = 0.1
+
+
+def adapt(
+    pool: Pool,
+    target: LogDensity,
+    first: Proposal,
+    wanted: float,
+    enough: float,
+    *,
+    num_new: int,
+    mixtures: Sequence[StudentMixture] = (),
+    generator: torch.Generator | None = None,
+) -> Iterator[tuple[Tensor, Pool, Weights]]:
+    """Fit mixtures to weighted draws, and answer by new draws from mixtures that are fitted.
+
+    In up to seven rounds a mixture is fitted to all draws so far, drawn from, and its draws weighed
+    against all proposals together [1]_. Weights are tempered as long as hardly any draw has weight,
+    so that the first mixtures are wide and move towards the target.
+
+    A mixture that was fitted to draws lies a little too much where they are, so that their weights
+    are too small, and their sum with them. So they are left behind: the last two mixtures and the
+    first proposal are drawn from anew, as often as is wanted, and nothing is fitted any more. Where
+    weights of new draws cannot be relied on, or would need more than five times as many to be worth
+    what is wanted, more mixtures are fitted to these, from four times as many draws in each round;
+    twice at most.
+
+    Parameters
+    ----------
+    pool : Pool
+        Draws of a first proposal, and of mixtures if there are any, for B data sets.
+    target : callable
+        Log density to be reached.
+    first : Proposal
+        The first proposal.
+    wanted, enough : float
+        Importance ESS at which to stop drawing, and at which to be content.
+    num_new : int
+        Draws in each round, at first.
+    mixtures : sequence of StudentMixture
+        Other proposals of the pool, in order.
+    generator : torch.Generator, optional
+        Source of randomness.
+
+    Yields
+    ------
+    index : Tensor of int64, shape (b,)
+        Data sets that are done, or, at the end, are left.
+    pool : Pool
+        New draws of these.
+    weights : Weights
+        Of the draws.
+
+    References
+    ----------
+    .. [1] Cappé, O., et al. (2008). Adaptive importance sampling in general mixture classes.
+       Statistics and Computing 18, 447-459. Cornuet, J.-M., et al. (2012). Adaptive multiple
+       importance sampling. Scandinavian Journal of Statistics 39(4).
+
+    Examples
+    --------
+    A network that is off by three standard deviations, and five times too wide.
+
+    >>> from pymc_amortized.importance.weights import log_mean_weight
+    >>> generator = torch.Generator().manual_seed(1)
+    >>> def target(points, index):
+    ...     return -(points - 3).square().sum(-1) / 2
+    >>> network = Proposal(
+    ...     lambda number, index: 5 * torch.randn(number, 1, 1, generator=generator).double(),
+    ...     lambda points, index: -points.square().sum(-1) / 50 - math.log(5),
+    ... )
+    >>> points = network.sample(500, None)
+    >>> pool = Pool(points, target(points, None), (network.log_prob(points, None),), (500,))
+    >>> options = {"num_new": 1000, "generator": generator}
+    >>> [(index, pool, weights)] = adapt(pool, target, network, 1500, 400, **options)
+    >>> log_integral, _ = log_mean_weight(pool.log_weights)
+    >>> bool(weights.ess > 1500), bool(weights.reliable), abs(float(log_integral) - 0.919) < 0.1
+    (True, True, True)
+    """
+    index = torch.arange(len(pool), device=pool.points.device)
+    search = _Search(target, first, wanted, enough, num_new, generator)
+    yield from search.run(index, pool, list(mixtures), _NUM_CYCLES)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Search:
+    """The rounds of :func:`adapt`, for those data sets that are not done yet."""
+
+    target: LogDensity
+    first: Proposal
+    wanted: float
+    enough: float
+    num_new: int
+    generator: torch.Generator | None
+
+    def run(
+        self, index: Tensor, pool: Pool, mixtures: list[StudentMixture], cycles: int
+    ) -> Iterator[tuple[Tensor, Pool, Weights]]:
+        """Fit until weights look good, and answer by new draws; go on where these do not."""
+        weights = weigh(pool.log_weights)
+        for number in range(_NUM_ROUNDS):
+            pool, mixtures = self._fitted(index, pool, weights, mixtures)
+            weights = weigh(pool.log_weights)
+            ready = weights.reliable & (weights.ess >= _MARGIN * self.enough)
+            if number == _NUM_ROUNDS - 1:
+                ready = torch.ones_like(ready)
+            if bool(ready.any()):
+                chosen = [mixture.select(ready) for mixture in mixtures[-2:]]
+                yield from self._answered(index[ready], chosen, cycles)
+                index, pool, weights = index[~ready], pool.select(~ready), weights.select(~ready)
+                mixtures = [mixture.select(~ready) for mixture in mixtures]
+            if not len(index):
+                return
+
+    def _fitted(
+        self, index: Tensor, pool: Pool, weights: Weights, mixtures: list[StudentMixture]
+    ) -> tuple[Pool, list[StudentMixture]]:
+        """Fit one more mixture, and add its draws, with the density of all proposals at all."""
+        to_fit = tempered(weights.log_weights, _ESS_TO_FIT)
+        last = fit_student_mixture(
+            pool.points, to_fit, num_points=self.num_new // 2, generator=self.generator
+        )
+        new = last.sample(self.num_new, self.generator)
+        of_new = [self.first.log_prob(new, index), *(mixture.log_prob(new) for mixture in mixtures)]
+        pool = pool.with_proposal(new, self.target(new, index), of_new, last.log_prob)
+        return pool, [*mixtures, last]
+
+    def _answered(
+        self, index: Tensor, mixtures: list[StudentMixture], cycles: int
+    ) -> Iterator[tuple[Tensor, Pool, Weights]]:
+        """Draw anew until there is as much as wanted; start over where that is not enough."""
+        pool = self._drawn(index, mixtures)
+        for number in range(_NUM_MORE + 1):
+            weights = weigh(pool.log_weights)
+            done, bad = self._judged(weights, (_NUM_MORE + 1) / (number + 1), cycles)
+            if bool(done.any()):
+                yield index[done], pool.select(done), weights.select(done)
+            if bool(bad.any()):
+                yield from self._with_more(index, pool, mixtures, bad, cycles - 1)
+            left = ~(done | bad)
+            index, pool = index[left], pool.select(left)
+            mixtures = [mixture.select(left) for mixture in mixtures]
+            if not len(index):
+                return
+            pool = pool.with_more(self._drawn(index, mixtures))
+
+    def _with_more(
+        self, index: Tensor, pool: Pool, mixtures: list[StudentMixture], bad: Tensor, cycles: int
+    ) -> Iterator[tuple[Tensor, Pool, Weights]]:
+        """Fit again, with more draws in each round, as many data sets at once as memory allows."""
+        search = replace(self, num_new=_GROWTH * self.num_new)
+        for some in bad.nonzero()[:, 0].split(max(1, _DRAWS_AT_ONCE // search.num_new)):
+            fitted = [mixture.select(some) for mixture in mixtures]
+            yield from search.run(index[some], pool.select(some), fitted, cycles)
+
+    def _judged(self, weights: Weights, more: float, cycles: int) -> tuple[Tensor, Tensor]:
+        """Tell which data sets are done, and which need a better fit rather than more draws.
+
+        Of more draws there can be so many times as many as there are.
+        """
+        done = weights.reliable & (weights.ess >= self.wanted)
+        if cycles == 1:
+            return done | (more == 1), torch.zeros_like(done)
+        hopeless = more * weights.ess < self.wanted
+        return done, ~done & (hopeless | (weights.ess >= self.wanted))
+
+    def _drawn(self, index: Tensor, mixtures: list[StudentMixture]) -> Pool:
+        """Draw from the last mixtures, and a tenth from the first proposal."""
+        number = 2 * self.num_new
+        from_first = number // _SHARE_OF_FIRST
+        each = (number - from_first) // len(mixtures)
+        parts = [self.first.sample(from_first, index)]
+        parts += [mixture.sample(each, self.generator) for mixture in mixtures]
+        points = torch.cat(parts)
+        log_proposals = [self.first.log_prob(points, index)]
+        log_proposals += [mixture.log_prob(points) for mixture in mixtures]
+        counts = (from_first, *[each] * len(mixtures))
+        return Pool(points, self.target(points, index), tuple(log_proposals), counts)
+
+
+def rejuvenate(
+    points: Tensor,
+    log_target: Tensor,
+    target: Callable[[Tensor], Tensor],
+    num_moves: int,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Move resampled draws apart, by Metropolis steps that leave their distribution as it is [1]_.
+
+    Steps are along differences of other draws [2]_, so that they have the scale and the
+    correlations of the target; one in ten is a whole difference, which can lead to another mode.
+
+    Parameters
+    ----------
+    points : Tensor, shape (S, B, D)
+        Draws with repetitions.
+    log_target : Tensor, shape (S, B)
+        Their log densities.
+    target : callable
+        Takes points (S, B, D), and returns log densities (S, B).
+    num_moves : int
+        Steps that each draw tries.
+    generator : torch.Generator, optional
+        Source of randomness.
+
+    Returns
+    -------
+    points : Tensor, shape (S, B, D)
+        Draws, most of them different.
+    log_target : Tensor, shape (S, B)
+        Their log densities.
+
+    References
+    ----------
+    .. [1] Gilks, W. R. & Berzuini, C. (2001). Following a moving target: Monte Carlo inference for
+       dynamic Bayesian models. Journal of the Royal Statistical Society B 63(1).
+    .. [2] ter Braak, C. J. F. & Vrugt, J. A. (2008). Differential evolution Markov chain with
+       snooker updater and fewer chains. Statistics and Computing 18, 435-446.
+
+    Examples
+    --------
+    >>> def target(points):
+    ...     return -points.square().sum(-1) / 2
+    >>> generator = torch.Generator().manual_seed(1)
+    >>> few = torch.randn(100, 1, 1, generator=generator).repeat(10, 1, 1)
+    >>> many, _ = rejuvenate(few, target(few), target, 10, generator)
+    >>> len(few.unique()), len(many.unique()) > 900
+    (100, True)
+    """
+    num_draws, num_datasets, size = points.shape
+    options = {"generator": generator, "device": points.device}
+    archive = points
+    columns = torch.arange(num_datasets, device=points.device)
+    shape = (num_draws, num_datasets)
+    for _ in range(num_moves):
+        pair = torch.randint(num_draws, (2, *shape), **options)
+        scale = torch.randn(shape, dtype=points.dtype, **options).mul(_SCALE_SPREAD).exp()
+        scale = scale * 2.38 / math.sqrt(2 * size)
+        scale = torch.where(torch.rand(shape, **options) < _LONG_MOVES, 1.0, scale)
+        step = archive[pair[0], columns] - archive[pair[1], columns]
+        proposed = points + scale.unsqueeze(-1) * step
+        log_proposed = target(proposed)
+        threshold = torch.rand(shape, dtype=points.dtype, **options).log()
+        accepted = threshold < log_proposed - log_target
+        points = torch.where(accepted.unsqueeze(-1), proposed, points)
+        log_target = torch.where(accepted, log_proposed, log_target)
+    return points, log_target

@@ -1,0 +1,186 @@
+"""A trained network and the model that it was trained for: draws and their densities."""
+
+import copy
+import math
+
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.data.dataset import Dataset
+from pymc_amortized.data.frames import Frames
+from pymc_amortized.data.layout import DataLayout
+from pymc_amortized.data.ties import find_atoms
+from pymc_amortized.importance.weights import pareto_smooth
+from pymc_amortized.inference.problem import ModelInference
+from pymc_amortized.inference.proposals import proposal_space
+from pymc_amortized.inference.typicality import SummaryReference, fit_summary_reference
+from pymc_amortized.model.parameter_space import ParameterSpace
+from pymc_amortized.networks.estimator import Estimator
+from pymc_amortized.networks.units import Units
+from pymc_amortized.simulation.simulator import Simulator
+from pymc_amortized.simulation.training_data import SimulationSource
+from pymc_amortized.typing import NamedTensors
+
+__all__ = ["Inference"]
+
+_NUM_FOR_ATOMS = 200
+_NUM_FOR_REFERENCE = 6_000
+_NUM_AT_ONCE = 500
+
+
+class Inference(ModelInference):
+    """Everything that answers data sets.
+
+    Parameters
+    ----------
+    simulator : Simulator
+        The model.
+    layout : DataLayout
+        How data sets are laid out.
+    space : ParameterSpace
+        With normal scores fitted.
+    estimator : Estimator
+        Trained.
+    reference : SummaryReference, optional
+        Where summaries of simulated data sets lie.
+    """
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        layout: DataLayout,
+        space: ParameterSpace,
+        estimator: Estimator,
+        reference: SummaryReference | None = None,
+    ) -> None:
+        super().__init__(simulator, layout, space)
+        self.estimator = estimator
+        self.reference = reference
+        self.proposals = proposal_space(estimator)
+        few = simulator.sample(_NUM_FOR_ATOMS, 0).observations
+        self._atoms = find_atoms({name: x.cpu().numpy() for name, x in few.items()})
+
+    def without_density(self) -> "Inference":
+        """Return the same, as if nothing could be checked or corrected."""
+        alone = copy.copy(self)
+        alone.exact = None
+        return alone
+
+    @torch.no_grad()
+    def summarize(self, frames: Frames) -> tuple[Tensor, Tensor]:
+        """Return contexts (B, C) of data sets as networks see them, and longer summaries of them.
+
+        Summaries hold the moments and the range of each feature besides, for a network may well
+        map data that it has never seen to contexts that it has.
+        """
+        units = self.estimator.scaled(self.layout.units(frames))
+        context = self.estimator.context(units)
+        return context, torch.cat([context, *(_moments(table) for table in units)], dim=-1)
+
+    def context(self, frames: Frames) -> Tensor:
+        """Return the contexts (B, C) of data sets as networks see them."""
+        return self.summarize(frames)[0]
+
+    def simulation_quantile(self, summaries: Tensor) -> Tensor:
+        """Return how far from simulated data sets summaries (B, C) lie; NaN if that is not known.
+
+        The share (B,) of simulated data sets that lie as near to their mean.
+        """
+        if self.reference is None:
+            return torch.full(summaries.shape[:1], math.nan, dtype=torch.float64)
+        return self.reference.quantile(summaries)
+
+    def with_reference(self, source: SimulationSource, seed: int) -> "Inference":
+        """Return the same, with summaries of simulated data sets to compare others with."""
+        parts = [
+            self.summarize(source.draw_frames(_NUM_AT_ONCE, seed + i)[1])[1]
+            for i in range(_NUM_FOR_REFERENCE // _NUM_AT_ONCE)
+        ]
+        reference = fit_summary_reference(torch.cat(parts))
+        return Inference(self.simulator, self.layout, self.space, self.estimator, reference)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all numbers that were trained, or fitted to simulations, by name."""
+        tensors = {f"estimator.{name}": x for name, x in self.estimator.state_dict().items()}
+        scores, reference = self.space.normal_scores, self.reference
+        for name in ("knots", "scores", "slopes") if scores is not None else ():
+            tensors[f"normal_scores.{name}"] = getattr(scores, name)
+        for name in ("location", "whitening", "distances") if reference is not None else ():
+            tensors[f"reference.{name}"] = getattr(reference, name)
+        return tensors
+
+    def draw_scores(
+        self, context: Tensor, num_draws: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Draw standardized parameters (S, B, D) from the network, with log q (S, B)."""
+        points = self.proposals.draw(context, num_draws, generator)
+        scores, log_det = self.proposals.to_scores(points, context)
+        return scores, self.proposals.log_prob(points, context) - log_det
+
+    def log_network(self, scores: Tensor, context: Tensor) -> Tensor:
+        """Return log q (S, B) in nats of standardized parameters (S, B, D)."""
+        points, log_det = self.proposals.from_scores(scores, context)
+        return self.proposals.log_prob(points, context) + log_det
+
+    @torch.no_grad()
+    def log_posterior(
+        self, parameters: NamedTensors, dataset: Dataset, *, any_labels: bool
+    ) -> Tensor:
+        """Return log q (S,) in nats of parameters (S, *shape), unconstrained as in the model.
+
+        Those that are out of canonical order have density 0, unless ``any_labels`` stands for all
+        orders alike.
+        """
+        labelling, log_count = self.simulator.labelling, 0.0
+        if any_labels:
+            parameters, log_count = labelling.arrange(parameters), labelling.log_count
+        vector, inside = self.space.unconstrain_within(parameters)
+        scores, log_det = self.space.standardize(vector)
+        context = self.context(dataset.smooth.to(self.device))
+        log_q = self.log_network(scores.unsqueeze(1), context)[:, 0] + log_det
+        log_q = log_q - labelling.log_jacobian(parameters) - log_count
+        return log_q.masked_fill(~inside, -math.inf)
+
+    def log_target_of(self, points: Tensor, context: Tensor, frames: Frames) -> Tensor:
+        """Return log p(θ, y) (S, B) in nats, over the space of proposals."""
+        scores, log_det = self.proposals.to_scores(points, context)
+        return self.log_target(scores, frames) + log_det
+
+    @torch.no_grad()
+    def log_target(self, scores: Tensor, frames: Frames) -> Tensor:
+        """Return log p(θ, y) (S, B) in nats, over standardized parameters; -inf for NaN."""
+        shape = scores.shape[:2]
+        if not self.space.size:
+            return self.exact.log_marginal({}, frames).expand(shape)
+        vector, log_det = self.space.unstandardize(scores.flatten(0, 1))
+        return self.log_joint(vector.unflatten(0, shape), frames) + log_det.unflatten(0, shape)
+
+    def parameters(self, scores: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Return unconstrained vectors, constrained parameters, and log |dv/ds| of (S, B, D)."""
+        shape = scores.shape[:2]
+        if not self.space.size:
+            return scores, {}, scores.new_zeros(shape)
+        vector, log_det = self.space.unstandardize(scores.flatten(0, 1))
+        constrained = self.constrained(vector, shape)
+        return vector.unflatten(0, shape), constrained, log_det.unflatten(0, shape)
+
+    def pareto_k(
+        self, source: SimulationSource, num_datasets: int, num_draws: int, seed: int
+    ) -> Tensor:
+        """Return Pareto k (B,) of fresh simulated data sets."""
+        _, frames, _ = source.draw_frames(num_datasets, seed)
+        generator = torch.Generator(device=self.device).manual_seed(seed)
+        scores, log_q = self.draw_scores(self.context(frames), num_draws, generator)
+        return pareto_smooth(self.log_target(scores, frames) - log_q)[1]
+
+
+def _moments(units: Units) -> Tensor:
+    """Return mean, standard deviation and range of each feature of scaled units, (B, 4 F)."""
+    known = units.mask.unsqueeze(-1)
+    x, count = units.values, known.sum(1).clamp(min=1)
+    mean = x.masked_fill(~known, 0.0).sum(1) / count
+    squares = (x - mean.unsqueeze(1)).square().masked_fill(~known, 0.0).sum(1) / count
+    low = x.masked_fill(~known, math.inf).amin(1).nan_to_num(posinf=0.0)
+    high = x.masked_fill(~known, -math.inf).amax(1).nan_to_num(neginf=0.0)
+    return torch.cat([mean, squares.sqrt(), low, high], dim=-1)

@@ -1,0 +1,111 @@
+"""Networks for a model: built anew, or put together again from numbers."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from pymc_amortized.data.layout import DataLayout
+from pymc_amortized.data.tables import Sizes
+from pymc_amortized.errors import UnsupportedModelError
+from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.inference.typicality import SummaryReference
+from pymc_amortized.model.normal_scores import NormalScores
+from pymc_amortized.model.parameter_space import ParameterSpace
+from pymc_amortized.networks.build import Networks, build_estimator
+from pymc_amortized.networks.estimator import Estimator
+from pymc_amortized.simulation.simulator import Simulator
+
+__all__ = ["assemble", "inference_from_tensors"]
+
+
+def assemble(
+    simulator: Simulator, sizes: Sizes, networks: Networks | None, seed: int
+) -> tuple[DataLayout, Estimator]:
+    """Lay out the data of a model, and build the networks for them, untrained.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If networks for this kind of model do not exist.
+    """
+    spec = simulator.spec
+    if not spec.parameters and not spec.indicators:
+        raise UnsupportedModelError(
+            "Expected a model with parameters or indicators; this one has neither, so that there "
+            "is nothing to infer."
+        )
+    layout = DataLayout(spec, simulator.covariates, sizes)
+    for table in layout.tables:
+        if table.is_sequence and table.grouped:
+            raise UnsupportedModelError(
+                f"Expected the rows of {table.name!r} to be the time points of "
+                f"{table.indicator.name!r}; they are others, so that several may belong to one "
+                "time point. Give each time point a row, with as many values as there are at most, "
+                "and mask those that are missing:\n\n"
+                f"    pm.Normal({table.name!r}, mu[z][:, None], sigma, "
+                "observed=np.ma.masked_invalid(values_of_each_time_point))"
+            )
+    estimator = build_estimator(
+        layout.shapes, simulator.parameters.size, simulator.parameters.num_features, networks, seed
+    )
+    for indicator in spec.indicators:
+        index = layout.table_of(indicator.name)
+        if not spec.has_density and index not in estimator.classified:
+            raise UnsupportedModelError(
+                f"Expected the units of {indicator.name!r} to be observed in one table of rows, "
+                "as the classification network sees them; they are observed in several of "
+                "different lengths, and without a density their indicators cannot be computed "
+                "otherwise. Give what has none a density:\n\n"
+                '    pm.CustomDist("y", ..., logp=logp, random=random)'
+            )
+    return layout, estimator.to(simulator.device)
+
+
+def inference_from_tensors(
+    simulator: Simulator,
+    tensors: Mapping[str, Tensor],
+    sizes: Sizes,
+    networks: Networks | None,
+) -> Inference:
+    """Put a network together again.
+
+    Parameters
+    ----------
+    simulator : Simulator
+        The model, in the order that the network was trained in.
+    tensors : mapping of str to Tensor
+        What :meth:`Inference.tensors` returned.
+    sizes : mapping of str to (int, int)
+        Numbers of units that the network was trained for.
+    networks : Networks, optional
+        Which networks these are, if the user had chosen them.
+
+    Raises
+    ------
+    RuntimeError, KeyError
+        If the numbers do not fit the networks.
+    """
+    layout, estimator = assemble(simulator, sizes, networks, 0)
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        device = simulator.device
+        return {
+            name.removeprefix(prefix): x.to(device)
+            for name, x in tensors.items()
+            if name.startswith(prefix)
+        }
+
+    estimator.load_state_dict(part("estimator."))
+    estimator.eval()
+    scores = part("normal_scores.")
+    space = simulator.parameters
+    if scores:
+        space = ParameterSpace(space.specs, space.bijections, NormalScores(**scores))
+    reference = part("reference.")
+    return Inference(
+        simulator,
+        layout,
+        space,
+        estimator,
+        SummaryReference(**reference) if reference else None,
+    )

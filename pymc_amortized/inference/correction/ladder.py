@@ -1,0 +1,300 @@
+"""From draws of a network to the right answer: a ladder, climbed as far as a data set needs."""
+
+import math
+import time
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.data.dataset import Dataset
+from pymc_amortized.errors import InvalidDataError, UnsupportedModelError
+from pymc_amortized.importance.pool import Pool
+from pymc_amortized.importance.weights import Weights, weigh
+from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.inference.correction.mcmc import ChainRung, converged, thinned
+from pymc_amortized.inference.correction.nuts import MarginalSampler
+from pymc_amortized.inference.correction.weighted_draws import NUM_PROPOSALS, Weighing
+from pymc_amortized.inference.draws import ChainDraws, Correction, Draws
+
+__all__ = ["Corrector"]
+
+_MAX_PROPOSALS = 128_000
+_LONGER = (1, 4)
+
+
+class Corrector:
+    """Draws parameters, as correct as asked for and possible.
+
+    Parameters
+    ----------
+    inference : Inference
+        The network and the model.
+    """
+
+    def __init__(self, inference: Inference) -> None:
+        self.inference = inference
+        self.sampler = MarginalSampler(inference.simulator, inference.layout, inference.space)
+
+    def draw(
+        self,
+        datasets: Sequence[Dataset],
+        num_draws: int,
+        chains: int,
+        correction: Correction,
+        generator: torch.Generator,
+    ) -> list[Draws | InvalidDataError]:
+        """Draw parameters for each of B data sets; an error for those that are impossible.
+
+        Parameters
+        ----------
+        datasets : sequence of Dataset
+            Worked on together, so that memory grows with their number.
+        num_draws, chains : int
+            S draws of each data set, to be divided into so many chains.
+        correction : str
+            How far to climb.
+        generator : torch.Generator
+            Source of randomness.
+        """
+        climb = _Climb(self, datasets, num_draws, chains, correction, generator)
+        climb.run()
+        return [climb.answers[i] for i in range(len(datasets))]
+
+
+class _Climb:
+    """The way of one batch of data sets up the ladder."""
+
+    def __init__(
+        self,
+        corrector: Corrector,
+        datasets: Sequence[Dataset],
+        num_draws: int,
+        chains: int,
+        correction: Correction,
+        generator: torch.Generator,
+    ) -> None:
+        self.inference = corrector.inference
+        self.num_draws, self.correction = num_draws, correction
+        self.weighing = Weighing(self.inference, datasets, num_draws, generator)
+        self.chain_rung = ChainRung(self.weighing, corrector.sampler, chains)
+        self.answers: dict[int, Draws | InvalidDataError] = {}
+        self.seconds: dict[int, dict[str, float]] = {i: {} for i in range(len(datasets))}
+        self.network_pareto_k = torch.full((len(datasets),), math.nan, dtype=torch.float64)
+
+    def run(self) -> None:
+        """Fill ``answers``."""
+        everything = torch.arange(len(self.weighing), device=self.weighing.context.device)
+        if self.inference.exact is None or self.correction == "none":
+            with self._timed("network", everything):
+                self._keep_network(everything)
+            return
+        with self._timed("importance", everything):
+            index, pool, weights = self._weighed_network(everything)
+            done = self._ends_here(weights)
+            self._keep(index[done], pool.select(done), weights.select(done), "importance")
+        index, pool, weights = index[~done], pool.select(~done), weights.select(~done)
+        rest = _one_by_one(index, pool, weights)
+        if len(index) and self.correction != "mcmc":
+            with self._timed("adaptive", index):
+                rest = self._adapted(index, pool)
+        for at, found, of_found in rest:
+            self._climb_to_chains(at, found, of_found)
+
+    @contextmanager
+    def _timed(self, rung: str, index: Tensor) -> Iterator[None]:
+        """Measure seconds per data set."""
+        start = time.perf_counter()
+        yield
+        each = (time.perf_counter() - start) / max(1, len(index))
+        for i in index.tolist():
+            self.seconds[i][rung] = each
+
+    def _ends_here(self, weights: Weights) -> Tensor:
+        """Tell for which data sets weighted draws of the network are the answer."""
+        if self.correction == "importance" or not self.inference.space.size:
+            return torch.ones_like(weights.reliable)
+        if self.correction == "auto":
+            return self.weighing.accepted(weights) & (weights.ess >= self.weighing.wanted)
+        return torch.zeros_like(weights.reliable)
+
+    def _keep_network(self, index: Tensor) -> None:
+        weighing, inference = self.weighing, self.inference
+        scores, log_q = inference.draw_scores(weighing.context, self.num_draws, weighing.generator)
+        log_target = None
+        if inference.exact is not None:
+            log_target = inference.log_target(scores, weighing.frames)
+        for i in index.tolist():
+            one = None if log_target is None else log_target[:, i]
+            self._answer(i, scores[:, i], one, log_q[:, i], "network", num_distinct=len(scores))
+
+    def _weighed_network(self, index: Tensor) -> tuple[Tensor, Pool, Weights]:
+        """Weigh draws of the network; data sets that the model cannot produce are answered so."""
+        pool = self.weighing.from_network(index, max(NUM_PROPOSALS, self.num_draws))
+        possible = ~torch.isneginf(pool.log_target).all(0)
+        for at in (~possible).nonzero():
+            times = self.weighing.impossible_times(index[at], pool.select(at))
+            self.answers[int(index[at])] = _impossible(len(pool.points), times)
+        index, pool = index[possible], pool.select(possible)
+        weights = weigh(pool.log_weights)
+        self.network_pareto_k[index] = weights.pareto_k
+        while self.correction == "importance" and len(pool.points) < _MAX_PROPOSALS:
+            enough = weights.ess >= self.num_draws
+            if bool((enough | ~weights.reliable).all()):
+                break
+            pool = pool.with_more(self.weighing.from_network(index, len(pool.points)))
+            weights = weigh(pool.log_weights)
+        return index, pool, weights
+
+    def _adapted(self, index: Tensor, pool: Pool) -> list[tuple[Tensor, Pool, Weights]]:
+        """Keep what adaptive importance sampling can answer, and return the rest one by one."""
+        rest = []
+        for at, found, weights in self.weighing.adapt(index, pool):
+            kept = self.weighing.accepted(weights) | (self.correction == "adaptive")
+            self._keep(index[at[kept]], found.select(kept), weights.select(kept), "adaptive")
+            rest += _one_by_one(index[at[~kept]], found.select(~kept), weights.select(~kept))
+        return rest
+
+    def _keep(
+        self,
+        index: Tensor,
+        pool: Pool,
+        weights: Weights,
+        rung: str,
+        chains: ChainDraws | None = None,
+    ) -> None:
+        """Answer from weighted draws, of a network or of a mixture fitted to chains."""
+        if not len(index):
+            return
+        points, log_target, chosen = self.weighing.resampled(pool, weights)
+        if rung == "adaptive":
+            points, log_target = self.weighing.moved_apart(index, weights, points, log_target)
+        accepted = self.weighing.accepted(weights)
+        space, context = self.inference.proposals, self.weighing.context[index]
+        scores, log_det = space.to_scores(points, context)
+        log_q, log_target = space.log_prob(points, context) - log_det, log_target - log_det
+        log_evidence, error = self.weighing.evidence(pool)
+        unknown = log_evidence.new_tensor(math.nan)
+        log_evidence, error = (torch.where(accepted, x, unknown) for x in (log_evidence, error))
+        for b, i in enumerate(index.tolist()):
+            self._answer(
+                i,
+                scores[:, b],
+                log_target[:, b],
+                log_q[:, b],
+                rung,
+                accepted=bool(accepted[b]),
+                pareto_k=float(weights.pareto_k[b]),
+                importance_ess=float(weights.ess[b]),
+                num_proposals=len(pool.points),
+                num_distinct=_num_distinct(scores[:, b], chosen[:, b]),
+                log_evidence=float(log_evidence[b]),
+                log_evidence_error=float(error[b]),
+                chains=chains,
+            )
+
+    def _climb_to_chains(self, at: Tensor, pool: Pool, weights: Weights) -> None:
+        """Answer one data set by Markov chains; by its weighted draws, if they cannot start."""
+        i = int(at)
+        with self._timed("mcmc", at):
+            try:
+                self._sample(at, pool, weights)
+            except UnsupportedModelError:
+                if self.correction == "mcmc":
+                    raise
+                self._keep(at, pool, weights, "adaptive")
+        self.answers[i] = replace(self.answers[i], seconds=self.seconds[i])
+
+    def _sample(self, at: Tensor, pool: Pool, weights: Weights) -> None:
+        """Run chains, longer ones where these are not enough, and neither is what they show."""
+        chains = None
+        for longer in _LONGER:
+            chains = self.chain_rung.draw(at, pool, weights, longer, chains)
+            is_converged = converged(chains)
+            found, reweighed, missed = self.chain_rung.reweighed(chains, at)
+            usable = bool(self.weighing.accepted(reweighed))
+            if is_converged or (usable and self.correction != "mcmc"):
+                break
+        if usable and (missed or not is_converged):
+            self._keep(at, found, reweighed, "adaptive", chains)
+            return
+        log_evidence, error = self.weighing.evidence(found) if usable else (math.nan, math.nan)
+        vector = thinned(chains.vector, self.num_draws).to(self.weighing.context.device)
+        scores, log_det = self.inference.space.standardize(vector)
+        frames = self.weighing.frames.select(at)
+        log_target = self.inference.log_joint(vector.unsqueeze(1), frames)[:, 0] - log_det
+        log_q = self.inference.log_network(scores.unsqueeze(1), self.weighing.context[at])[:, 0]
+        self._answer(
+            int(at),
+            scores,
+            log_target,
+            log_q,
+            "mcmc",
+            accepted=is_converged and not missed,
+            pareto_k=float(weights.pareto_k[0]),
+            importance_ess=float(weights.ess[0]),
+            num_proposals=len(pool.points),
+            num_distinct=_num_distinct(scores, torch.arange(len(scores))),
+            log_evidence=float(log_evidence),
+            log_evidence_error=float(error),
+            chains=chains,
+            diverging=thinned(chains.diverging, self.num_draws),
+        )
+
+    def _answer(
+        self,
+        i: int,
+        scores: Tensor,
+        log_target: Tensor | None,
+        log_q: Tensor,
+        rung: str,
+        **known: Any,
+    ) -> None:
+        """Bring draws (S, D) of data set i, and densities (S,) over scores, to all spaces.
+
+        Densities are over the unconstrained parameters of the user's model.
+        """
+        known.setdefault("diverging", torch.zeros(len(scores), dtype=torch.bool))
+        vector, several, log_det = self.inference.parameters(scores.unsqueeze(1))
+        parameters = {name: x[:, 0] for name, x in several.items()}
+        log_det = log_det[:, 0] + self.inference.simulator.labelling.log_jacobian(parameters)
+        self.answers[i] = Draws(
+            parameters=parameters,
+            vector=vector[:, 0],
+            log_joint=None if log_target is None else log_target - log_det,
+            log_q=log_q - log_det,
+            rung=rung,
+            network_pareto_k=float(self.network_pareto_k[i]),
+            simulation_quantile=float(self.weighing.simulation_quantile[i]),
+            seconds=self.seconds[i],
+            **known,
+        )
+
+
+def _one_by_one(index: Tensor, pool: Pool, weights: Weights) -> list[tuple[Tensor, Pool, Weights]]:
+    every = torch.arange(len(index), device=index.device)
+    parts = [every[b : b + 1] for b in range(len(index))]
+    return [(index[at], pool.select(at), weights.select(at)) for at in parts]
+
+
+def _num_distinct(scores: Tensor, chosen: Tensor) -> int:
+    """Count different draws (S, D); where there are no parameters, different picks."""
+    return int((scores[:, 0] if scores.shape[1] else chosen).unique().numel())
+
+
+def _impossible(num_draws: int, times: Sequence[int]) -> InvalidDataError:
+    where = ""
+    if times:
+        shown = f"{list(times[:10])}" + (", and more" if len(times) > 10 else "")
+        where = f" No state can produce what was observed at the time points {shown}."
+    return InvalidDataError(
+        "Expected data that the model can produce; it gives them probability zero under all "
+        f"{num_draws:,} draws of the network.{where} Look for impossible values, such as a "
+        "negative count, or a value outside of a bounded component:\n\n"
+        "    pm.sample_prior_predictive(model=model)"
+    )

@@ -1,0 +1,127 @@
+"""The rung of Markov chains: started from weighted draws, and weighed in their turn."""
+
+import math
+
+from dataclasses import replace
+
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.importance.pool import Pool
+from pymc_amortized.importance.student_mixture import fit_student_mixture
+from pymc_amortized.importance.weights import (
+    Weights,
+    log_mean_weight,
+    resample,
+    tempered,
+)
+from pymc_amortized.inference.correction.nuts import MarginalSampler
+from pymc_amortized.inference.correction.weighted_draws import NUM_PROPOSALS, Weighing, enough
+from pymc_amortized.inference.draws import ChainDraws
+
+__all__ = ["ChainRung", "converged", "thinned"]
+
+_FEWEST_DRAWS = 250
+_SMALL_SHARE = 0.05
+_ESS_FOR_STARTS = 100.0
+_NUM_FOR_SCALE = 1_000
+_MIN_CHAINS = 4
+_NUM_TUNE = 500
+_MAX_RHAT = 1.01
+_MAX_DIVERGING = 0.01
+
+
+class ChainRung:
+    """Runs chains for one data set of a batch after the other.
+
+    Parameters
+    ----------
+    weighing : Weighing
+        The batch.
+    sampler : MarginalSampler
+        Of the model; compiled once.
+    chains : int
+        How many chains are asked for; at least four are run.
+    """
+
+    def __init__(self, weighing: Weighing, sampler: MarginalSampler, chains: int) -> None:
+        self.weighing, self.sampler = weighing, sampler
+        self.inference, self.generator = weighing.inference, weighing.generator
+        self.num_chains = max(_MIN_CHAINS, chains)
+
+    def draw(
+        self, at: Tensor, pool: Pool, weights: Weights, longer: int, before: ChainDraws | None
+    ) -> ChainDraws:
+        """Run chains from weighted draws; with the time of compilation of those before."""
+        inference = self.inference
+        usable = tempered(weights.log_weights, _ESS_FOR_STARTS)[:, 0]
+        picked = pool.points[resample(usable, _NUM_FOR_SCALE, self.generator), 0]
+        scores, _ = inference.proposals.to_scores(picked.unsqueeze(1), self.weighing.context[at])
+        vector, _ = inference.space.unstandardize(scores[:, 0])
+        centred = vector - vector.mean(0)
+        covariance = centred.T @ centred / len(vector)
+        smallest = 1e-8 * covariance.diagonal().amax() + 1e-12
+        covariance = covariance + smallest * torch.eye(len(covariance)).to(covariance)
+        draws = max(_FEWEST_DRAWS, math.ceil(self.weighing.num_draws / self.num_chains))
+        chains = self.sampler.sample(
+            self.weighing.frames.select(at),
+            vector[: self.num_chains],
+            vector.mean(0),
+            torch.linalg.cholesky(covariance),
+            draws=longer * draws,
+            tune=longer * _NUM_TUNE,
+            random_seed=int(torch.randint(2**31 - 1, (), generator=self.generator)),
+        )
+        spent = 0.0 if before is None else before.compile_seconds
+        return replace(chains, compile_seconds=spent + chains.compile_seconds)
+
+    def reweighed(self, chains: ChainDraws, at: Tensor) -> tuple[Pool, Weights, bool]:
+        """Go on with importance sampling from a mixture fitted to chains, and from the network.
+
+        Chains that are stuck in modes know where these are, and weights how much each holds. Where
+        the network knows of others, the integral is larger than over the modes of the chains.
+
+        Returns
+        -------
+        pool : Pool
+            New draws.
+        weights : Weights
+            Of these.
+        missed : bool
+            Whether chains missed a mode.
+        """
+        scores, _ = self.inference.space.standardize(chains.vector.flatten(0, 1))
+        context = self.weighing.context[at]
+        scores = scores.unsqueeze(1).to(context.device)
+        points, _ = self.inference.proposals.from_scores(scores, context)
+        equal = torch.zeros_like(points[..., 0])
+        mixture = fit_student_mixture(points, equal, generator=self.generator)
+        pool = self.weighing.from_network(at, NUM_PROPOSALS)
+        points, here = mixture.sample(NUM_PROPOSALS, self.generator), torch.zeros_like(at)
+        log_target = self.weighing.target(at)(points, here)
+        of_network = self.weighing.network(at).log_prob(points, here)
+        pool = pool.with_proposal(points, log_target, [of_network], mixture.log_prob)
+        of_mixture = pool.log_proposals[-1][-len(points) :]
+        [(_, pool, weights)] = self.weighing.adapt(at, pool, [mixture])
+        everything, error = log_mean_weight(pool.log_weights)
+        over_chains, other = log_mean_weight(log_target - of_mixture)
+        margin = _SMALL_SHARE + 4 * float((error.square() + other.square()).sqrt())
+        return pool, weights, float(everything - over_chains) > margin
+
+
+def converged(chains: ChainDraws) -> bool:
+    """Tell whether chains can be believed, as far as they themselves show."""
+    return (
+        chains.rhat <= _MAX_RHAT
+        and chains.ess >= enough(chains.diverging.numel() / 2)
+        and float(chains.diverging.double().mean()) <= _MAX_DIVERGING
+    )
+
+
+def thinned(values: Tensor, num_draws: int) -> Tensor:
+    """Return so many draws (S, *) of chains (chains, draws, *), chain after chain, far apart."""
+    num_chains, length = values.shape[:2]
+    each = math.ceil(num_draws / num_chains)
+    places = (torch.arange(each, device=values.device) * (length / each)).long()
+    return values[:, places].flatten(0, 1)[:num_draws]

@@ -1,0 +1,357 @@
+"""Draws by the No-U-Turn sampler, of the density with indicators summed out."""
+
+import dataclasses
+import math
+import time
+import warnings
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import arviz
+import numpy as np
+import pymc as pm
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.data.frames import Frames
+from pymc_amortized.data.layout import DataLayout
+from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
+from pymc_amortized.inference.draws import ChainDraws
+from pymc_amortized.model.density.marginal import FramedData, MarginalModel
+from pymc_amortized.model.parameter_space import ParameterSpace
+from pymc_amortized.model.spec import ObservationSpec
+from pymc_amortized.simulation.simulator import Simulator
+
+__all__ = ["MarginalSampler", "framed_data", "may_be_impossible"]
+
+_TARGET_ACCEPT = 0.9
+_NUM_SIMULATIONS = 32
+_FEWEST_DRAWS = 4
+_FEWEST_TUNE = 10
+
+
+class MarginalSampler:
+    """Draws from the exact posterior of a data set, by the No-U-Turn sampler [1]_.
+
+    Chains run in nutpie where it is installed and can compile the model, and otherwise in
+    PyMC. Either compiles once, when the first data set is asked for.
+
+    Parameters
+    ----------
+    simulator : Simulator
+        The model. It must have a density, and parameters.
+    layout : DataLayout
+        How data sets are laid out.
+    space : ParameterSpace
+        Its parameters.
+
+    References
+    ----------
+    .. [1] Hoffman, M. D., & Gelman, A. (2014). The No-U-Turn sampler. Journal of Machine Learning
+       Research 15, 1593-1623.
+    """
+
+    def __init__(self, simulator: Simulator, layout: DataLayout, space: ParameterSpace) -> None:
+        self._simulator = simulator
+        self._layout = layout
+        self._space = space
+        self._compiled: dict[bool, tuple[MarginalModel, _Sampler]] = {}
+
+    def sample(
+        self,
+        frames: Frames,
+        starts: Tensor,
+        location: Tensor,
+        scale_tril: Tensor,
+        *,
+        draws: int,
+        tune: int,
+        random_seed: int,
+        progressbar: bool = False,
+    ) -> ChainDraws:
+        """Draw for one data set.
+
+        Parameters
+        ----------
+        frames : Frames
+            The data set, a batch of one.
+        starts : Tensor, shape (chains, D)
+            Unconstrained parameters at which each chain starts.
+        location, scale_tril : Tensor, shape (D,) and (D, D)
+            Mean and Cholesky factor of the covariance that the posterior is expected to have. A
+            good guess makes sampling faster, and a bad one slower; neither changes the answer.
+        draws, tune : int
+            Of each chain, at least 1 and 10; those of tuning are dropped.
+        random_seed : int
+            At least 0.
+        progressbar : bool
+            Whether to show how far the first chain is.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If there are too few draws, or the seed is below 0.
+        UnsupportedModelError
+            If there are no parameters, or the density or its gradient is not finite where a chain
+            starts.
+        """
+        _check_numbers(draws, tune, random_seed)
+        started = time.perf_counter()
+        framed = self._layout.resized or frames.num_frames > 1
+        is_new = framed not in self._compiled
+        if is_new:
+            self._compiled[framed] = self._compile(framed)
+        seconds = time.perf_counter() - started if is_new else 0.0
+        model, sampler = self._compiled[framed]
+        m, lower = (x.detach().double().cpu().numpy() for x in (location, scale_tril))
+        arrays = model.arrays(framed_data(self._layout, frames), m, lower)
+        spawn = np.random.SeedSequence(random_seed)
+        centred = starts.detach().double().cpu().numpy() - m
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            u, diverging = sampler.run(
+                arrays,
+                np.linalg.solve(lower, centred.T).T,
+                draws=draws,
+                tune=tune,
+                seeds=[int(s) for s in spawn.generate_state(len(centred))],
+                progressbar=progressbar,
+            )
+        vector = m + u @ lower.T
+        rhat, ess = diagnose(vector)
+        return ChainDraws(
+            torch.as_tensor(vector),
+            torch.as_tensor(diverging),
+            rhat,
+            ess,
+            sampler.name,
+            seconds,
+        )
+
+    def _compile(self, framed: bool) -> tuple[MarginalModel, "_Sampler"]:
+        model = MarginalModel(
+            self._simulator.density,
+            [spec.unconstrained_shape for spec in self._space.specs],
+            framed=framed,
+            guarded=may_be_impossible(self._simulator),
+        )
+        with warnings.catch_warnings():
+            # Of slow linear algebra and of Python callbacks, which are not the user's concern.
+            warnings.simplefilter("ignore")
+            return model, _sampler(model)
+
+
+class _Sampler(Protocol):
+    name: str
+
+    def run(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        starts: np.ndarray,
+        *,
+        draws: int,
+        tune: int,
+        seeds: list[int],
+        progressbar: bool,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return draws (chains, draws, D), and which diverge (chains, draws)."""
+        ...
+
+
+class _NutpieSampler:
+    """Chains in nutpie, all at the same time: one sampler each, so that each has its own start."""
+
+    name = "nutpie"
+
+    def __init__(self, model: MarginalModel) -> None:
+        import nutpie
+
+        self._sample = nutpie.sample
+        self._compiled = nutpie.compile_pymc_model(model.model)
+
+    def run(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        starts: np.ndarray,
+        *,
+        draws: int,
+        tune: int,
+        seeds: list[int],
+        progressbar: bool,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        compiled = self._compiled.with_data(**arrays)
+        chains = [
+            self._sample(
+                dataclasses.replace(compiled, initial_point_func=_always(start)),
+                draws=draws,
+                tune=tune,
+                chains=1,
+                cores=1,
+                seed=seed,
+                target_accept=_TARGET_ACCEPT,
+                progress_bar=progressbar and not i,
+                return_raw_trace=True,
+                blocking=False,
+            )
+            for i, (start, seed) in enumerate(zip(starts, seeds, strict=True))
+        ]
+        try:
+            results = [_from_arrow(*chain.wait().get_arrow_trace(), draws) for chain in chains]
+        except RuntimeError as error:
+            raise _bad_start(str(error)) from error
+        return np.stack([u for u, _ in results]), np.stack([bad for _, bad in results])
+
+
+class _PymcSampler:
+    """Chains in PyMC, one after the other, by the step method that ``pm.sample`` uses.
+
+    To call ``pm.sample`` itself would be to compile for every data set anew.
+    """
+
+    name = "pymc"
+
+    def __init__(self, model: MarginalModel) -> None:
+        self._model = model
+        self._function = model.model.logp_dlogp_function(ravel_inputs=True)
+        self._function.trust_input = True
+
+    def run(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        starts: np.ndarray,
+        *,
+        draws: int,
+        tune: int,
+        seeds: list[int],
+        progressbar: bool,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        self._model.set_data(arrays)
+        try:
+            results = [
+                self._chain(start, draws, tune, seed)
+                for start, seed in zip(starts, seeds, strict=True)
+            ]
+        except pm.exceptions.SamplingError as error:
+            raise _bad_start(str(error)) from error
+        return np.stack([u for u, _ in results]), np.stack([bad for _, bad in results])
+
+    def _chain(
+        self, start: np.ndarray, draws: int, tune: int, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        point = {"u": start}
+        step = pm.NUTS(
+            model=self._model.model,
+            logp_dlogp_func=self._function,
+            target_accept=_TARGET_ACCEPT,
+            initial_point=point,
+            rng=seed,
+        )
+        vectors, diverging = [], []
+        for i in range(tune + draws):
+            if i == tune:
+                step.stop_tuning()
+            point, [stats] = step.step(point)
+            vectors.append(point["u"])
+            diverging.append(bool(stats["diverging"]))
+        return np.stack(vectors[tune:]), np.array(diverging[tune:])
+
+
+def _sampler(model: MarginalModel) -> _Sampler:
+    """Compile for nutpie; for PyMC where nutpie is not installed, or cannot compile the model."""
+    try:
+        return _NutpieSampler(model)
+    except Exception:
+        # Numba refuses what it cannot compile by errors of any kind. Should the model be at fault,
+        # PyMC will say so.
+        pass
+    return _PymcSampler(model)
+
+
+def _always(start: np.ndarray) -> "object":
+    def initial_point(seed: int | None = None) -> np.ndarray:
+        return start.copy()
+
+    return initial_point
+
+
+def _from_arrow(draws: list, stats: list, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the last draws (draws, D) of a chain, and which diverge (draws,)."""
+    vectors = [row for batch in draws for row in batch.column("u").to_pylist()]
+    diverging = [bad for batch in stats for bad in batch.column("diverging").to_pylist()]
+    return np.array(vectors[-number:]), np.array(diverging[-number:])
+
+
+def _bad_start(message: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        "Expected the log density and its gradient to be finite where chains start; they are not "
+        f"({message.strip().splitlines()[0]}). Look for data that the model cannot produce, and "
+        "for parameters at the edge of their support:\n\n    pm.sample(model=model)"
+    )
+
+
+def _check_numbers(draws: int, tune: int, random_seed: int) -> None:
+    minima = {"draws": (draws, 1), "tune": (tune, _FEWEST_TUNE), "random_seed": (random_seed, 0)}
+    for name, (value, least) in minima.items():
+        if value < least:
+            raise InvalidArgumentError(f"Expected {name} to be at least {least}; got {value!r}.")
+
+
+def diagnose(vector: np.ndarray) -> tuple[float, float]:
+    """Return the largest R-hat and the smallest bulk ESS over coordinates."""
+    if vector.shape[1] < _FEWEST_DRAWS:
+        return math.nan, math.nan
+    columns = [np.ascontiguousarray(vector[..., d]) for d in range(vector.shape[-1])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ess = min(float(arviz.ess(column, method="bulk")) for column in columns)
+        if len(vector) == 1:
+            return math.nan, ess
+        return max(float(arviz.rhat(column)) for column in columns), ess
+
+
+def may_be_impossible(simulator: Simulator) -> bool:
+    """Tell whether some component gives some value probability zero, among simulated data sets."""
+    simulation = simulator.sample(_NUM_SIMULATIONS, 0)
+    return any(
+        bool(
+            torch.isneginf(
+                simulator.density.log_likelihood(
+                    simulation.parameters, simulation.observations, indicator.name
+                )
+            ).any()
+        )
+        for indicator in simulator.spec.indicators
+    )
+
+
+def framed_data(layout: DataLayout, frames: Frames) -> FramedData:
+    """Return the one data set of frames as arrays, with the entries in use of each variable."""
+    used = {
+        o.name: _entries(o, selected[0].cpu().numpy(), grouped=table.grouped)
+        for table, selected in zip(layout.tables, frames.selected, strict=True)
+        for o in table.observations
+    }
+    return FramedData(
+        {name: x[0].cpu().numpy() for name, x in frames.observations.items()},
+        {name: x[0].cpu().numpy() for name, x in frames.covariates.items()},
+        used,
+        None if frames.times is None else _in_use(frames.times[0].cpu().numpy()),
+    )
+
+
+def _in_use(times: np.ndarray) -> np.ndarray:
+    return times[times >= 0]
+
+
+def _entries(o: ObservationSpec, rows: np.ndarray, *, grouped: bool) -> np.ndarray:
+    """Spread rows in use (m, R) over the entries of a variable, (m, *entries)."""
+    shape = o.owner.shape
+    if o.observed is not None and shape[: o.observed.ndim] != o.observed.shape:
+        shape = (*o.observed.shape, *shape[1:])
+    if grouped or not shape:
+        return rows.reshape(len(rows), *shape)
+    axes = next(a for a in range(1, len(shape) + 1) if math.prod(shape[:a]) == rows.shape[1])
+    spread = rows.reshape(len(rows), *shape[:axes], *(1,) * (len(shape) - axes))
+    return np.broadcast_to(spread, (len(rows), *shape))

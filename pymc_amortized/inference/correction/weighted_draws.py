@@ -1,0 +1,160 @@
+"""Weighted draws for one batch of data sets: what the rungs of the ladder share."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.data.dataset import Dataset
+from pymc_amortized.data.frames import stack_frames
+from pymc_amortized.importance.adaptive import adapt, rejuvenate
+from pymc_amortized.importance.pool import LogDensity, Pool, Proposal
+from pymc_amortized.importance.student_mixture import StudentMixture
+from pymc_amortized.importance.weights import Weights, log_mean_weight, resample
+from pymc_amortized.inference.amortized import Inference
+
+__all__ = ["NUM_PROPOSALS", "Weighing", "enough"]
+
+NUM_PROPOSALS = 4_000
+_ENOUGH = 400
+_WANTED = 0.75
+_NUM_NEW = 2_000
+_DRAWS_TO_EXPLAIN = 200
+# Metropolis steps of draws that repeat each other, by the ESS per draw below which they are taken.
+_MOVES = ((0.25, 16), (0.75, 8), (2.0, 2))
+
+
+def enough(num_draws: float) -> float:
+    """Return the effective sample size below which draws are too few to be an answer."""
+    return min(_ENOUGH, num_draws)
+
+
+class Weighing:
+    """Draws, weighs and resamples for a batch of data sets, or for some of them.
+
+    Draws are points (S, b, D) of the space of proposals, for the data sets at ``index`` (b,).
+
+    Parameters
+    ----------
+    inference : Inference
+        The network and the model.
+    datasets : sequence of Dataset
+        The batch.
+    num_draws : int
+        Draws of each data set that are asked for.
+    generator : torch.Generator
+        Source of randomness.
+    """
+
+    def __init__(
+        self,
+        inference: Inference,
+        datasets: Sequence[Dataset],
+        num_draws: int,
+        generator: torch.Generator,
+    ) -> None:
+        self.inference, self.num_draws, self.generator = inference, num_draws, generator
+        self.frames = stack_frames([d.frames for d in datasets]).to(inference.device)
+        smooth = stack_frames([d.smooth for d in datasets]).to(inference.device)
+        self.context, summaries = inference.summarize(smooth)
+        self.simulation_quantile = inference.simulation_quantile(summaries)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def wanted(self) -> float:
+        """Effective sample size at which there is no need of more draws, or better ones."""
+        return _WANTED * self.num_draws
+
+    def accepted(self, weights: Weights) -> Tensor:
+        """Tell for which data sets weighted draws are an answer, (b,)."""
+        return weights.reliable & (weights.ess >= enough(self.num_draws))
+
+    def from_network(self, index: Tensor, num_draws: int) -> Pool:
+        """Draw from the network."""
+        context, space = self.context[index], self.inference.proposals
+        points = space.draw(context, num_draws, self.generator)
+        log_target = self.inference.log_target_of(points, context, self.frames.select(index))
+        return Pool(points, log_target, (space.log_prob(points, context),), (num_draws,))
+
+    def target(self, index: Tensor) -> LogDensity:
+        """Return the log density of data sets at positions among ``index``."""
+        return lambda points, at: self.inference.log_target_of(
+            points, self.context[index[at]], self.frames.select(index[at])
+        )
+
+    def network(self, index: Tensor) -> Proposal:
+        """Return the network as a proposal for data sets at positions among ``index``."""
+        space = self.inference.proposals
+        return Proposal(
+            lambda number, at: space.draw(self.context[index[at]], number, self.generator),
+            lambda points, at: space.log_prob(points, self.context[index[at]]),
+        )
+
+    def adapt(
+        self, index: Tensor, pool: Pool, mixtures: Sequence[StudentMixture] = ()
+    ) -> Iterator[tuple[Tensor, Pool, Weights]]:
+        """Improve on draws of the network, and of mixtures, by :func:`adapt`."""
+        at_least = enough(self.num_draws)
+        return adapt(
+            pool,
+            self.target(index),
+            self.network(index),
+            max(at_least, self.wanted),
+            at_least,
+            num_new=max(_NUM_NEW, self.num_draws // 2),
+            mixtures=mixtures,
+            generator=self.generator,
+        )
+
+    def resampled(self, pool: Pool, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+        """Return points (S, b, D), their log densities (S, b), and where in the pool they were."""
+        chosen = resample(weights.log_weights, self.num_draws, self.generator)
+        points = pool.points.gather(0, chosen.unsqueeze(-1).expand(-1, -1, pool.points.shape[-1]))
+        return points, pool.log_target.gather(0, chosen), chosen
+
+    def moved_apart(
+        self, index: Tensor, weights: Weights, points: Tensor, log_target: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Move accepted draws apart that repeat each other: farther, the fewer they are worth."""
+        points, log_target = points.clone(), log_target.clone()
+        accepted, share = self.accepted(weights), weights.ess / self.num_draws
+        at_least = 0.0
+        for below, num_moves in _MOVES:
+            some = accepted & (share >= at_least) & (share < below)
+            at_least = below
+            if not bool(some.any()):
+                continue
+            context, frames = self.context[index[some]], self.frames.select(index[some])
+            points[:, some], log_target[:, some] = rejuvenate(
+                points[:, some],
+                log_target[:, some],
+                lambda x, c=context, f=frames: self.inference.log_target_of(x, c, f),
+                num_moves,
+                self.generator,
+            )
+        return points, log_target
+
+    def impossible_times(self, index: Tensor, pool: Pool) -> list[int]:
+        """Return the time points at which no draw of a data set lets any state produce the data."""
+        few, context = pool.points[:_DRAWS_TO_EXPLAIN], self.context[index]
+        _, parameters, _ = self.inference.parameters(
+            self.inference.proposals.to_scores(few, context)[0]
+        )
+        found: set[int] = set()
+        for indicator in self.inference.simulator.spec.indicators:
+            if indicator.kind == "markov":
+                emission = self.inference.exact.log_emission(
+                    indicator, parameters, self.frames.select(index)
+                )
+                nowhere = torch.isneginf(emission).all(-1).all(0)[0]
+                found |= set(nowhere.reshape(-1, nowhere.shape[-1]).any(0).nonzero()[:, 0].tolist())
+        return sorted(found)
+
+    def evidence(self, pool: Pool) -> tuple[Tensor, Tensor]:
+        """Return log p(y), (b,), and its Monte Carlo error, in nats."""
+        log_evidence, error = log_mean_weight(pool.log_weights)
+        log_mass, log_mass_error = self.inference.log_prior_mass
+        return log_evidence - log_mass, (error.square() + log_mass_error**2).sqrt()

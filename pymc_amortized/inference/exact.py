@@ -1,0 +1,293 @@
+"""The exact density of data sets of any size, and the exact distribution of their indicators."""
+
+import math
+
+from collections.abc import Iterator
+
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.data.frames import Frames
+from pymc_amortized.data.layout import DataLayout
+from pymc_amortized.data.tables import UnitTable
+from pymc_amortized.discrete import MarkovChain, forward_filter
+from pymc_amortized.discrete.log_sum import log_sum
+from pymc_amortized.errors import InvalidDataError
+from pymc_amortized.model.density.batched import BatchedDensity
+from pymc_amortized.model.density.likelihood import NamedData
+from pymc_amortized.model.spec import IndicatorSpec
+from pymc_amortized.typing import NamedTensors
+
+__all__ = ["ExactModel"]
+
+_MAX_ENTRIES = 8_000_000
+_DRAWS_OF_CHAINS = 1_000
+_ENTRIES_PER_THREAD = 250_000
+
+
+class ExactModel:
+    """What the density of a model says of B data sets, for S draws of the parameters of each.
+
+    Parameters
+    ----------
+    density : BatchedDensity
+        The density of the model, for data of its own shape.
+    layout : DataLayout
+        How data sets are laid out in frames of that shape.
+
+    Notes
+    -----
+    Draws are worked on in pieces, so that memory stays bounded however many there are.
+    """
+
+    def __init__(self, density: BatchedDensity, layout: DataLayout) -> None:
+        self.density = density
+        self.layout = layout
+
+    def log_marginal(self, parameters: NamedTensors, frames: Frames) -> Tensor:
+        """Return log p(y given θ) (S, B) in nats, for parameters (S, B, *shape)."""
+        if len(frames) > 1 and self._fills_a_piece(parameters, frames):
+            columns = []
+            for b in range(len(frames)):
+                one = slice(b, b + 1)
+                of_one = {name: value[:, one] for name, value in parameters.items()}
+                columns.append(self.log_marginal(of_one, frames.select(one)))
+            return torch.cat(columns, dim=1)
+
+        def total(part: NamedTensors) -> Tensor:
+            if not self.layout.resized and _is_plain(self.layout, frames):
+                flat, data = self._flat(part, frames)
+                return self.density.log_marginal(flat, data).reshape(-1, len(frames))
+            terms = [self._log_table(t, i, part, frames) for i, t in self._tables()]
+            terms += [self._log_without_unit(t, part, frames) for t in self.layout.tables]
+            return sum(terms)
+
+        try:
+            return torch.cat([total(part) for part in self._pieces(parameters, frames)])
+        except (IndexError, RuntimeError) as error:
+            if not frames.covariates or "index" not in str(error):
+                raise
+            names = list(frames.covariates)
+            raise InvalidDataError(
+                f"Expected covariates among {names} that can serve as an index, as in the model; "
+                f"a value is out of range: {error}"
+            ) from error
+
+    def log_units(self, indicator: str, parameters: NamedTensors, frames: Frames) -> Tensor:
+        """Return log p(y_i, z_i = k given θ) (S, B, m, *units, K); p(z_i = k) where y_i is missing.
+
+        Everything is kept in memory: pass a limited number of draws, as :meth:`pieces` does.
+        """
+        spec = next(i for i in self.layout.spec.indicators if i.name == indicator)
+        return self._joint(spec, parameters, frames)
+
+    def by_unit(
+        self, parameters: NamedTensors, frames: Frames, table: UnitTable
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield the log likelihood of each unit (S, B, m, *units), its indicator summed out.
+
+        Under the name of the variable; units that are observed through several variables have one
+        for all of them together, under their joined names, with the first of their tables.
+        """
+        if table.indicator is None:
+            pieces = [
+                self._log_entries(table, part, frames) for part in self._pieces(parameters, frames)
+            ]
+            yield table.name, torch.cat(pieces)
+            return
+        owners = [
+            t
+            for t in self.layout.tables
+            if t.indicator is not None and t.indicator.name == table.indicator.name
+        ]
+        if owners[0] is table:
+            pieces = [
+                forward_filter(self.chain(table.indicator, part, frames)).log_marginal
+                if table.is_sequence
+                else log_sum(self._joint(table.indicator, part, frames))
+                for part in self._pieces(parameters, frames)
+            ]
+            yield "_".join(name for t in owners for name in t.names), torch.cat(pieces)
+
+    def chain(
+        self, indicator: IndicatorSpec, parameters: NamedTensors, frames: Frames
+    ) -> MarkovChain:
+        """Return chains with their emissions, batch (S, B, *chains); keeps everything in memory."""
+        distribution = self.density.indicator_distribution(indicator.name)
+        draws, num_datasets = self._num_draws(parameters), len(frames)
+        values = [parameters[p.name] for p in self.layout.spec.parameters]
+        flat = [x.double().expand(draws, num_datasets, *x.shape[2:]).flatten(0, 1) for x in values]
+        initial, transition = distribution.log_initial(flat), distribution.log_transition(flat)
+        shape = (draws, num_datasets) if flat else (1, 1)
+        return MarkovChain(
+            initial.unflatten(0, shape),
+            transition.unflatten(0, shape),
+            self.log_emission(indicator, parameters, frames),
+            distribution.order,
+            time_varying=distribution.time_varying,
+        )
+
+    def log_emission(
+        self, indicator: IndicatorSpec, parameters: NamedTensors, frames: Frames
+    ) -> Tensor:
+        """Return log p(y_t given z_t = k, θ) (S, B, *chains, T, K), 0 where y_t is missing."""
+        flat, data = self._flat(parameters, frames)
+        likelihood = self.density.log_likelihood(flat, data, indicator.name)
+        shape = (self._num_draws(parameters), len(frames), frames.num_frames)
+        likelihood = likelihood.expand(math.prod(shape), *likelihood.shape[1:]).unflatten(0, shape)
+        index = self.layout.table_of(indicator.name)
+        if index is not None:
+            observed = frames.selected[index].unflatten(-1, indicator.units)
+            if not bool(observed.all()):
+                likelihood = torch.where(observed.unsqueeze(-1), likelihood, 0.0)
+        if frames.times is None:
+            return likelihood[:, :, 0]
+        return _in_time(likelihood.flatten(2, 3), frames.times)
+
+    def pieces(self, parameters: NamedTensors, frames: Frames) -> Iterator[slice]:
+        """Yield slices of draws whose tables of densities fit into memory, or a CPU's cache."""
+        num_draws = self._num_draws(parameters)
+        step = max(1, self._draws_in_a_piece(frames) // len(frames))
+        for start in range(0, num_draws, step):
+            yield slice(start, min(start + step, num_draws))
+
+    def _draws_in_a_piece(self, frames: Frames) -> int:
+        """Return how many draws of one data set fit into memory, or a CPU's cache.
+
+        Chains are passed over step by step: the more at a time, the better.
+        """
+        components = max([i.num_components for i in self.layout.spec.indicators], default=1)
+        entries = sum(table.num_rows for table in self.layout.tables)
+        on_cpu = frames.selected[0].device.type == "cpu"
+        most = _ENTRIES_PER_THREAD * torch.get_num_threads() if on_cpu else _MAX_ENTRIES
+        if self.layout.spec.structure == "sequence":
+            most = max(most, min(_MAX_ENTRIES, _DRAWS_OF_CHAINS * entries * components))
+        return max(1, most // max(1, frames.num_frames * entries * components))
+
+    def _fills_a_piece(self, parameters: NamedTensors, frames: Frames) -> bool:
+        """Tell whether the draws of one data set are enough work for themselves.
+
+        Then its data need not be repeated for each draw, nor what is computed from them alone.
+        """
+        return self._num_draws(parameters) >= self._draws_in_a_piece(frames)
+
+    def _pieces(self, parameters: NamedTensors, frames: Frames) -> Iterator[NamedTensors]:
+        for piece in self.pieces(parameters, frames):
+            yield {name: value[piece] for name, value in parameters.items()}
+
+    def _tables(self) -> Iterator[tuple[int, UnitTable]]:
+        done = set()
+        for index, table in enumerate(self.layout.tables):
+            name = None if table.indicator is None else table.indicator.name
+            if name is None or name not in done:
+                yield index, table
+            done.add(name)
+
+    def _log_table(
+        self, table: UnitTable, index: int, parameters: NamedTensors, frames: Frames
+    ) -> Tensor:
+        if table.indicator is None:
+            entries = self._log_entries(table, parameters, frames)
+            return entries.flatten(2).sum(-1)
+        if table.is_sequence:
+            chain = self.chain(table.indicator, parameters, frames)
+            log_marginal = forward_filter(chain).log_marginal
+            return log_marginal.reshape(*log_marginal.shape[:2], -1).sum(-1)
+        joint = self._joint(table.indicator, parameters, frames)
+        return log_sum(joint).flatten(2).sum(-1)
+
+    def _log_without_unit(
+        self, table: UnitTable, parameters: NamedTensors, frames: Frames
+    ) -> Tensor:
+        """Log density (S, B) of values that belong to no unit, though others of theirs do."""
+        shape = (self._num_draws(parameters), len(frames))
+        total = torch.zeros(shape, dtype=torch.float64, device=frames.selected[0].device)
+        if not table.grouped:
+            return total
+        flat, data = self._flat(parameters, frames)
+        for o in table.observations:
+            if (o.owner < 0).any():
+                values = self.density.log_without_unit(flat, data, o.name)
+                # Such a table is not resized: its values are those of the first frame.
+                total = total + values.reshape(*shape, -1)[..., 0]
+        return total
+
+    def _log_entries(self, table: UnitTable, parameters: NamedTensors, frames: Frames) -> Tensor:
+        """Log density of rows without an indicator, (S, B, m, rows)."""
+        flat, data = self._flat(parameters, frames)
+        index = self.layout.tables.index(table)
+        shape = (self._num_draws(parameters), *frames.selected[index].shape[:2])
+        entries = self.density.log_entries(flat, data, table.name)
+        entries = entries.expand(math.prod(shape), *entries.shape[1:])
+        return self._rows(table, index, entries.reshape(*shape, -1), frames)
+
+    def _rows(self, table: UnitTable, index: int, entries: Tensor, frames: Frames) -> Tensor:
+        observed = torch.as_tensor(table.entries_observed(table.observations[0]))
+        if entries.shape[-1] != observed.numel():
+            whole = entries.new_zeros(*entries.shape[:-1], observed.numel())
+            whole[..., observed.flatten().to(entries.device)] = entries
+            entries = whole
+        rows = entries.unflatten(-1, (table.num_rows, -1)).sum(-1)
+        return torch.where(frames.selected[index], rows, torch.zeros_like(rows))
+
+    def _joint(self, indicator: IndicatorSpec, parameters: NamedTensors, frames: Frames) -> Tensor:
+        flat, data = self._flat(parameters, frames)
+        ordered = [flat[p.name] for p in self.layout.spec.parameters]
+        prior = self.density.indicator_distribution(indicator.name).log_probs(ordered, data)
+        likelihood = self.density.log_likelihood(flat, data, indicator.name)
+        shape = (self._num_draws(parameters), len(frames), frames.num_frames)
+        likelihood = likelihood.expand(math.prod(shape), *likelihood.shape[1:])
+        likelihood = likelihood.reshape(*shape, *likelihood.shape[1:])
+        prior = prior.expand(math.prod(shape), *prior.shape[1:]).reshape(*shape, *prior.shape[1:])
+        index = self.layout.table_of(indicator.name)
+        if index is not None and not self.layout.tables[index].grouped:
+            selected = frames.selected[index]
+            if bool(selected.all()):
+                return prior + likelihood
+            spread = selected.reshape(*selected.shape, *(1,) * (likelihood.ndim - 4))
+            likelihood = torch.where(spread, likelihood, torch.zeros_like(likelihood))
+        return prior + likelihood
+
+    def _flat(self, parameters: NamedTensors, frames: Frames) -> tuple[NamedTensors, NamedData]:
+        """Pair every draw with every frame: parameters and data with one leading axis S B m.
+
+        Data of a single frame are the same for all draws, and so are arrays without such an axis.
+        In memory this axis is the last one, so that whatever is computed from them is laid out in
+        the same way: operations over short axes, such as that of components, are then fast.
+        """
+        shape = (self._num_draws(parameters), len(frames), frames.num_frames)
+        flat = {n: _rows(x.unsqueeze(2), shape).contiguous() for n, x in parameters.items()}
+        flat = {name: x.movedim(-1, 0) for name, x in flat.items()}
+        data = {**frames.observations, **frames.covariates}
+        if shape[1:] == (1, 1) and frames.selected[0].device.type == "cpu":
+            return flat, {name: x[0, 0].numpy() for name, x in data.items()}
+        return flat, {n: _rows(x.unsqueeze(0), shape).movedim(-1, 0) for n, x in data.items()}
+
+    @staticmethod
+    def _num_draws(parameters: NamedTensors) -> int:
+        return next(iter(parameters.values())).shape[0] if parameters else 1
+
+
+def _rows(x: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Bring x (S or 1, B, m or 1, *shape) into rows that come last, (*shape, S B m)."""
+    return x.expand(*shape, *x.shape[3:]).movedim((0, 1, 2), (-3, -2, -1)).flatten(-3)
+
+
+def _in_time(rows: Tensor, times: Tensor) -> Tensor:
+    """Bring rows (S, B, m R, K) into the order of time (S, B, T, K), 0 after the end."""
+    if bool((times == torch.arange(times.shape[1], device=times.device)).all()):
+        return rows[:, :, : times.shape[1]]
+    places = times.clamp(min=0)[None, :, :, None].expand(len(rows), -1, -1, rows.shape[-1])
+    return torch.where((times >= 0).unsqueeze(-1), rows.gather(2, places), 0.0)
+
+
+def _is_plain(layout: DataLayout, frames: Frames) -> bool:
+    """Whether data sets have the model's own shape, and are missing just what the model is."""
+    if frames.num_frames > 1:
+        return False
+    tables = zip(layout.tables, frames.selected, strict=True)
+    return all(
+        bool((chosen.cpu() == torch.as_tensor(table.observed_rows)).all())
+        for table, chosen in tables
+    )

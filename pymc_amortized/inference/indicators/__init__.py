@@ -1,0 +1,3 @@
+"""Indicators given data and parameters, one module for each kind."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Labels of the components of any posterior."""
+
+__all__: list[str] = []

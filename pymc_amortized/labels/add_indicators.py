@@ -1,0 +1,269 @@
+"""Indicators for a posterior from anywhere: NUTS, ADVI, or a file."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray
+
+from torch import Tensor
+
+from pymc_amortized.compat import result_of_groups
+from pymc_amortized.data.dataset import Dataset
+from pymc_amortized.data.layout import DataLayout
+from pymc_amortized.errors import InvalidDataError, ParameterShapeError, UnsupportedModelError
+from pymc_amortized.inference.answer import Answer
+from pymc_amortized.inference.draws import Draws
+from pymc_amortized.inference.indicators.markov_states import draw_indicator, state_memberships
+from pymc_amortized.inference.problem import ModelInference
+from pymc_amortized.labels.detect import switching_of_draws
+from pymc_amortized.messages import log_warning
+from pymc_amortized.model.spec import ModelSpec, without_density
+from pymc_amortized.results.groups import added_groups
+from pymc_amortized.results.reading import SAMPLED, groups_with_posterior
+from pymc_amortized.rng import RandomSeed, torch_generator
+from pymc_amortized.simulation.simulator import compile_simulator
+
+if TYPE_CHECKING:
+    import pymc
+
+__all__ = ["add_indicators", "memberships_of_result", "read_model", "with_indicators"]
+
+
+def add_indicators(
+    idata: Any,
+    model: "pymc.Model | None" = None,
+    *,
+    random_seed: RandomSeed = None,
+    device: str = "auto",
+) -> Any:
+    """Add the indicators of a mixture, or the states of a Markov chain, to any posterior.
+
+    For each draw of the parameters one is drawn of every indicator, from its exact distribution
+    given these and the data (of a chain, a joint path), and its probabilities are averaged over
+    draws. This is what a sampler leaves out that has summed the indicators out.
+
+    Parameters
+    ----------
+    idata : InferenceData or DataTree
+        With a group ``posterior``, from any sampler. It is not changed.
+    model : pymc.Model, optional
+        That the draws are from, with its data. Default: the model of the surrounding ``with``
+        block.
+    random_seed : int, sequence of int, numpy.random.Generator or None
+        As in PyMC.
+    device : str
+        Where to compute: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+    Returns
+    -------
+    InferenceData or DataTree
+        A new one. Its ``posterior`` has the indicators also, dims (chain, draw, *units), and the
+        deterministics that need them, unless it had them; its group ``indicator_probabilities`` has
+        p(z_i = k given y), dims (*units, component), and of chains ``smoothing``, ``filtering``
+        and the ``viterbi`` path under the most probable draw.
+
+    Raises
+    ------
+    InvalidDataError
+        If this is not a posterior, or one of other data than the model's.
+    ParameterShapeError
+        If parameters of the model are missing in it, or have other shapes.
+    UnsupportedModelError
+        If the model has no indicator, or no density.
+
+    Notes
+    -----
+    Where components of the model are exchangeable, and labels switch in these draws, that is said
+    in the log, at the level WARNING: probabilities are then averages over several labellings.
+    Draws are worked on in pieces: memory is that of the draws of the indicators.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> import pymc_amortized as pma
+    >>> import xarray
+    >>> with pm.Model(coords={"unit": range(4)}) as model:
+    ...     mu = pm.Normal("mu", [-2, 2], 1, shape=2)
+    ...     y = pm.NormalMixture(
+    ...         "y", w=[0.5, 0.5], mu=mu, sigma=1, observed=[-2.1, -1.9, 2.2, 1.8], dims="unit"
+    ...     )
+
+    A posterior from anywhere, ``pm.sample(model=model)`` for instance:
+
+    >>> mu = xarray.DataArray([[[-2.0, 2.0]] * 50], dims=("chain", "draw", "component"))
+    >>> idata = xarray.DataTree.from_dict({"posterior": xarray.Dataset({"mu": mu})})
+    >>> found = pma.add_indicators(idata, model, random_seed=1)
+    >>> found.posterior["y_component"].dims
+    ('chain', 'draw', 'unit')
+    >>> found.indicator_probabilities["y_component"].round(2).values.tolist()
+    [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
+    """
+    groups = groups_with_posterior(idata)
+    return result_of_groups(with_indicators(groups, read_model(model, device), random_seed))
+
+
+def with_indicators(
+    groups: dict[str, xarray.Dataset], inference: ModelInference, random_seed: RandomSeed
+) -> dict[str, xarray.Dataset]:
+    """Return the groups of a result with its indicators; see :func:`add_indicators`."""
+    dataset, draws = _given(groups, inference)
+    generator = torch_generator(random_seed, inference.device)
+    indicators = {
+        spec.name: draw_indicator(inference, spec, dataset, draws, generator)
+        for spec in inference.layout.spec.indicators
+    }
+    posterior = groups["posterior"]
+    answer = Answer(dataset, draws, indicators, posterior.sizes["chain"], own_data=True)
+    drawn, probabilities = added_groups(inference.simulator, answer)
+    coords = {dim: posterior[dim] for dim in SAMPLED if dim in posterior.coords}
+    new = {
+        name: array.assign_coords(coords)
+        for name, array in drawn.data_vars.items()
+        if name not in posterior
+    }
+    before = groups.get("indicator_probabilities")
+    merged = probabilities if before is None else before.assign(probabilities.data_vars)
+    changed = {"posterior": posterior.assign(new), "indicator_probabilities": merged}
+    if "relabelled_by" not in posterior.attrs:
+        exchangeable, chains = inference.simulator.exchangeable, posterior.sizes["chain"]
+        for switching in switching_of_draws(exchangeable, draws.parameters, chains):
+            log_warning(repr(switching))
+    return _inserted(groups, changed)
+
+
+def memberships_of_result(
+    groups: dict[str, xarray.Dataset], inference: ModelInference, num_labels: int
+) -> np.ndarray:
+    """Return p(z_i = k given y, θ) (S, K, N) of each draw; of chains, smoothing.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the model has no indicator with so many components.
+    """
+    dataset, draws = _given(groups, inference)
+    tables = []
+    for spec in inference.layout.spec.indicators:
+        if spec.num_components == num_labels:
+            pieces = state_memberships(inference, spec, dataset, draws)
+            tables.append(np.concatenate([_labels_first(piece) for piece in pieces]))
+    if not tables:
+        found = {i.name: i.num_components for i in inference.layout.spec.indicators}
+        raise UnsupportedModelError(
+            f"Expected an indicator with {num_labels} components, as many as the component dim is "
+            f"long; got {found}."
+        )
+    return tables[0] if len(tables) == 1 else np.concatenate(tables, axis=2)
+
+
+def _labels_first(table: Tensor) -> np.ndarray:
+    """Bring probabilities (s, *units, K) into (s, K, N)."""
+    flat = table.reshape(len(table), -1, table.shape[-1])
+    return np.ascontiguousarray(flat.transpose(1, 2).cpu().numpy())
+
+
+def read_model(model: "pymc.Model | None", device: str = "auto") -> ModelInference:
+    """Read the model that a posterior is from.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If it has no indicator, or no density.
+    """
+    simulator = compile_simulator(model, device=device)
+    spec = simulator.spec
+    if not spec.indicators:
+        raise UnsupportedModelError(
+            "Expected a model with a mixture, a categorical variable or a Markov chain; this one "
+            "has parameters only, so that there is no indicator to add."
+        )
+    if not spec.has_density:
+        raise UnsupportedModelError(
+            f"Expected a model with a density, from which indicators follow; "
+            f"{without_density(spec)}. A network learns them from simulations:\n\n"
+            "    idata = pma.fit(model).sample()"
+        )
+    layout = DataLayout(spec, simulator.covariates)
+    return ModelInference(simulator, layout, simulator.parameters)
+
+
+def _given(groups: dict[str, xarray.Dataset], inference: ModelInference) -> tuple[Dataset, Draws]:
+    """Return the model's own data, and the draws of its parameters that a posterior holds.
+
+    Raises
+    ------
+    InvalidDataError
+        If the posterior is one of other data.
+    ParameterShapeError
+        If parameters are missing, have other shapes, or are not finite.
+    """
+    dataset = inference.read(None, any_size=True)
+    _require_same_data(groups, inference)
+    posterior, spec = groups["posterior"], inference.layout.spec
+    num_draws = posterior.sizes["chain"] * posterior.sizes["draw"]
+    parameters = {
+        name: torch.as_tensor(values, device=inference.device)
+        for name, values in _parameters(posterior, spec, num_draws).items()
+    }
+    vector = inference.space.unconstrain(parameters).expand(num_draws, -1)
+    nothing = torch.zeros(num_draws, dtype=torch.float64, device=inference.device)
+    log_joint = None
+    if spec.structure == "sequence" and inference.space.size:
+        frames = dataset.frames.to(inference.device)
+        log_joint = inference.log_joint(vector.nan_to_num().unsqueeze(1), frames)[:, 0]
+    draws = Draws(parameters, vector, log_joint, nothing, nothing > 0, "given")
+    return dataset, draws
+
+
+def _parameters(
+    posterior: xarray.Dataset, spec: ModelSpec, num_draws: int
+) -> dict[str, np.ndarray]:
+    """Return draws (S, *shape) of each parameter."""
+    missing = [p.name for p in spec.parameters if p.name not in posterior]
+    if missing:
+        raise ParameterShapeError(
+            f"Expected draws of all parameters of the model; got none of {missing}. Give the "
+            "model that the posterior is from, and draws of all of its variables."
+        )
+    found = {}
+    for p in spec.parameters:
+        values = posterior[p.name].transpose(*SAMPLED, ...).to_numpy()
+        if values.shape[2:] != p.shape:
+            raise ParameterShapeError(
+                f"Expected {p.name!r} of shape {p.shape} in each draw, as in the model; got "
+                f"{values.shape[2:]}. Give the model that the posterior is from."
+            )
+        if not np.isfinite(values).all():
+            raise ParameterShapeError(
+                f"Expected finite draws; {p.name!r} is NaN or infinite in some. Leave these out:"
+                "\n\n    idata = idata.sel(draw=...)"
+            )
+        found[p.name] = values.reshape(num_draws, *p.shape).astype(np.float64)
+    return found
+
+
+def _require_same_data(groups: dict[str, xarray.Dataset], inference: ModelInference) -> None:
+    observed = groups.get("observed_data", {})
+    for name, own in inference.simulator.observed_data.items():
+        if name not in observed:
+            continue
+        given = np.asarray(observed[name], dtype=float)
+        if given.shape != own.shape or not np.allclose(given, own, equal_nan=True):
+            raise InvalidDataError(
+                f"Expected a posterior of the model's own data; its {name!r}, of shape "
+                f"{given.shape}, is not that of the model, of shape {own.shape}. Give the model "
+                "these data, by observed= or by pm.set_data, and call again."
+            )
+
+
+def _inserted(
+    groups: dict[str, xarray.Dataset], changed: dict[str, xarray.Dataset]
+) -> dict[str, xarray.Dataset]:
+    """Return groups with some of them changed, and new ones after the posterior."""
+    ordered: dict[str, xarray.Dataset] = {}
+    for name, group in groups.items():
+        ordered[name] = changed.get(name, group)
+        if name == "posterior":
+            ordered |= {new: group for new, group in changed.items() if new not in groups}
+    return ordered

@@ -1,0 +1,302 @@
+"""A model, read and compiled: everything that simulation and density need of it."""
+
+import copy
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+import numpy as np
+import pymc as pm
+import torch
+
+from pytensor.graph.traversal import ancestors
+from torch import Tensor
+
+from pymc_amortized.errors import DensityUnavailableError, ModelReadingError, UnsupportedModelError
+from pymc_amortized.graph.backend import (
+    Backend,
+    BatchedFunction,
+    BatchedGraph,
+    batched_function,
+)
+from pymc_amortized.model.complete_model import CompleteModel, Indicator
+from pymc_amortized.model.density.batched import BatchedDensity
+from pymc_amortized.model.describe import describe
+from pymc_amortized.model.ordered_prior import LabelOrder, OrderedPrior, with_label_order
+from pymc_amortized.model.reading.completion import complete_model
+from pymc_amortized.model.reading.covariates import Covariate, find_covariates
+from pymc_amortized.model.reading.indicator_distribution import (
+    IndicatorDistribution,
+    UnitDistribution,
+    indicator_distribution,
+)
+from pymc_amortized.model.reading.states_from_draws import (
+    SimulatedDistribution,
+    simulated_distribution,
+)
+from pymc_amortized.model.reading.unit_map import UnitMap, unit_map
+from pymc_amortized.model.restricted_prior import RestrictedPrior
+
+__all__ = ["CompiledModel", "compile_model"]
+
+_NUM_READING_DRAWS = 48
+_NUM_DRAWS_OF_STATES = 512
+
+
+class CompiledModel:
+    """The stages in which data sets are drawn, and the reading of the model.
+
+    Attributes
+    ----------
+    complete : CompleteModel
+        The complete-data model.
+    prior : RestrictedPrior
+        Draws θ.
+    distributions : dict of str to IndicatorDistribution or SimulatedDistribution
+        p(z given θ).
+    unit_maps : dict of str to UnitMap
+        Which unit each observed value belongs to.
+    covariates : tuple of Covariate
+        What the model conditions on.
+    spec : ModelSpec
+        All of it, to be read.
+    """
+
+    def __init__(self, complete: CompleteModel, backend: Backend) -> None:
+        _refuse_unreadable(complete)
+        self.complete = complete
+        self._data_as_read = {v.name: v.get_value() for v in complete.model.data_vars}
+        self.prior = RestrictedPrior(complete, backend)
+        self._draw_indicators = _stages(complete, "indicators", backend)
+        self._draw_observations = _stages(complete, "observations", backend)
+        draws = self._a_few_datasets()
+        self.distributions = {i.name: self._distribution(i, draws) for i in complete.indicators}
+        supports = {name: d.support for name, d in self.distributions.items()}
+        generator = torch.Generator().manual_seed(0)
+        self.unit_maps: dict[str, UnitMap] = {
+            o.name: unit_map(complete, o, supports, draws, generator) for o in complete.observations
+        }
+        self.covariates, exchangeable = find_covariates(
+            complete,
+            self.unit_maps,
+            draws,
+            [name for name, d in self.distributions.items() if isinstance(d, UnitDistribution)],
+        )
+        if self.unit_covariates:
+            self.distributions |= {
+                i.name: indicator_distribution(complete, i, draws, self.unit_covariates)
+                for i in complete.indicators
+                if isinstance(self.distributions[i.name], UnitDistribution)
+            }
+        self.spec = describe(
+            complete,
+            self.prior,
+            self.distributions,
+            self.unit_maps,
+            self.covariates,
+            draws,
+            exchangeable,
+        )
+
+    def in_order(
+        self,
+        orders: Mapping[str, LabelOrder],
+        arrange: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+        log_count: float,
+    ) -> "CompiledModel":
+        """Return the same model with its components in one order.
+
+        Parameters
+        ----------
+        orders : mapping of str to LabelOrder
+            By the parameter that is in order.
+        arrange : callable
+            Permutes draws of all parameters into these orders.
+        log_count : float
+            Logarithm of the number of orders, which have the same prior probability each.
+        """
+        ordered = copy.copy(self)
+        ordered.__dict__.pop("density", None)
+        for name, order in orders.items():
+            ordered.complete = with_label_order(ordered.complete, name, order)
+        ordered.prior = OrderedPrior(self.prior, ordered.complete, arrange, log_count)
+        return ordered
+
+    @cached_property
+    def density(self) -> BatchedDensity:
+        """The density, built when it is first asked for."""
+        if self.changed_data:
+            raise ModelReadingError(
+                f"Expected the data that the model held when it was read; "
+                f"{list(self.changed_data)} have been changed since, by pm.set_data. Read it "
+                "again:\n\n    simulator = pma.compile_simulator(model)"
+            )
+        return BatchedDensity(
+            self.complete, self.distributions, self.unit_maps, self.unit_covariates
+        )
+
+    @property
+    def changed_data(self) -> tuple[str, ...]:
+        """The ``pm.Data`` of the model whose values are not those that were read."""
+        return tuple(
+            v.name
+            for v in self.complete.model.data_vars
+            if not np.array_equal(v.get_value(borrow=True), self._data_as_read[v.name])
+        )
+
+    @property
+    def unit_covariates(self) -> tuple[Covariate, ...]:
+        """The covariates that run along the units of some observation."""
+        return tuple(covariate for covariate in self.covariates if covariate.unit_axes)
+
+    def draw_given(
+        self,
+        values: list[Tensor],
+        batch: int,
+        device: torch.device,
+        generator: torch.Generator,
+        known: Mapping[str, Tensor] = {},
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Draw indicators, where not known, and observations given parameters in order."""
+        indicators = self._draw_states(values, batch, device, generator, known)
+        observations: dict[str, Tensor] = {}
+        for name, stage in self._draw_observations.items():
+            given = [*values, *indicators.values(), *observations.values()]
+            [observations[name]] = stage(given, batch=batch, device=device, generator=generator)
+        return indicators, observations
+
+    def _draw_states(
+        self,
+        values: list[Tensor],
+        batch: int,
+        device: torch.device,
+        generator: torch.Generator,
+        known: Mapping[str, Tensor] = {},
+    ) -> dict[str, Tensor]:
+        indicators: dict[str, Tensor] = {}
+        for name, stage in self._draw_indicators.items():
+            given = [*values, *indicators.values()]
+            if name in known:
+                indicators[name] = known[name]
+                continue
+            [indicators[name]] = stage(given, batch=batch, device=device, generator=generator)
+        return indicators
+
+    def deterministics(
+        self,
+        parameters: Mapping[str, Tensor],
+        indicators: Mapping[str, Tensor],
+        names: tuple[str, ...],
+    ) -> dict[str, Tensor]:
+        """Compute deterministics from parameters (S, *shape) and indicators (S, *units).
+
+        Those that depend on observed variables take their observed values, as in PyMC.
+        """
+        complete = self.complete
+        inputs = [
+            *complete.parameter_variables,
+            *complete.indicator_variables,
+            *(o.variable for o in complete.observations),
+            *complete.data.values(),
+        ]
+        values = [
+            *(parameters[p.name] for p in complete.parameters),
+            *(indicators.get(i.name, np.zeros((), "int64")) for i in complete.indicators),
+            *(o.data for o in complete.observations),
+            *(self._data_as_read[v.name] for v in complete.data.values()),
+        ]
+        graph = BatchedGraph(inputs, [complete.deterministics[name] for name in names])
+        batch = values[0].shape[0] if complete.parameters else 1
+        return {
+            name: _with_batch(value, batch)
+            for name, value in zip(names, graph(values, batch=batch), strict=True)
+        }
+
+    def _distribution(
+        self, indicator: Indicator, draws: Mapping[str, Tensor]
+    ) -> IndicatorDistribution | SimulatedDistribution:
+        """Read the distribution of an indicator, or find its values by simulation."""
+        try:
+            return indicator_distribution(self.complete, indicator, draws)
+        except DensityUnavailableError as error:
+            cpu, generator = torch.device("cpu"), torch.Generator().manual_seed(21)
+            parameters = self.prior.sample(_NUM_DRAWS_OF_STATES, cpu, generator)
+            values = list(parameters.values())
+            indicators = self._draw_states(values, _NUM_DRAWS_OF_STATES, cpu, generator)
+            return simulated_distribution(indicator.name, indicators[indicator.name], str(error))
+
+    def _a_few_datasets(self) -> dict[str, Tensor]:
+        """Return data sets under which the model is asked how it responds."""
+        cpu = torch.device("cpu")
+        generator = torch.Generator().manual_seed(20)
+        parameters = self.prior.sample(_NUM_READING_DRAWS, cpu, generator)
+        indicators, observations = self.draw_given(
+            list(parameters.values()), _NUM_READING_DRAWS, cpu, generator
+        )
+        return {**parameters, **indicators, **observations}
+
+
+def _with_batch(value: np.ndarray | Tensor, batch: int) -> Tensor:
+    tensor = value if isinstance(value, Tensor) else torch.as_tensor(value).unsqueeze(0)
+    return tensor.expand(batch, *tensor.shape[1:])
+
+
+def compile_model(model: pm.Model | None = None, backend: Backend = "auto") -> CompiledModel:
+    """Read a model and compile its simulator.
+
+    Parameters
+    ----------
+    model : pymc.Model, optional
+        Default: the model of the surrounding ``with`` block.
+    backend : {"auto", "torch", "pytensor"}
+        Where to simulate.
+    """
+    return CompiledModel(complete_model(model), backend)
+
+
+def _stages(complete: CompleteModel, kind: str, backend: Backend) -> dict[str, BatchedFunction]:
+    """Return what draws each variable of a kind, given all variables before it."""
+    before = list(complete.parameter_variables)
+    if kind == "observations":
+        before += complete.indicator_variables
+    stages = {}
+    for item in getattr(complete, kind):
+        stages[item.name] = batched_function(list(before), [item.variable], backend)
+        before.append(item.variable)
+    return stages
+
+
+def _refuse_unreadable(complete: CompleteModel) -> None:
+    """Refuse dependencies outside of: parameters, then indicators, then observations."""
+    indicators = {indicator.variable: indicator.name for indicator in complete.indicators}
+    observed = {v: o.name for o in complete.observations for v in (o.variable, o.density_variable)}
+    for kind in ("parameters", "indicators"):
+        for item in getattr(complete, kind):
+            above = set(ancestors([item.variable])) - {item.variable}
+            for variable, name in {**indicators, **observed}.items():
+                if variable in above:
+                    raise UnsupportedModelError(
+                        f"Expected {kind} to depend on parameters alone; {item.name!r} depends on "
+                        f"{name!r}. Let indicators select among parameters that do not depend on "
+                        "them, and give what is always known as data:\n\n"
+                        "    mu[z] instead of pm.Normal('x', mu[z], 1)\n"
+                        "    pm.Data('x', x) instead of pm.Normal('x', 0, 1, observed=x)"
+                    )
+    forbidden = {*observed, *indicators, *complete.data.values()}
+    for name, potential in complete.potentials.items():
+        if not forbidden.isdisjoint(ancestors([potential])):
+            raise UnsupportedModelError(
+                f"Expected potentials to depend on parameters alone; {name!r} depends on data or "
+                "indicators, so that it changes the likelihood, and forward simulation no longer "
+                "draws from the model. Write it as an observed variable:\n\n"
+                f'    pm.CustomDist("{name}", ..., logp=logp, random=random, observed=data)'
+            )
+    for other in complete.observations:
+        for gap in complete.observations_behind(other):
+            if gap.observed is not None:
+                raise UnsupportedModelError(
+                    f"Expected observations to depend on values that are known; {other.name!r} "
+                    f"depends on {gap.name!r}, some of which are missing. Make the missing values "
+                    "parameters of the model:\n\n"
+                    f'    {gap.name} = pt.set_subtensor(data[missing], pm.Normal("imputed", ...))'
+                )

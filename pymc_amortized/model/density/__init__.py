@@ -1,0 +1,3 @@
+"""Log densities of a model, batched in torch, or as a graph for NUTS."""
+
+__all__: list[str] = []

@@ -1,0 +1,203 @@
+"""The reading of a model, described for people: from what was found to ``ModelSpec``."""
+
+from collections.abc import Mapping, Sequence
+
+from pytensor.graph.traversal import ancestors
+from torch import Tensor
+
+from pymc_amortized.model.complete_model import (
+    CompleteModel,
+    Indicator,
+    Observation,
+    Parameter,
+)
+from pymc_amortized.model.density.likelihood import missing_densities
+from pymc_amortized.model.reading.covariates import Covariate
+from pymc_amortized.model.reading.indicator_distribution import (
+    ChainDistribution,
+    IndicatorDistribution,
+    UnitDistribution,
+)
+from pymc_amortized.model.reading.states_from_draws import SimulatedDistribution
+from pymc_amortized.model.reading.unit_map import UnitMap
+from pymc_amortized.model.restricted_prior import RestrictedPrior
+from pymc_amortized.model.spec import (
+    CovariateSpec,
+    DeterministicSpec,
+    IndicatorSpec,
+    ModelSpec,
+    ObservationSpec,
+    ParameterSpec,
+)
+
+__all__ = ["describe"]
+
+_SUPPORTS = {
+    "log": "positive",
+    "log_exp_m1": "positive",
+    "logodds": "unit interval",
+    "interval": "interval",
+    "simplex": "simplex",
+    "sumto1": "simplex",
+    "ordered": "ordered",
+    "circular": "circle",
+    "zerosum": "sums to zero",
+    "cholesky-cov-packed": "Cholesky factor",
+    "cholesky_corr": "Cholesky factor",
+    "chain": "chained",
+}
+
+
+def describe(
+    complete: CompleteModel,
+    prior: RestrictedPrior,
+    distributions: Mapping[str, IndicatorDistribution | SimulatedDistribution],
+    unit_maps: Mapping[str, UnitMap],
+    covariates: Sequence[Covariate],
+    draws: Mapping[str, Tensor],
+    exchangeable: Mapping[str, bool],
+) -> ModelSpec:
+    """Say what was read.
+
+    Parameters
+    ----------
+    complete : CompleteModel
+        The complete-data model.
+    prior : RestrictedPrior
+        Of its parameters.
+    distributions : mapping of str to IndicatorDistribution or SimulatedDistribution
+        p(z given θ), by indicator.
+    unit_maps : mapping of str to UnitMap
+        Which unit each value belongs to, by observed variable.
+    covariates : sequence of Covariate
+        What the model conditions on.
+    draws : mapping of str to Tensor, shape (M, *shape)
+        Simulated data sets with their parameters and indicators.
+    exchangeable : dict of str to bool
+        For each observed variable, whether its units can be permuted.
+    """
+    missing = missing_densities(complete)
+    along_units = [c.variable for c in covariates if c.unit_axes]
+    observed = [observation.variable for observation in complete.observations]
+    return ModelSpec(
+        parameters=tuple(
+            _parameter_spec(complete, parameter, prior, draws) for parameter in complete.parameters
+        ),
+        indicators=tuple(
+            _indicator_spec(indicator, distributions[indicator.name])
+            for indicator in complete.indicators
+        ),
+        observations=tuple(
+            _observation_spec(
+                observation,
+                unit_maps[observation.name],
+                exchangeable[observation.name],
+                missing.get(observation.name),
+                tuple(other.name for other in complete.observations_behind(observation)),
+            )
+            for observation in complete.observations
+        ),
+        covariates=tuple(_covariate_spec(covariate) for covariate in covariates),
+        deterministics=tuple(
+            DeterministicSpec(
+                name,
+                not set(ancestors([variable], blockers=observed)).isdisjoint(
+                    complete.indicator_variables
+                ),
+                not set(ancestors([variable])).isdisjoint({*observed, *along_units}),
+            )
+            for name, variable in complete.deterministics.items()
+        ),
+        potentials=tuple(complete.potentials),
+        structure="set"
+        if all(isinstance(d, UnitDistribution) for d in distributions.values())
+        else "sequence",
+    )
+
+
+def _indicator_spec(
+    indicator: Indicator, distribution: IndicatorDistribution | SimulatedDistribution
+) -> IndicatorSpec:
+    is_chain = isinstance(distribution, ChainDistribution)
+    known = "markov" if is_chain else "independent"
+    reason = getattr(distribution, "reason", None)
+    return IndicatorSpec(
+        name=indicator.name,
+        support=distribution.support,
+        units=distribution.units,
+        kind=known if reason is None else "simulated",
+        order=distribution.order,
+        time_varying=is_chain and distribution.time_varying,
+        origin=indicator.origin,
+        dims=indicator.dims,
+        density=reason,
+    )
+
+
+def _parameter_spec(
+    complete: CompleteModel,
+    parameter: Parameter,
+    prior: RestrictedPrior,
+    draws: Mapping[str, Tensor],
+) -> ParameterSpec:
+    names = [p.name for p in complete.parameters]
+    position = names.index(parameter.name)
+    parents = [draws[name] for name in names[:position]]
+    unconstrained = prior.bijections[position].forward(draws[parameter.name], parents)
+    op = parameter.variable.owner.op
+    transform = None if parameter.transform is None else parameter.transform.name
+    dims = complete.model.named_vars_to_dims.get(parameter.name)
+    return ParameterSpec(
+        name=parameter.name,
+        shape=tuple(draws[parameter.name].shape[1:]),
+        unconstrained_shape=tuple(unconstrained.shape[1:]),
+        dims=None if dims is None else tuple(dims),
+        distribution=getattr(op, "_print_name", (type(op).__name__,))[0],
+        transform=transform,
+        support="real" if transform is None else _SUPPORTS.get(transform, transform),
+    )
+
+
+def _observation_spec(
+    observation: Observation,
+    units: UnitMap,
+    exchangeable: bool,
+    reason: str | None,
+    depends_on: tuple[str, ...],
+) -> ObservationSpec:
+    return ObservationSpec(
+        name=observation.name,
+        shape=observation.data.shape,
+        event_shape=_event_shape(observation, units),
+        dtype=str(observation.data.dtype),
+        indicator=units.indicator,
+        owner=units.owner,
+        observed=observation.observed,
+        exchangeable=exchangeable,
+        density=reason,
+        dims=observation.dims,
+        depends_on=depends_on,
+    )
+
+
+def _event_shape(observation: Observation, units: UnitMap) -> tuple[int, ...]:
+    """Return the trailing axes along which the unit does not change."""
+    owner = units.owner
+    event_ndim = observation.data.ndim - owner.ndim if not observation.split else 0
+    if units.indicator is not None and not observation.split:
+        while owner.ndim > 1 and bool((owner == owner[..., :1]).all()):
+            owner = owner[..., 0]
+            event_ndim += 1
+    return observation.data.shape[observation.data.ndim - event_ndim :]
+
+
+def _covariate_spec(covariate: Covariate) -> CovariateSpec:
+    return CovariateSpec(
+        covariate.name,
+        covariate.values.shape,
+        covariate.origin,
+        {axis.observation: axis.covariate_axis for axis in covariate.unit_axes},
+        covariate.local,
+        covariate.in_prior,
+        covariate.counted,
+    )

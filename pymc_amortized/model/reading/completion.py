@@ -1,0 +1,344 @@
+"""The complete-data model: the user's model with every indicator explicit.
+
+Simulation and density both start from here. Marginal mixtures get the indicator that they hide,
+models that pymc-extras has marginalized get back the one that they lost, and masked observations
+become whole again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pymc as pm
+
+from pymc.distributions.distribution import PartialObservedRV, SymbolicRandomVariable
+from pymc.distributions.mixture import _BaseMixtureRV
+from pymc_extras.distributions.timeseries import DiscreteMarkovChainRV
+from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.replace import graph_replace
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.random.op import RandomVariable
+
+from pymc_amortized.compat import inline, is_marginal, marginalized_name
+from pymc_amortized.errors import ModelReadingError, UnsupportedModelError
+from pymc_amortized.graph.rules.selected_component import select_component
+from pymc_amortized.model.complete_model import (
+    CompleteModel,
+    Indicator,
+    Observation,
+    Parameter,
+)
+
+__all__ = ["complete_model"]
+
+
+def complete_model(model: pm.Model | None = None) -> CompleteModel:
+    """Read a model, and make its indicators explicit.
+
+    Parameters
+    ----------
+    model : pymc.Model, optional
+        Default: the model of the surrounding ``with`` block.
+
+    Raises
+    ------
+    ModelReadingError
+        If the object is not a model, observes nothing, or observes what is not numeric.
+    UnsupportedModelError
+        If a variable is of a kind that cannot be read.
+    """
+    model = _checked_model(model)
+    reading = _Reading(model)
+    for variable in model.basic_RVs:
+        _require_distribution(variable)
+    for variable in model.observed_RVs:
+        reading.observe(variable)
+    for variable in model.free_RVs:
+        reading.free(variable)
+    return reading.result()
+
+
+def _checked_model(model: pm.Model | None) -> pm.Model:
+    if model is None:
+        try:
+            model = pm.modelcontext(None)
+        except TypeError as error:
+            raise ModelReadingError(
+                "Expected a model, or a surrounding `with model:` block; got neither. Pass it:\n\n"
+                "    pma.compile_simulator(model)"
+            ) from error
+    if not isinstance(model, pm.Model):
+        raise ModelReadingError(
+            f"Expected a pymc.Model; got {type(model).__name__}. Build one first:\n\n"
+            "    with pm.Model() as model:\n        ..."
+        )
+    if not model.observed_RVs:
+        raise ModelReadingError(
+            "Expected a model with at least one observed variable; got one with none. Without "
+            "observations there is nothing to amortize over. Observe a variable:\n\n"
+            '    pm.NormalMixture("y", w, mu, sigma, observed=data)'
+        )
+    return model
+
+
+def _require_distribution(variable: Variable) -> None:
+    op = variable.owner.op
+    if not (isinstance(op, RandomVariable | SymbolicRandomVariable) or is_marginal(op)):
+        raise UnsupportedModelError(
+            f"Expected {variable.name!r} to be drawn from a distribution; got a "
+            f"{type(op).__name__}, which re-weights the likelihood or is otherwise not one. "
+            "Leave out `total_size`: simulations are of whole data sets."
+        )
+
+
+class _Reading:
+    """Collects what is read of a model, one variable at a time."""
+
+    def __init__(self, model: pm.Model) -> None:
+        self.model = model
+        self.parameters: list[Parameter] = []
+        self.indicators: list[Indicator] = []
+        self.observations: list[Observation] = []
+        self.replacements: dict[Variable, Variable] = {}
+        self.joined: set[str] = set()
+        self.missing: set[str] = set()
+
+    def observe(self, variable: Variable) -> None:
+        value = self.model.rvs_to_values[variable]
+        data = np.asarray(_constant_value(value))
+        if data.dtype.kind not in "biuf":
+            raise ModelReadingError(
+                f"Expected numeric observations; got {data.dtype} for {variable.name!r}. Convert "
+                "them, for instance to integer codes:\n\n    codes, labels = pandas.factorize(y)"
+            )
+        if is_marginal(variable.owner.op):
+            self._observe_marginal(variable, data)
+        elif (name := self._masked_name(variable)) is not None:
+            self._observe_masked(name, variable, data)
+        else:
+            self._add_observation(variable.name, variable, data, dims_of=variable.name)
+
+    def free(self, variable: Variable) -> None:
+        if variable.name in self.missing:
+            return
+        if variable.dtype.startswith("float"):
+            transform = self.model.rvs_to_transforms[variable]
+            self.parameters.append(Parameter(variable.name, variable, transform))
+            return
+        self.indicators.append(
+            Indicator(
+                variable.name,
+                variable,
+                "explicit",
+                _chain_order(variable),
+                self._dims(variable.name),
+            )
+        )
+
+    def result(self) -> CompleteModel:
+        model = self.model
+        complete = CompleteModel(
+            model=model,
+            parameters=tuple(self.parameters),
+            indicators=tuple(self.indicators),
+            observations=tuple(self.observations),
+            deterministics={v.name: v for v in model.deterministics if v.name not in self.joined},
+            potentials={v.name: v for v in model.potentials},
+            data={v.name: v for v in model.data_vars if v not in set(model.rvs_to_values.values())},
+        )
+        return _replace_everywhere(complete, self.replacements)
+
+    def _add_observation(
+        self,
+        name: str,
+        variable: Variable,
+        data: np.ndarray,
+        *,
+        dims_of: str,
+        density_variable: Variable | None = None,
+        observed: np.ndarray | None = None,
+        split: bool = False,
+    ) -> None:
+        """Add an observed variable, and the indicator that it hides if it is a mixture."""
+        density_variable = variable if density_variable is None else density_variable
+        components = weights = indicator_name = None
+        dims = self._dims(dims_of)
+        if isinstance(density_variable.owner.op, _BaseMixtureRV):
+            _, weights, *components = density_variable.owner.inputs
+            indicator_name = self._free_name(f"{name}_component")
+            ndim_supp = density_variable.owner.op.ndim_supp
+            unit_ndim = density_variable.type.ndim - ndim_supp
+            indicator = _mixture_indicator(weights, data.shape[:unit_ndim], indicator_name)
+            selected = select_component(indicator, components)
+            self.replacements[density_variable] = selected
+            unit_dims = None if dims is None else dims[:unit_ndim]
+            self.indicators.append(Indicator(indicator_name, indicator, "mixture", 0, unit_dims))
+            variable = selected
+        self.observations.append(
+            Observation(
+                name=name,
+                variable=variable,
+                density_variable=density_variable,
+                components=None if components is None else tuple(components),
+                weights=weights,
+                mixture_indicator=indicator_name,
+                data=data,
+                observed=observed,
+                split=split,
+                dims=dims,
+            )
+        )
+
+    def _observe_marginal(self, variable: Variable, data: np.ndarray) -> None:
+        """Take the model out of what ``pymc_extras.marginalize`` has wrapped it in."""
+        node = variable.owner
+        if node.outputs[0] not in self.replacements:
+            inner = inline(node.op, node.inputs)
+            hidden = inner[0]
+            if hidden.dtype.startswith("float"):
+                raise UnsupportedModelError(
+                    "Expected pymc-extras to have marginalized a discrete variable; got a "
+                    f"continuous one in {variable.name!r}. Pass the model as it was before "
+                    "`marginalize`."
+                )
+            name = marginalized_name(node) or f"{variable.name}_indicator"
+            self.indicators.append(
+                Indicator(name, hidden, "marginalized", _chain_order(hidden), None)
+            )
+            self.replacements.update(zip(node.outputs, inner, strict=True))
+        drawn = self.replacements[variable]
+        self._add_observation(variable.name, drawn, data, dims_of=variable.name)
+
+    def _masked_name(self, variable: Variable) -> str | None:
+        """Return the name of the whole variable if this is the observed part of it."""
+        name = variable.name.removesuffix("_observed")
+        whole = (name, f"{name}_unobserved")
+        if name == variable.name or not all(other in self.model.named_vars for other in whole):
+            return None
+        return name
+
+    def _observe_masked(self, name: str, variable: Variable, values: np.ndarray) -> None:
+        joined = self.model[name]
+        self.joined.add(name)
+        self.missing.add(f"{name}_unobserved")
+        partial = isinstance(variable.owner.op, PartialObservedRV)
+        whole = variable.owner.inputs[0] if partial else joined
+        entries = _observed_entries(joined, variable, partial)
+        observed = _of_whole_values(name, entries, whole, partial)
+        shape = _static_shape(joined, entries)
+        data = np.full(shape, np.nan if values.dtype.kind == "f" else 0, dtype=values.dtype)
+        data[entries] = values
+        self._add_observation(
+            name,
+            whole,
+            data,
+            dims_of=name,
+            density_variable=whole if partial else variable,
+            observed=observed,
+            split=not partial,
+        )
+
+    def _free_name(self, name: str) -> str:
+        """Return a name that no variable of the model has: with underscores added if need be."""
+        while name in self.model.named_vars:
+            name += "_"
+        return name
+
+    def _dims(self, name: str) -> tuple[str | None, ...] | None:
+        dims = self.model.named_vars_to_dims.get(name)
+        return None if dims is None else tuple(dims)
+
+
+def _constant_value(value: Variable) -> Any:
+    if isinstance(value, Constant):
+        return value.data
+    if hasattr(value, "get_value"):
+        return value.get_value()
+    return value.eval()
+
+
+def _mixture_indicator(weights: Variable, units: Sequence[int], name: str) -> Variable:
+    """Return the Categorical that a mixture draws and throws away.
+
+    Its shape is that of the data, and not the mixture's own: the graph of the indicator must not
+    hold the mixture, which is about to be replaced by what depends on the indicator.
+    """
+    indicator = pm.Categorical.dist(p=weights, shape=tuple(units))
+    indicator.name = name
+    return indicator
+
+
+def _chain_order(variable: Variable) -> int:
+    op = variable.owner.op
+    return op.n_lags if isinstance(op, DiscreteMarkovChainRV) else 0
+
+
+def _observed_entries(joined: Variable, variable: Variable, partial: bool) -> np.ndarray:
+    """Find the mask with which PyMC puts the observed and the missing part together."""
+    if partial:
+        return ~np.asarray(_constant_value(variable.owner.inputs[1]))
+    for ancestor in ancestors([joined]):
+        if ancestor.owner is not None and variable in ancestor.owner.inputs:
+            for index in ancestor.owner.inputs:
+                if isinstance(index, Constant) and index.type.dtype == "bool":
+                    return np.asarray(index.data)
+    raise UnsupportedModelError(
+        f"Expected the missing values of {joined.name!r} to be given by a constant mask; got a "
+        "mask that cannot be read. Give the observations as a masked array:\n\n"
+        "    observed=np.ma.masked_invalid(data)"
+    )
+
+
+def _of_whole_values(name: str, observed: np.ndarray, whole: Variable, partial: bool) -> np.ndarray:
+    """Reduce a mask to one entry for each value of a multivariate variable."""
+    event_ndim = whole.owner.op.ndim_supp if partial else 0
+    num_axes = whole.type.ndim - event_ndim
+    if observed.ndim <= num_axes:
+        return observed
+    reduced = observed.reshape(*observed.shape[:num_axes], -1)
+    if (reduced != reduced[..., :1]).any():
+        raise UnsupportedModelError(
+            f"Expected each value of {name!r} to be observed or missing as a whole; some are "
+            "observed in part. Leave them out, or model their parts by scalar components:\n\n"
+            "    observed=np.where(np.isnan(data).any(axis=-1, keepdims=True), np.nan, data)"
+        )
+    return reduced[..., 0]
+
+
+def _static_shape(joined: Variable, observed: np.ndarray) -> tuple[int, ...]:
+    trailing = joined.type.shape[observed.ndim :]
+    if None in trailing:
+        trailing = tuple(int(length) for length in joined.shape.eval())[observed.ndim :]
+    return (*observed.shape, *trailing)
+
+
+def _replace_everywhere(
+    complete: CompleteModel, replacements: Mapping[Variable, Variable]
+) -> CompleteModel:
+    """Let whatever used a variable that has been made explicit use its new form."""
+
+    def new(variable: Variable) -> Variable:
+        if not replacements or set(ancestors([variable])).isdisjoint(replacements):
+            return variable
+        return graph_replace([variable], dict(replacements), strict=False)[0]
+
+    def renewed(observation: Observation) -> Observation:
+        if observation.components is None:
+            return replace(
+                observation,
+                variable=new(observation.variable),
+                density_variable=new(observation.density_variable),
+            )
+        return replace(
+            observation,
+            components=tuple(new(component) for component in observation.components),
+            weights=new(observation.weights),
+        )
+
+    return replace(
+        complete,
+        deterministics={name: new(v) for name, v in complete.deterministics.items()},
+        potentials={name: new(v) for name, v in complete.potentials.items()},
+        observations=tuple(renewed(observation) for observation in complete.observations),
+    )

@@ -1,0 +1,177 @@
+"""Which unit each observed value belongs to, found by asking the model.
+
+An explicit indicator may reach the observations in any way: ``mu[z]``, ``mu[z][:, None]``,
+``mu[z[group]]``, ``pt.switch(z, a, b)``. Rather than to recognize such graphs, they are evaluated:
+indicators are set to binary codes of their own position, and each observation tells by its response
+to which unit it listens. That is asked under many draws of the parameters, for there may be some
+under which components are alike. The answer is then verified on random indicators.
+"""
+
+import math
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pytensor.graph.basic import Variable
+from pytensor.graph.traversal import ancestors
+from torch import Tensor
+
+from pymc_amortized.errors import UnsupportedModelError
+from pymc_amortized.model.complete_model import CompleteModel, Indicator, Observation
+from pymc_amortized.model.reading.response import Response, differs, entry_shape
+
+__all__ = ["UnitMap", "indicators_of", "unit_map"]
+
+_NUM_VERIFICATIONS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class UnitMap:
+    """Which unit of an indicator each entry of an observation belongs to.
+
+    Attributes
+    ----------
+    indicator : str or None
+        Name of the indicator; None where the observation depends on parameters alone.
+    owner : numpy.ndarray of int, shape (*entries,)
+        Flat index of the unit, or -1 where an entry depends on none.
+    """
+
+    indicator: str | None
+    owner: np.ndarray
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether entries and units are the same, in the same order."""
+        return bool(np.array_equal(self.owner.ravel(), np.arange(self.owner.size)))
+
+
+def indicators_of(complete: CompleteModel, observation: Observation) -> list[Indicator]:
+    """Return the indicators on which an observation depends."""
+    roots: Sequence[Variable] = (
+        [observation.density_variable]
+        if observation.components is None
+        else [*observation.components, observation.weights]
+    )
+    above = set(ancestors(roots, blockers=complete.indicator_variables))
+    found = [i for i in complete.indicators if i.variable in above]
+    if observation.mixture_indicator is not None:
+        found += [i for i in complete.indicators if i.name == observation.mixture_indicator]
+    return found
+
+
+def unit_map(
+    complete: CompleteModel,
+    observation: Observation,
+    supports: Mapping[str, Sequence[int]],
+    draws: Mapping[str, Tensor],
+    generator: torch.Generator,
+) -> UnitMap:
+    """Find the unit of every entry of an observation.
+
+    Parameters
+    ----------
+    complete : CompleteModel
+        The complete-data model.
+    observation : Observation
+        One of its observations.
+    supports : mapping of str to sequence of int
+        The values that each indicator can take.
+    draws : mapping of str to Tensor, shape (M, *shape)
+        Simulated data sets with their parameters and indicators.
+    generator : torch.Generator
+        For the random indicators that verify the answer.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If an entry depends on more than one unit, or on more than one indicator.
+    """
+    found = indicators_of(complete, observation)
+    if len(found) > 1:
+        raise UnsupportedModelError(
+            f"Expected each observation to depend on one indicator; {observation.name!r} depends "
+            f"on {[i.name for i in found]}. Supported are one indicator per observed variable, "
+            "shared by as many variables as you like, and Markov chains. Combine the two into "
+            "one indicator with a component for each pair of values:\n\n"
+            f'    both = pm.Categorical("both", p=weights_of_pairs, shape=...)\n'
+            f"    first, second = both // K, both % K"
+        )
+    if not found:
+        return UnitMap(None, np.full(entry_shape(observation), -1))
+    [indicator] = found
+    if observation.mixture_indicator is not None:
+        shape = draws[indicator.name].shape[1:]
+        return UnitMap(indicator.name, np.arange(math.prod(shape)).reshape(shape))
+    probe = _Probe(complete, observation, indicator, draws)
+    return UnitMap(indicator.name, probe.owner(supports[indicator.name], generator))
+
+
+class _Probe:
+    """Asks an observation how it responds to an indicator."""
+
+    def __init__(
+        self,
+        complete: CompleteModel,
+        observation: Observation,
+        indicator: Indicator,
+        draws: Mapping[str, Tensor],
+    ) -> None:
+        self.name = observation.name
+        self.indicator_name = indicator.name
+        self.num_draws, *shape = draws[indicator.name].shape
+        self.shape = tuple(shape)
+        self._response = Response(complete, observation, draws)
+
+    def respond(self, indicator: Tensor, row: int) -> list[Tensor]:
+        """Return the response of each entry to indicators (R, units): (R, entries, features)."""
+        runs = indicator.reshape(-1, *self.shape)
+        responses = self._response({self.indicator_name: runs}, row=row)
+        return [r.reshape(r.shape[0], -1, r.shape[-1]) for r in responses]
+
+    def owner(self, support: Sequence[int], generator: torch.Generator) -> np.ndarray:
+        num_units = math.prod(self.shape)
+        num_bits = max(1, num_units.bit_length())
+        codes = torch.arange(1, num_units + 1)
+        bits = torch.stack([(codes >> bit) & 1 for bit in range(num_bits)])  # (bits, units)
+        weights = 2 ** torch.arange(num_bits)
+        base = torch.full((1, num_units), support[0])
+        found = torch.zeros(math.prod(self._response.entry_shape), dtype=torch.int64)
+        for value in support[1:]:
+            runs = torch.cat([base, torch.where(bits == 1, value, support[0])])
+            changed = torch.zeros(num_bits, found.numel(), dtype=torch.bool)
+            for row in range(self.num_draws):
+                for response in self.respond(runs, row):
+                    changed |= differs(response[1:], response[:1])
+            found |= (changed.long() * weights[:, None]).sum(0)
+        owner = found - 1
+        self._verify(owner, support, num_units, generator)
+        return owner.reshape(self._response.entry_shape).numpy()
+
+    def _verify(
+        self,
+        owner: Tensor,
+        support: Sequence[int],
+        num_units: int,
+        generator: torch.Generator,
+    ) -> None:
+        """Check on random indicators that each entry depends on its unit alone."""
+        values = torch.as_tensor(support)
+        picks = torch.randint(len(support), (_NUM_VERIFICATIONS, num_units), generator=generator)
+        chosen = picks[:, owner.clamp(min=0, max=num_units - 1)]  # (runs, entries)
+        entries = torch.arange(owner.numel())
+        agrees = bool((owner < num_units).all())
+        for row in range(self.num_draws):
+            tables = self.respond(values[:, None].expand(-1, num_units), row)
+            for response, table in zip(self.respond(values[picks], row), tables, strict=True):
+                agrees = agrees and not bool(differs(response, table[chosen, entries]).any())
+        if not agrees:
+            raise UnsupportedModelError(
+                f"Expected each value of {self.name!r} to depend on one unit of "
+                f"{self.indicator_name!r}; some depend on several. Supported are independent "
+                "indicators, one per unit, and Markov chains through the chain's own "
+                "distribution:\n\n    pmx.DiscreteMarkovChain(name, P=P, init_dist=..., shape=T)"
+            )

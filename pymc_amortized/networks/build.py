@@ -1,0 +1,107 @@
+"""Which networks are built for a model, unless the user says otherwise."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from pymc_amortized.networks.classification.path_network import PathNetwork
+from pymc_amortized.networks.classification.unit_classifier import UnitClassifier
+from pymc_amortized.networks.contracts import (
+    AbstractClassificationNetwork,
+    AbstractPosteriorNetwork,
+    AbstractSummaryNetwork,
+)
+from pymc_amortized.networks.estimator import Estimator
+from pymc_amortized.networks.posterior.spline_flow import SplineFlow
+from pymc_amortized.networks.summary.deep_set import DeepSet
+from pymc_amortized.networks.summary.order_statistics import OrderStatisticsNetwork
+from pymc_amortized.networks.summary.soft_clusters import SoftClusterNetwork
+from pymc_amortized.networks.summary.soft_states import SoftStateNetwork
+from pymc_amortized.networks.units import UnitShape
+
+__all__ = ["Networks", "build_estimator"]
+
+_MAX_FEATURES_TO_CLUSTER = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """Which networks to build; None chooses from the reading of the model.
+
+    Attributes
+    ----------
+    summary : callable or None
+        Takes a ``UnitShape``, and returns an ``AbstractSummaryNetwork``; called once for each table
+        of units. By default an ``OrderStatisticsNetwork`` for exchangeable scalars, a
+        ``SoftClusterNetwork`` for rows of up to 8 features, a ``DeepSet`` otherwise.
+    posterior : callable or None
+        Takes the number of parameters and the width of the context, and returns an
+        ``AbstractPosteriorNetwork``. By default a ``SplineFlow``.
+    classification : callable or None
+        Takes a ``UnitShape`` and the number of parameter features, and returns an
+        ``AbstractClassificationNetwork``. By default a ``UnitClassifier``. States of which a model
+        gives draws only have a ``PathNetwork`` in its place.
+
+    Examples
+    --------
+    >>> import functools
+    >>> import pymc_amortized as pma
+    >>> pma.Networks(summary=functools.partial(pma.SetTransformer, width=32)).posterior is None
+    True
+    """
+
+    summary: Callable[[UnitShape], AbstractSummaryNetwork] | None = None
+    posterior: Callable[[int, int], AbstractPosteriorNetwork] | None = None
+    classification: Callable[[UnitShape, int], AbstractClassificationNetwork] | None = None
+
+
+def build_estimator(
+    shapes: Sequence[UnitShape],
+    num_parameters: int,
+    num_features: int,
+    networks: Networks | None = None,
+    random_seed: int = 0,
+) -> Estimator:
+    """Build an estimator for tables of units, with weights that depend on the seed alone.
+
+    Parameters
+    ----------
+    shapes : sequence of UnitShape
+        Of the tables.
+    num_parameters, num_features : int
+        D, and P, the parameters in both spaces.
+    networks : Networks, optional
+        The user's own choice.
+    random_seed : int
+        For the initial weights. Torch's global generator is left as it was.
+    """
+    networks = networks or Networks()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random_seed)
+        summaries = [(networks.summary or _default_summary(shape))(shape) for shape in shapes]
+        context_size = sum(summary.context_size for summary in summaries)
+        build_posterior = networks.posterior or SplineFlow
+        posterior = build_posterior(num_parameters, context_size) if num_parameters else None
+        build = networks.classification or UnitClassifier
+        classifiers = {
+            i: build(shape, num_features)
+            for i, shape in enumerate(shapes)
+            if shape.learns == "units"
+        }
+        path_networks = {
+            i: PathNetwork(shape, num_features)
+            for i, shape in enumerate(shapes)
+            if shape.learns == "paths"
+        }
+    return Estimator(summaries, posterior, classifiers, path_networks, shapes, num_features)
+
+
+def _default_summary(shape: UnitShape) -> Callable[[UnitShape], AbstractSummaryNetwork]:
+    if shape.num_sequences:
+        return SoftStateNetwork
+    if shape.is_scalar:
+        return OrderStatisticsNetwork
+    if shape.owner is not None or shape.num_features > _MAX_FEATURES_TO_CLUSTER:
+        return DeepSet
+    return SoftClusterNetwork

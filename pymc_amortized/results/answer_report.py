@@ -1,0 +1,147 @@
+"""What is said of an answer: its attributes, one line for the log, and warnings."""
+
+import math
+import warnings
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymc_amortized.errors import AccuracyWarning, AtypicalDataWarning
+from pymc_amortized.importance.weights import pareto_k_threshold
+from pymc_amortized.inference.draws import Draws
+from pymc_amortized.messages import log_info, users_level
+from pymc_amortized.model.spec import ModelSpec, without_density
+
+__all__ = ["answer_facts", "answer_line", "is_atypical", "log_answer", "warn_of"]
+
+_ATYPICAL = 0.99
+_SOURCES = {
+    "network": "the network",
+    "importance": "the network, weighted by importance sampling",
+    "adaptive": "adaptive importance sampling",
+    "mcmc": "Markov chains",
+}
+
+
+def answer_facts(draws: Draws) -> dict[str, Any]:
+    """Return what is known of the draws of one data set, as numbers and words by name."""
+    chains = draws.chains
+    return {
+        "rung": draws.rung,
+        "checked": {None: "no", True: "accepted", False: "rejected"}[draws.accepted],
+        "pareto_k": draws.pareto_k,
+        "importance_ess": draws.importance_ess,
+        "network_pareto_k": draws.network_pareto_k,
+        "num_proposals": draws.num_proposals,
+        "num_distinct_draws": draws.num_distinct,
+        "log_evidence": draws.log_evidence,
+        "log_evidence_error": draws.log_evidence_error,
+        "simulation_quantile": draws.simulation_quantile,
+        "rhat": math.nan if chains is None else chains.rhat,
+        "ess_bulk": math.nan if chains is None else chains.ess,
+        "divergences": 0 if chains is None else int(chains.diverging.sum()),
+        **{
+            f"seconds_{rung}": draws.seconds.get(rung, 0.0)
+            for rung in ("network", "importance", "adaptive", "mcmc")
+        },
+    }
+
+
+def answer_line(draws: Draws) -> str:
+    """Say in one line what an answer comes from."""
+    text = f"Answered by {_SOURCES[draws.rung]}"
+    if draws.rung == "adaptive" and draws.chains is not None:
+        text += ", started from Markov chains"
+    if draws.rung == "mcmc":
+        text += f" (R-hat {draws.chains.rhat:.3f}, bulk ESS {draws.chains.ess:,.0f})"
+    elif draws.accepted is not None:
+        text += f" (Pareto k {draws.pareto_k:.2f}, ESS {draws.importance_ess:,.0f} of "
+        text += f"{draws.num_proposals:,})"
+    verdict = {None: "not checked", True: "accepted", False: "rejected"}[draws.accepted]
+    seconds = ", ".join(f"{rung} {spent:.2f} s" for rung, spent in draws.seconds.items())
+    return f"{text}: {verdict}; {seconds}."
+
+
+def log_answer(draws: Draws, note: str = "") -> None:
+    """Log a line, and perhaps a note, at the level INFO of the logger ``pymc_amortized``."""
+    log_info(answer_line(draws))
+    if note:
+        log_info(note)
+
+
+def is_atypical(quantile: float) -> bool:
+    """Tell whether data lie far from all that was simulated."""
+    return quantile > _ATYPICAL
+
+
+def warn_of(draws: Draws, spec: ModelSpec) -> None:
+    """Warn of what an answer's user has to know.
+
+    Warns
+    -----
+    AtypicalDataWarning
+        If the data lie far from all simulated ones.
+    AccuracyWarning
+        If the answer could not be checked, was rejected, or holds divergences.
+    """
+    stacklevel = users_level()
+    if is_atypical(draws.simulation_quantile):
+        warnings.warn(_atypical(draws), AtypicalDataWarning, stacklevel=stacklevel)
+    if not spec.has_density:
+        warnings.warn(
+            f"This answer could not be checked: {without_density(spec)}. It is the network's, as "
+            "it was trained.",
+            AccuracyWarning,
+            stacklevel=stacklevel,
+        )
+    elif draws.accepted is False:
+        warnings.warn(_rejected(draws), AccuracyWarning, stacklevel=stacklevel)
+    elif draws.rung == "mcmc" and bool(draws.chains.diverging.any()):
+        warnings.warn(
+            f"{int(draws.chains.diverging.sum())} of {draws.chains.diverging.numel():,} draws of "
+            "the Markov chains diverged; the chains agree otherwise. Parts of the posterior may be "
+            "missing where it is narrow.",
+            AccuracyWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def _atypical(draws: Draws) -> str:
+    verdict = {
+        None: "it was not checked, and should not be trusted",
+        True: "it was checked against the exact density, and accepted",
+        False: "it was rejected",
+    }[draws.accepted]
+    answered = f"The answer comes from {_SOURCES[draws.rung]}: {verdict}"
+    share = f"{math.floor(1000 * draws.simulation_quantile) / 10:.1f} %"
+    others = "all" if draws.simulation_quantile >= 1 else share
+    return (
+        f"These data lie farther from the data sets that the network was trained on than {others} "
+        "of these do: the model hardly ever produces such data. "
+        f"{answered}. Compare them with what the model expects:\n\n"
+        "    pm.sample_prior_predictive(model=model)"
+    )
+
+
+def _rejected(draws: Draws) -> str:
+    if draws.rung == "mcmc":
+        found: Mapping[str, str] = {
+            "R-hat": f"{draws.chains.rhat:.3f} (at most 1.01)",
+            "bulk ESS": f"{draws.chains.ess:.0f} (at least 400)",
+            "divergences": f"{int(draws.chains.diverging.sum())}",
+        }
+        numbers = ", ".join(f"{name} {value}" for name, value in found.items())
+        return (
+            "Markov chains could not answer for these data; their draws are returned, and are not "
+            f"to be trusted: {numbers}. Chains that disagree are often in different modes, and "
+            "chains that agree may all have missed one that the network knows of. Look at "
+            "them, or train longer:\n\n"
+            '    az.plot_trace(idata)\n    pma.fit(model, training="thorough")'
+        )
+    return (
+        f"The weights of these draws cannot be relied on: Pareto k is {draws.pareto_k:.2f} (at "
+        f"most {pareto_k_threshold(draws.num_proposals):.2f}), and the importance ESS "
+        f"{draws.importance_ess:.0f} of {draws.num_proposals:,} (at least 400). They "
+        "should not be trusted in detail. Climb as far as these "
+        'data need:\n\n    posterior.sample(correction="auto")'
+    )

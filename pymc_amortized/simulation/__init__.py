@@ -1,0 +1,3 @@
+"""Batches of parameters, indicators and observations."""
+
+__all__: list[str] = []

@@ -1,0 +1,353 @@
+"""Online training: new simulations at every step, until the loss is flat or the budget spent."""
+
+import math
+import time
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+
+from torch import Tensor, nn
+
+from pymc_amortized.errors import TrainingError
+from pymc_amortized.networks.batch import Batch
+from pymc_amortized.networks.estimator import Estimator
+from pymc_amortized.simulation.training_data import SimulationSource
+from pymc_amortized.training.config import TrainingConfig
+from pymc_amortized.training.progress import TrainingProgress
+
+__all__ = ["TrainingResult", "TrainingState", "train"]
+
+_POOL = 4096
+_MAX_GRADIENT = 5.0
+_WARMUP_STEPS = 100
+_CHECKS = 20
+_MAX_SKIPPED = 0.1
+_MIN_STEPS_TO_JUDGE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """Where training stands: all that is needed to go on, tensors apart.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    progress : float
+        How far through the learning rate's cycle, from 0 to 1.
+    horizon : int
+        Steps planned; fewer than configured once the loss is flat.
+    seconds : float
+        Spent so far.
+    skipped : int
+        Steps left out because they were not finite.
+    best_loss : float
+        The lowest validation loss, in nats per data set.
+    history : tuple of dict
+        At each check: step, seconds, validation loss of the posterior and of the classification.
+    """
+
+    step: int = 0
+    progress: float = 0.0
+    horizon: int = 0
+    seconds: float = 0.0
+    skipped: int = 0
+    best_loss: float = math.inf
+    history: tuple[dict[str, float], ...] = ()
+
+    def as_record(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        record = asdict(self)
+        if math.isinf(self.best_loss):
+            record["best_loss"] = None
+        return record
+
+    @staticmethod
+    def from_record(record: dict[str, Any]) -> "TrainingState":
+        """Undo :meth:`as_record`."""
+        best = math.inf if record["best_loss"] is None else record["best_loss"]
+        return TrainingState(**{**record, "best_loss": best, "history": tuple(record["history"])})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingResult:
+    """What training has led to; the estimator holds the best weights.
+
+    Attributes
+    ----------
+    state : TrainingState
+        At the end.
+    interrupted : bool
+        Whether the user has stopped it.
+    """
+
+    state: TrainingState
+    interrupted: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One run of training: what changes from step to step."""
+
+    estimator: Estimator
+    source: SimulationSource
+    config: TrainingConfig
+    seed: int
+    state: TrainingState
+    optimizer: torch.optim.Optimizer
+    best: dict[str, Tensor]
+    validation: Batch
+    pool: Batch | None = None
+    pool_index: int = -1
+    started: float = field(default_factory=time.perf_counter)
+
+
+def train(
+    estimator: Estimator,
+    source: SimulationSource,
+    config: TrainingConfig,
+    seed: int,
+    *,
+    progressbar: bool = True,
+    accepted: Callable[[Estimator], float] | None = None,
+    keep: Callable[[dict[str, Tensor], dict[str, Any]], None] | None = None,
+    resume: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
+) -> TrainingResult:
+    """Train an estimator.
+
+    Parameters
+    ----------
+    estimator : Estimator
+        Changed in place; it ends with the weights of the lowest validation loss.
+    source : SimulationSource
+        Of new data sets.
+    config : TrainingConfig
+        How long and how.
+    seed : int
+        Of the simulations. The step, not the history, decides what is drawn, so that a resumed run
+        goes on as an uninterrupted one.
+    progressbar : bool
+        Show one.
+    accepted : callable, optional
+        Tells the share of fresh data sets with k below 0.7, to be shown.
+    keep : callable, optional
+        Called with tensors and a record about every half minute.
+    resume : tuple, optional
+        What ``keep`` was given last.
+
+    Raises
+    ------
+    TrainingError
+        If more than one step in ten is not finite.
+    """
+    run = _start(estimator, source, config, seed, resume)
+    interrupted = False
+    with TrainingProgress(config.steps, progressbar) as bar:
+        try:
+            _loop(run, bar, accepted, keep)
+        except KeyboardInterrupt:
+            interrupted = True
+            if keep is not None:
+                keep(*_snapshot(run))
+    if run.best:
+        estimator.load_state_dict(run.best)
+    estimator.eval()
+    return TrainingResult(run.state, interrupted)
+
+
+def _start(
+    estimator: Estimator,
+    source: SimulationSource,
+    config: TrainingConfig,
+    seed: int,
+    resume: tuple[dict[str, Tensor], dict[str, Any]] | None,
+) -> _Run:
+    validation = source.draw(config.num_validation, seed=_seed(seed, 1, 0))
+    optimizer = torch.optim.AdamW(
+        estimator.parameters(),
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+    state = TrainingState(horizon=config.steps)
+    run = _Run(estimator, source, config, seed, state, optimizer, {}, validation)
+    if resume is not None:
+        _restore(run, *resume)
+    return run
+
+
+def _seed(seed: int, kind: int, index: int) -> int:
+    """Return the seed of one piece of randomness: kind 0 trains, 1 validates, 2 picks rows."""
+    return seed * 1_000_003 + kind * 100_000_007 + index
+
+
+def _loop(
+    run: _Run,
+    bar: TrainingProgress,
+    accepted: Callable[[Estimator], float] | None,
+    keep: Callable[[dict[str, Tensor], dict[str, Any]], None] | None,
+) -> None:
+    every = max(1, run.config.steps // _CHECKS)
+    last_kept = time.perf_counter()
+    bar.update(run.state.step, run.state.horizon)
+    while run.state.step < run.state.horizon and run.state.progress < 1:
+        loss = _step(run)
+        if run.state.step % 20 == 0:
+            bar.update(run.state.step, loss=loss)
+        if run.state.step % every == 0 or run.state.step >= run.state.horizon:
+            _check(run)
+            shown = len(run.state.history)
+            share = accepted(run.estimator) if accepted is not None and shown % 5 == 0 else None
+            bar.update(run.state.step, run.state.horizon, accepted=share)
+        if keep is not None and time.perf_counter() - last_kept > 30:
+            keep(*_snapshot(run))
+            last_kept = time.perf_counter()
+    if not run.state.history or run.state.history[-1]["step"] != run.state.step:
+        _check(run)
+
+
+def _step(run: _Run) -> float:
+    """Take one step; return its loss, NaN if it was left out."""
+    run.estimator.train()
+    rate = run.config.learning_rate * 0.5 * (1 + math.cos(math.pi * run.state.progress))
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate * min(1.0, (run.state.step + 1) / _WARMUP_STEPS)
+    batch = _next_batch(run)
+    generator = torch.Generator(device=batch.scores.device)
+    generator.manual_seed(_seed(run.seed, 2, run.state.step))
+    loss = run.estimator.loss(batch, generator).total
+    run.optimizer.zero_grad()
+    loss.backward()
+    norms = [
+        nn.utils.clip_grad_norm_(part, _MAX_GRADIENT)
+        for part in run.estimator.independent_weights()
+    ]
+    finite = bool(torch.isfinite(torch.stack([loss.detach(), *norms])).all())
+    if finite:
+        run.optimizer.step()
+    _advance(run, finite)
+    if not finite:
+        _refuse_many_skips(run, batch)
+    return float(loss.detach()) if finite else math.nan
+
+
+def _next_batch(run: _Run) -> Batch:
+    """Cut the next batch out of a pool that is simulated at once."""
+    size = run.config.batch_size
+    per_pool = max(1, _POOL // size)
+    index, place = divmod(run.state.step, per_pool)
+    if run.pool is None or run.pool_index != index:
+        run.pool = run.source.draw(per_pool * size, seed=_seed(run.seed, 0, index))
+        run.pool_index = index
+    return run.pool.select(slice(place * size, (place + 1) * size))
+
+
+def _advance(run: _Run, finite: bool) -> None:
+    """Count the step, and move on in the cycle so that it ends with the steps or the time."""
+    state, now = run.state, time.perf_counter()
+    seconds = state.seconds + now - run.started
+    run.started = now
+    step = state.step + 1
+    left = max(1.0, run.state.horizon - state.step)
+    if run.config.max_time is not None:
+        per_step = seconds / step
+        time_left = max(0.0, run.config.max_time - seconds)
+        left = min(left, max(1.0, time_left / per_step))
+    progress = state.progress + (1 - state.progress) / left
+    run.state = replace(
+        state,
+        step=step,
+        progress=1.0 if progress > 1 - 1e-9 else progress,
+        seconds=seconds,
+        skipped=state.skipped + (not finite),
+    )
+
+
+def _check(run: _Run) -> None:
+    """Compute the validation loss, keep the best weights, and shorten a run that is flat."""
+    run.estimator.eval()
+    generator = torch.Generator(device=run.validation.scores.device).manual_seed(0)
+    with torch.no_grad():
+        loss = run.estimator.loss(run.validation, generator)
+    total = float(loss.total)
+    entry = {
+        "step": run.state.step,
+        "seconds": run.state.seconds,
+        "posterior": float(loss.posterior),
+        "classification": float(loss.classification),
+    }
+    history = (*run.state.history, entry)
+    horizon = run.state.horizon
+    if horizon == run.config.steps and _is_flat(history, run.config):
+        horizon = min(horizon, run.state.step + max(1, run.config.steps // 5))
+    better = total < run.state.best_loss
+    if better or not run.best:
+        run.best = {name: x.detach().clone() for name, x in run.estimator.state_dict().items()}
+    best_loss = total if better else run.state.best_loss
+    run.state = replace(run.state, history=history, horizon=horizon, best_loss=best_loss)
+
+
+def _is_flat(history: tuple[dict[str, float], ...], config: TrainingConfig) -> bool:
+    """Whether the last fifth of the steps planned has hardly lowered the loss."""
+    window = _CHECKS // 5
+    if config.tolerance is None or len(history) < 2 * window:
+        return False
+    losses = [entry["posterior"] + entry["classification"] for entry in history]
+    return min(losses[:-window]) - min(losses[-window:]) < config.tolerance
+
+
+def _refuse_many_skips(run: _Run, batch: Batch) -> None:
+    state = run.state
+    if state.step < _MIN_STEPS_TO_JUDGE or state.skipped <= _MAX_SKIPPED * state.step:
+        return
+    name = _suspect(run, batch)
+    raise TrainingError(
+        f"Expected finite steps; {state.skipped} of {state.step} were not, most likely because of "
+        f"{name}, which takes extreme values under the prior. Give it a prior with lighter tails, "
+        "or train more carefully:\n\n"
+        f"    pma.fit(model, training=pma.TrainingConfig(learning_rate="
+        f"{run.config.learning_rate / 10:g}))",
+        variable=name,
+    )
+
+
+def _suspect(run: _Run, batch: Batch) -> str:
+    """Name the parameter coordinate or the observed variable with the most extreme values."""
+    extremes = {
+        f"{name!r}": float(batch.scores[:, i].abs().nan_to_num(torch.inf).max())
+        for i, name in enumerate(run.source.space.coordinate_names)
+    }
+    for table, units in zip(
+        run.source.layout.tables, run.estimator.scaled(batch.units), strict=True
+    ):
+        extremes[f"{table.name!r}"] = float(units.values.abs().max())
+    return max(extremes, key=extremes.__getitem__)
+
+
+def _snapshot(run: _Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return all that a later process needs to go on."""
+    tensors = {f"now.{name}": x for name, x in run.estimator.state_dict().items()}
+    tensors |= {f"best.{name}": x for name, x in run.best.items()}
+    for index, entries in run.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": x for name, x in entries.items()}
+    return tensors, run.state.as_record()
+
+
+def _restore(run: _Run, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {
+            name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)
+        }
+
+    run.estimator.load_state_dict(part("now."))
+    run.best = part("best.")
+    current = run.optimizer.state_dict()
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, x in part("optimizer.").items():
+        index, key = name.split(".")
+        moments.setdefault(int(index), {})[key] = x
+    run.optimizer.load_state_dict({**current, "state": moments})
+    run.state = TrainingState.from_record(record)

@@ -1,0 +1,326 @@
+"""Adaptive importance sampling against targets whose moments, modes and integrals are known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from scipy import stats
+
+from pymc_amortized.importance.adaptive import _Search, adapt, rejuvenate
+from pymc_amortized.importance.pool import Pool, Proposal
+from pymc_amortized.importance.student_mixture import StudentMixture, fit_student_mixture
+from pymc_amortized.importance.weights import (
+    effective_sample_size,
+    log_mean_weight,
+    mixture_log_weights,
+    resample,
+    tempered,
+    weigh,
+)
+
+SIZE = 5
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal_log_prob(points, location, scale):
+    z = (points - location) / scale
+    return -(z.square() / 2 + math.log(scale) + math.log(2 * math.pi) / 2).sum(-1)
+
+
+def two_modes(points, index=None):
+    """Modes at -2 and 2 in each coordinate, 0.3 wide, of weights 0.25 and 0.75; integral 5."""
+    terms = [
+        normal_log_prob(points, -2.0, 0.3) + math.log(0.25),
+        normal_log_prob(points, 2.0, 0.3) + math.log(0.75),
+    ]
+    return torch.stack(terms).logsumexp(0) + math.log(5)
+
+
+def wide(points, index=None):
+    return normal_log_prob(points, 0.0, 1.5)
+
+
+def pool_of(target, proposal, num_draws, num_datasets, seed=0, scale=1.5):
+    points = scale * torch.randn(
+        num_draws, num_datasets, SIZE, generator=generator(seed), dtype=torch.float64
+    )
+    return Pool(points, target(points), (proposal(points),), (num_draws,))
+
+
+def normal_proposal(num_datasets, scale=1.5, seed=9):
+    source = generator(seed)
+
+    def sample(number, index):
+        shape = (number, len(index), SIZE)
+        return scale * torch.randn(shape, generator=source, dtype=torch.float64)
+
+    return Proposal(sample, lambda points, index: normal_log_prob(points, 0.0, scale))
+
+
+def finish(pool, target, proposal, wanted=3_000):
+    found = adapt(pool, target, proposal, wanted, 400, num_new=2_000, generator=generator(5))
+    return list(found)
+
+
+def test_density_of_the_mixture():
+    rng = np.random.default_rng(0)
+    factors = rng.normal(size=(2, 3, 4, 4))
+    scale_tril = np.linalg.cholesky(factors @ factors.swapaxes(-1, -2) + np.eye(4))
+    weights = rng.dirichlet(np.ones(3), size=2)
+    location = rng.normal(size=(2, 3, 4))
+    mixture = StudentMixture(*(torch.as_tensor(x) for x in (np.log(weights), location, scale_tril)))
+    points = rng.normal(size=(7, 2, 4))
+    found = mixture.log_prob(torch.as_tensor(points)).numpy()
+    for b in range(2):
+        expected = sum(
+            weights[b, k]
+            * stats.multivariate_t(location[b, k], scale_tril[b, k] @ scale_tril[b, k].T, 8).pdf(
+                points[:, b]
+            )
+            for k in range(3)
+        )
+        assert np.allclose(found[:, b], np.log(expected))
+
+
+def test_draws_of_the_mixture_have_its_density():
+    """Importance weights of its own draws against a wide normal integrate to one."""
+    mixture = StudentMixture(
+        torch.tensor([[0.3, 0.7]], dtype=torch.float64).log(),
+        torch.tensor([[[0.0, 0.0], [3.0, 3.0]]], dtype=torch.float64),
+        torch.tensor([[[1.0, 0.0], [0.5, 1.0]], [[0.5, 0.0], [0.0, 2.0]]]).double()[None],
+    )
+    draws = mixture.sample(20_000, generator(1))
+    log_mean, error = log_mean_weight(normal_log_prob(draws, 2.0, 1.5) - mixture.log_prob(draws))
+    assert abs(float(log_mean)) < 4 * float(error)
+    assert float(error) < 0.02
+    share = float((draws.sum(-1) > 3).double().mean())
+    assert 0.5 < share < 0.9
+
+
+def test_a_fitted_mixture_finds_modes_and_weights():
+    x = torch.randn(4_000, 3, SIZE, generator=generator(), dtype=torch.float64) * 0.3
+    x[:1_000] -= 2
+    x[1_000:] += 2
+    mixture = fit_student_mixture(x, torch.zeros(4_000, 3), 2, generator=generator(2))
+    order = mixture.location[..., 0].argsort(1)
+    weights = mixture.log_weights.exp().gather(1, order)
+    # 1,000 points are picked: the standard error of a weight is 0.014.
+    assert torch.allclose(weights[:, 0], torch.tensor(0.25).double(), atol=0.06)
+    assert torch.allclose(mixture.location.abs(), torch.tensor(2.0).double(), atol=0.15)
+    # Eight degrees of freedom fitted to normal draws: a little wider than these, as it should be.
+    # A scale of 0.32 fitted to 250 points has a standard error of 0.015.
+    scale = covariance_scale(mixture)
+    assert bool(((scale > 0.28) & (scale < 0.6)).all())
+
+
+def covariance_scale(mixture):
+    """Standard deviation of each coordinate under each component, (B, K, D)."""
+    matrix = mixture.scale_tril @ mixture.scale_tril.mT
+    return (matrix.diagonal(dim1=-2, dim2=-1) * 8 / 6).sqrt()
+
+
+def test_two_modes_with_their_weights():
+    """By construction: weights 0.25 and 0.75, integral 5, in every one of 20 data sets."""
+    pool = pool_of(two_modes, wide, 4_000, 20)
+    assert float(weigh(pool.log_weights).ess.median()) < 100
+    shares, integrals, seen = [], [], []
+    for index, found, weights in finish(pool, two_modes, normal_proposal(20)):
+        assert bool(weights.reliable.all())
+        upper = (found.points.sum(-1) > 0).double()
+        shares += (weights.log_weights.exp() * upper).sum(0).tolist()
+        integrals += log_mean_weight(found.log_weights)[0].tolist()
+        seen += index.tolist()
+    assert sorted(seen) == list(range(20))
+    assert np.abs(np.array(shares) - 0.75).max() < 0.05
+    assert np.abs(np.array(integrals) - math.log(5)).max() < 0.1
+
+
+def ring(points, index=None):
+    """A thin ring of radius 3 in the first two coordinates, standard normal in the others."""
+    radius = points[..., :2].norm(dim=-1)
+    on_ring = stats.norm(3, 0.03)
+    density = normal_log_prob(radius.unsqueeze(-1), on_ring.mean(), on_ring.std()) - radius.log()
+    return density - math.log(2 * math.pi) + normal_log_prob(points[..., 2:], 0.0, 1.0)
+
+
+def test_a_target_that_no_mixture_fits_well_is_given_more_draws():
+    """Five components cover a thin ring badly; integral 1, all around the ring alike."""
+    pool = pool_of(ring, wide, 4_000, 3)
+    most_in_one_cycle = 5 * 4_000
+    for _, found, weights in finish(pool, ring, normal_proposal(3)):
+        assert sum(found.counts) > most_in_one_cycle
+        assert bool((weights.reliable & (weights.ess >= 3_000)).all())
+        integral, error = log_mean_weight(found.log_weights)
+        assert bool((integral.abs() < 4.5 * error).all())
+        upper = (found.points[..., 0] > 0).double()
+        share = (weights.log_weights.exp() * upper).sum(0)
+        assert bool(((share - 0.5).abs() < 4.5 * 0.5 / weights.ess.sqrt()).all())
+
+
+def test_forgetting_a_proposal_is_seen():
+    """A planted fault: draws weighed against the last mixture alone give a wrong integral."""
+    pool = pool_of(two_modes, wide, 4_000, 20)
+    for _, found, _ in finish(pool, two_modes, normal_proposal(20)):
+        right, error = log_mean_weight(found.log_weights)
+        assert bool(((right - math.log(5)).abs() < 5 * error).all())
+        wrong, _ = log_mean_weight(found.log_target - found.log_proposals[0])
+        assert float((wrong - math.log(5)).abs().min()) > 0.1
+
+
+def regression_targets(num_datasets, size=8):
+    """Correlated normals in 8 dimensions, 0.02 to 0.5 wide, whose integrals are 1."""
+    rng = np.random.default_rng(1)
+    factors = rng.normal(size=(num_datasets, size, size)) * rng.uniform(0.02, 0.3, (1, 1, size))
+    factors += 0.05 * np.eye(size)
+    location = torch.as_tensor(rng.normal(0, 0.7, (num_datasets, size)))
+    covariance = torch.as_tensor(factors @ factors.swapaxes(-1, -2))
+    normal = torch.distributions.MultivariateNormal(location, covariance)
+
+    def target(points, index):
+        z = points - normal.mean[index]
+        lower = normal.scale_tril[index]
+        z = torch.linalg.solve_triangular(lower, z.permute(1, 2, 0), upper=False)
+        log_det = lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return -z.square().sum(1).T / 2 - log_det - size / 2 * math.log(2 * math.pi)
+
+    return target
+
+
+def test_the_integral_in_eight_dimensions_is_not_biased():
+    """Forty data sets: errors are as large as they are said to be, and zero on average."""
+    target, source = regression_targets(40), generator(2)
+
+    def sample(number, index):
+        return torch.randn(number, len(index), 8, generator=source, dtype=torch.float64)
+
+    network = Proposal(sample, lambda points, index: normal_log_prob(points, 0.0, 1.0))
+    everything = torch.arange(40)
+    points = sample(4_000, everything)
+    log_q = network.log_prob(points, everything)
+    pool = Pool(points, target(points, everything), (log_q,), (4_000,))
+    z = []
+    for _, found, weights in finish(pool, target, network):
+        log_integral, error = log_mean_weight(found.log_weights)
+        assert bool(weights.reliable.all())
+        z += (log_integral / error).tolist()
+    assert len(z) == 40
+    # Forty independent errors of unit size: their mean has a standard deviation of 0.16.
+    assert abs(np.mean(z)) < 0.8
+    assert 0.5 < np.std(z) < 1.7
+    # A planted fault: the draws that mixtures were fitted to, weighed against all proposals.
+    search, mixtures = _Search(target, network, 3_000, 400, 2_000, generator(5)), []
+    for _ in range(4):
+        weights = weigh(pool.log_weights)
+        pool, mixtures = search._fitted(everything, pool, weights, mixtures)
+    log_integral, error = log_mean_weight(pool.log_weights)
+    assert float((log_integral / error).mean()) < -1.5
+
+
+def test_a_network_that_misses_by_far():
+    """The target is 30 times narrower than the proposal, and off in every coordinate."""
+
+    def target(points, index=None):
+        return normal_log_prob(points, 1.5, 0.05)
+
+    pool = pool_of(target, wide, 4_000, 4)
+    assert float(weigh(pool.log_weights).ess.max()) < 20
+    for _, found, weights in finish(pool, target, normal_proposal(4)):
+        mean = (weights.log_weights.exp().unsqueeze(-1) * found.points).sum(0)
+        assert bool(weights.reliable.all())
+        assert float((mean - 1.5).abs().max()) < 5 * 0.05 / math.sqrt(1_000)
+
+
+def test_data_sets_do_not_touch_each_other():
+    """Each of several data sets is answered as it is alone, but for the random numbers."""
+
+    def target(points, index):
+        return normal_log_prob(points, torch.tensor([0.0, 3.0, -3.0])[index, None], 0.2)
+
+    points = 2 * torch.randn(4_000, 3, SIZE, generator=generator(), dtype=torch.float64)
+
+    everything = torch.arange(3)
+    network = normal_proposal(3, scale=2.0)
+    log_q = network.log_prob(points, everything)
+    pool = Pool(points, target(points, everything), (log_q,), (4_000,))
+    for index, found, weights in finish(pool, target, network):
+        mean = (weights.log_weights.exp().unsqueeze(-1) * found.points).sum(0).mean(-1)
+        assert torch.allclose(mean, torch.tensor([0.0, 3.0, -3.0]).double()[index], atol=0.03)
+
+
+def test_mixture_weights_by_the_book():
+    log_q = torch.randn(2, 6, generator=generator(), dtype=torch.float64)
+    log_p = torch.randn(6, generator=generator(1), dtype=torch.float64)
+    found = mixture_log_weights(log_p, log_q, [2, 4])
+    assert torch.allclose(found.exp(), log_p.exp() / (log_q[0].exp() / 3 + log_q[1].exp() * 2 / 3))
+
+
+@pytest.mark.parametrize("spread", [0.1, 3.0, 100.0])
+def test_tempered_weights(spread):
+    log_weights = (spread * torch.randn(1_000, 5, generator=generator())).double().log_softmax(0)
+    found = tempered(log_weights, 100.0)
+    ess, before = effective_sample_size(found), effective_sample_size(log_weights)
+    assert torch.allclose(found.logsumexp(0), torch.zeros(5).double(), atol=1e-9)
+    assert torch.allclose(ess, before.clamp(min=100.0), rtol=0.02)
+
+
+def test_resampling_in_columns():
+    log_weights = torch.randn(50, 3, generator=generator()).double().log_softmax(0)
+    index = resample(log_weights, 1_000, generator(1))
+    assert index.shape == (1_000, 3)
+    for b in range(3):
+        counts = torch.bincount(index[:, b], minlength=50)
+        assert bool(((counts - 1_000 * log_weights[:, b].exp()).abs() < 1 + 1e-9).all())
+
+
+def test_moves_leave_the_target_as_it_is():
+    """Draws of the target are draws of the target after 20 moves; 4,000 in 5 coordinates."""
+    points = torch.randn(4_000, 1, SIZE, generator=generator(3), dtype=torch.float64) * 0.7 + 1
+
+    def target(points):
+        return normal_log_prob(points, 1.0, 0.7)
+
+    moved, log_target = rejuvenate(points, target(points), target, 20, generator(4))
+    assert float((moved != points).any(-1).double().mean()) > 0.95
+    assert torch.allclose(log_target, target(moved))
+    for d in range(SIZE):
+        assert stats.kstest(moved[:, 0, d], stats.norm(1, 0.7).cdf).pvalue > 0.0002
+
+
+def test_a_wrong_move_is_seen():
+    """A planted fault: a density that is 0.8 times as wide."""
+    points = torch.randn(4_000, 1, SIZE, generator=generator(3), dtype=torch.float64)
+
+    def narrow(points):
+        return normal_log_prob(points, 0.0, 0.8)
+
+    moved, _ = rejuvenate(points, narrow(points), narrow, 20, generator(4))
+    assert min(stats.kstest(moved[:, 0, d], stats.norm().cdf).pvalue for d in range(SIZE)) < 1e-6
+
+
+def test_moves_part_duplicates():
+    few = torch.randn(200, 2, SIZE, generator=generator(), dtype=torch.float64)
+    points = few.repeat(10, 1, 1)
+
+    def target(points):
+        return normal_log_prob(points, 0.0, 1.0)
+
+    moved, _ = rejuvenate(points, target(points), target, 16, generator(1))
+    for b in range(2):
+        assert moved[:, b, 0].unique().numel() > 1_950
+
+
+def test_weights_that_hardly_differ_are_reliable():
+    """Flat weights with a few bumps have a large Pareto k, and all the same nothing in the tail."""
+    log_weights = 1e-3 * torch.randn(4_000, 1, generator=generator(), dtype=torch.float64)
+    log_weights[:5] += torch.tensor([0.2, 0.4, 0.8, 1.6, 2.0])[:, None]
+    weights = weigh(log_weights)
+    assert float(weights.pareto_k) > 0.8
+    assert bool(weights.reliable)
+    # A planted fault: a heavy tail that holds something.
+    exponential = -torch.rand(4_000, 1, generator=generator(1), dtype=torch.float64).log()
+    assert not bool(weigh(1.2 * exponential).reliable)

@@ -1,0 +1,122 @@
+"""What makes two models the same to a network, and what does not."""
+
+import functools
+import subprocess
+import sys
+
+import numpy as np
+import pymc as pm
+import pytest
+
+from scipy.interpolate import CubicSpline
+
+from pymc_amortized.model.fingerprint import fingerprint_parts
+from pymc_amortized.model.reading.completion import complete_model
+
+
+def parts(model):
+    return fingerprint_parts(complete_model(model))
+
+
+def differing(one, other):
+    return [name for name in {**one, **other} if one.get(name) != other.get(name)]
+
+
+def mixture(y=(0.0, 1.0, 2.0), *, scale=1.0, w=(0.5, 0.5), x=(1.0, 2.0, 3.0), ordered=True):
+    with pm.Model() as model:
+        data = pm.Data("x", np.asarray(x))
+        transform = {"transform": pm.distributions.transforms.ordered} if ordered else {}
+        mu = pm.Normal("mu", 0, scale, shape=2, **transform)
+        pm.NormalMixture("y", w=list(w), mu=mu * data[:, None], sigma=1, observed=np.asarray(y))
+    return model
+
+
+CHANGES = {
+    "prior": ({"scale": 2.0}, ["parameter 'mu'"]),
+    "transform": ({"ordered": False}, ["parameter 'mu'"]),
+    "covariate": ({"x": (1.0, 2.0, 4.0)}, ["data 'x'"]),
+}
+
+
+def test_observed_values_do_not_matter():
+    assert parts(mixture()) == parts(mixture(y=(5.0, 6.0, 7.0)))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_everything_else_does(name):
+    change, expected = CHANGES[name]
+    assert differing(parts(mixture()), parts(mixture(**change))) == expected
+
+
+def test_weights_sizes_and_masks():
+    base = parts(mixture())
+    assert "indicator 'y_component'" in differing(base, parts(mixture(w=(0.4, 0.6))))
+    assert "observation 'y'" in differing(base, parts(mixture(y=(0.0, 1.0), x=(1.0, 2.0))))
+
+
+def custom(random):
+    with pm.Model() as model:
+        mu = pm.Normal("mu")
+        pm.CustomDist("y", mu, random=random, observed=np.zeros(3))
+    return parts(model)
+
+
+CONSTANT = 1.0
+
+
+def by_global(mu, rng=None, size=None):
+    return rng.normal(mu, CONSTANT, size=size)
+
+
+def closing_over(thing):
+    def random(mu, rng=None, size=None):
+        noise = rng.normal(mu, size=size)
+        return thing(noise) if callable(thing) else noise + thing
+
+    return random
+
+
+def test_code_is_part_of_it(monkeypatch):
+    before = custom(by_global)
+    assert before == custom(by_global)
+    monkeypatch.setattr(sys.modules[__name__], "CONSTANT", 2.0)
+    assert differing(before, custom(by_global)) == ["observation 'y'"]
+
+
+SPLINES = [CubicSpline([0, 1, 2], [0, 1, slope]) for slope in (3.0, 4.0)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (closing_over(1.0), closing_over(2.0)),
+        (closing_over(np.arange(3.0)), closing_over(np.arange(3.0) + 1)),
+        (closing_over(SPLINES[0]), closing_over(SPLINES[1])),
+        (closing_over(lambda x: x), closing_over(lambda x: 2 * x)),
+        (functools.partial(by_global), functools.partial(by_global, size=(3,))),
+    ],
+    ids=["numbers", "arrays", "objects of a library", "functions", "partial"],
+)
+def test_what_code_holds_is_part_of_it(one, other):
+    assert custom(one) == custom(one)
+    assert custom(one) != custom(other)
+
+
+def test_what_cannot_be_stored_is_never_found_again():
+    random = closing_over(open(__file__).write)  # noqa: SIM115
+    assert custom(random) != custom(random)
+
+
+def test_the_same_in_another_process():
+    code = (
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "from tests.model.test_fingerprint import custom, by_global, mixture, parts\n"
+        "print(sorted({**parts(mixture()), **custom(by_global)}.items()))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        ).stdout
+        for _ in range(2)
+    }
+    assert len(found) == 1

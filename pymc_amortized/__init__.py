@@ -3,11 +3,12 @@
 Importing this package teaches ``pm.sample`` the keyword ``method``, and changes nothing else.
 """
 
-from pymc_amortized import diagnostics
+from pymc_amortized import diagnostics, errors
 from pymc_amortized.diagnostics.calibration_report import CalibrationReport
 from pymc_amortized.fitting import fit
 from pymc_amortized.graph.interpreter import batch_rule
 from pymc_amortized.graph.rules.samplers import sampler
+from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.labels.add_indicators import add_indicators
 from pymc_amortized.labels.detect import LabelSwitching, detect_label_switching
 from pymc_amortized.labels.relabel import relabel
@@ -44,6 +45,7 @@ __all__ = [
     "AbstractFlow",
     "AbstractPosteriorNetwork",
     "AbstractSummaryNetwork",
+    "AcceptanceRule",
     "AmortizedPosterior",
     "AmortizedSampler",
     "CalibrationReport",
@@ -72,6 +74,7 @@ __all__ = [
     "compile_simulator",
     "detect_label_switching",
     "diagnostics",
+    "errors",
     "fit",
     "load",
     "relabel",

@@ -1,7 +1,6 @@
 """The door for people with many data sets: train once, answer for ever."""
 
 import math
-import warnings
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -19,9 +18,11 @@ from pymc_amortized.errors import (
     InvalidArgumentError,
     TrainingInterruptedWarning,
 )
-from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.importance.acceptance import AcceptanceRule
+from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.assembly import assemble, inference_from_tensors
-from pymc_amortized.messages import users_level
+from pymc_amortized.inference.problem import Problem
+from pymc_amortized.messages import warn
 from pymc_amortized.model.fingerprint import describe_value, digest
 from pymc_amortized.networks.batch import Batch
 from pymc_amortized.networks.build import Networks
@@ -29,7 +30,6 @@ from pymc_amortized.networks.estimator import Estimator
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.rng import RandomSeed, numpy_generator
 from pymc_amortized.simulation.simulator import Simulator, compile_simulator
-from pymc_amortized.simulation.training_data import SimulationSource
 from pymc_amortized.symmetry.canonical_order import CanonicalOrder
 from pymc_amortized.symmetry.order_choice import OrderBy, choose_orders
 from pymc_amortized.training.cache import Cache, NetworkCache, network_cache
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 __all__ = ["fit", "fit_simulator"]
 
 _NUM_FOR_SCALES = 20_000
+_MAX_FOR_SCALES = 2_000
 _NUM_VALIDATION_DATASETS = 64
 _FEWEST_VALIDATION_DATASETS = 16
 _MAX_ROWS_TO_VALIDATE = 20_000
-_GOOD_K = 0.7
 
 
 def fit(
@@ -166,18 +166,16 @@ def fit_simulator(
             inference = inference_from_tensors(simulator, found[0], known.sizes, networks)
             return AmortizedPosterior(inference, known)
         except (RuntimeError, KeyError, TypeError) as error:
-            warnings.warn(
+            warn(
                 f"The cached network does not fit, and is trained anew: {error}",
                 CacheWarning,
-                stacklevel=3,
             )
     posterior = _trained(simulator, layout, estimator, record, seed, progressbar, store)
     if posterior.record.interrupted:
-        warnings.warn(
+        warn(
             f"Training was interrupted after {posterior.record.steps:,} of {config.steps:,} steps; "
             "the best network so far is used. Call again to go on from there.",
             TrainingInterruptedWarning,
-            stacklevel=3,
         )
     else:
         store.write(record.fingerprint, posterior.tensors(), posterior.record.as_record())
@@ -237,11 +235,12 @@ def _trained(
     if space.size:
         prior = simulator.sample_parameters(_NUM_FOR_SCALES, np.random.default_rng([seed, 3]))
         space = space.with_normal_scores(prior)
-    source = SimulationSource(simulator, layout, space)
-    first = source.draw(2_000, seed)
+    problem = Problem.of_model(simulator, layout, space)
+    source = problem.source
+    first = source.draw(min(_MAX_FOR_SCALES, problem.memory.at_once(problem.entries)), seed)
     estimator.fit_scaling(first)
     _warn_of_unvisited(layout, first)
-    inference = Inference(simulator, layout, space, estimator)
+    inference = Amortized.of_networks(problem, estimator)
 
     num_rows = sum(table.sizes[1] for table in layout.tables)
     most = max(_FEWEST_VALIDATION_DATASETS, _MAX_ROWS_TO_VALIDATE // max(1, num_rows))
@@ -249,13 +248,13 @@ def _trained(
     def share(_: Estimator, num_draws: int = 1_000) -> float:
         num_datasets = min(_NUM_VALIDATION_DATASETS, most)
         pareto_k = inference.pareto_k(source, num_datasets, num_draws, seed + 1)
-        return float((pareto_k < _GOOD_K).double().mean())
+        return float((pareto_k < AcceptanceRule().pareto_k).double().mean())
 
     def keep(tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         content = {"seed": seed, "state": state}
         store.write(record.fingerprint, tensors, content, "checkpoint")
 
-    can_check = inference.exact is not None and space.size > 0
+    can_check = inference.problem.exact is not None and space.size > 0
     result = train(
         estimator,
         source,
@@ -278,12 +277,11 @@ def _warn_of_unvisited(layout: DataLayout, batch: Batch) -> None:
         missing = sorted(set(range(indicator.num_components)) - set(codes.unique().tolist()))
         if missing:
             values = [indicator.support[k] for k in missing]
-            warnings.warn(
+            warn(
                 f"Expected every value of {indicator.name!r} to occur; {values} occur in none of "
                 f"{len(batch):,} data sets that were simulated. The network cannot learn what they "
                 "look like. Give them a larger probability, or leave them out.",
                 AccuracyWarning,
-                stacklevel=users_level(),
             )
 
 

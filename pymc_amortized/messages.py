@@ -2,8 +2,9 @@
 
 import logging
 import sys
+import warnings
 
-__all__ = ["log_info", "log_warning", "users_level"]
+__all__ = ["log_info", "log_warning", "warn"]
 
 _PACKAGE = "pymc_amortized"
 
@@ -24,9 +25,19 @@ def log_warning(text: str) -> None:
     _log.warning(text)
 
 
-def users_level() -> int:
-    """Return the ``stacklevel`` at which a warning of the caller names the user's own line."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+def warn(text: str, category: type[Warning]) -> None:
+    """Warn so that the warning names the user's own line, whichever door was used.
+
+    That is the line which called the outermost function of this package: there may be frames of
+    other libraries between those of the package.
+    """
+    warnings.warn(text, category, stacklevel=_users_level())
+
+
+def _users_level() -> int:
+    level, outermost, frame = 1, 1, sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+            outermost = level
         level, frame = level + 1, frame.f_back
-    return level
+    return outermost + 1

@@ -1,8 +1,6 @@
 """The object that users hold: a trained network, and the answers that it gives."""
 
-import functools
 import os
-import time
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,29 +10,25 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.data.dataset_list import read_datasets
 from pymc_amortized.diagnostics.around import calibrate_around
 from pymc_amortized.diagnostics.calibration_report import CalibrationReport
 from pymc_amortized.diagnostics.check import calibrate
 from pymc_amortized.errors import UnsupportedModelError
-from pymc_amortized.inference.amortized import Inference
-from pymc_amortized.inference.answer import Answer, Answering
+from pymc_amortized.importance.acceptance import AcceptanceRule
+from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.arguments import (
     check_count,
-    check_labels,
     check_request,
     require_chains,
 )
 from pymc_amortized.inference.draws import Correction
-from pymc_amortized.inference.symmetrize import Labels, label_attrs, label_note
 from pymc_amortized.model.spec import ModelSpec
-from pymc_amortized.results.answer_report import answer_facts, log_answer, warn_of
-from pymc_amortized.results.groups import inference_data, probabilities_dataset, states_dataset
-from pymc_amortized.results.many import Gathering
-from pymc_amortized.results.network_report import network_attrs, network_html, network_text
+from pymc_amortized.results.delivery import Delivery
+from pymc_amortized.results.network_report import network_html, network_text
+from pymc_amortized.results.states import states_dataset
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.state_filter import StateFilter
-from pymc_amortized.symmetry.canonical_order import Labelling
+from pymc_amortized.symmetry.answer_labels import Labels, check_labels
 from pymc_amortized.training.files import write_file
 from pymc_amortized.training.record import TrainingRecord
 
@@ -55,23 +49,19 @@ class AmortizedPosterior:
     ----------
     record : TrainingRecord
         How it was trained, and how good it is.
-    inference : Inference
+    inference : Amortized
         What draws.
     """
 
-    def __init__(self, inference: Inference, record: TrainingRecord) -> None:
+    def __init__(self, inference: Amortized, record: TrainingRecord) -> None:
         self.inference = inference
         self.record = record
-        self._answering = Answering(inference)
+        self._delivery = Delivery(inference, record)
 
     @property
     def spec(self) -> ModelSpec:
         """The reading of the model."""
-        return self.inference.simulator.spec
-
-    @property
-    def _labelling(self) -> Labelling:
-        return self.inference.simulator.labelling
+        return self.inference.problem.spec
 
     @property
     def history(self) -> tuple[dict[str, float], ...]:
@@ -85,6 +75,7 @@ class AmortizedPosterior:
         draws: int = 1000,
         chains: int = 4,
         correction: Correction = "auto",
+        acceptance: AcceptanceRule | None = None,
         labels: Labels = "canonical",
         random_seed: RandomSeed = None,
         var_names: Sequence[str] | None = None,
@@ -106,8 +97,10 @@ class AmortizedPosterior:
             fits mixtures of Student t distributions to the weighted draws, round after round, and
             weighs new draws of the last of them. ``"mcmc"`` runs NUTS on the density with
             indicators summed out, started from the weighted draws. ``"auto"`` climbs from one to
-            the next until the draws can be relied on: Pareto k at most 0.7 and an importance ESS
-            of at least 400; or R-hat at most 1.01, and a bulk ESS of at least 400.
+            the next until the draws are accepted.
+        acceptance : AcceptanceRule, optional
+            When draws are accepted. Default: Pareto k at most 0.7 and an importance ESS of at least
+            400; or R-hat at most 1.01, and a bulk ESS of at least 400.
         labels : {"canonical", "symmetric"}
             Of exchangeable components: in ascending order of one parameter (``order_by`` of
             :func:`pymc_amortized.fit`), or permuted at random, draw by draw, which is the posterior
@@ -115,7 +108,8 @@ class AmortizedPosterior:
         random_seed : int, sequence of int, numpy.random.Generator or None
             As in PyMC.
         var_names : sequence of str, optional
-            Which variables to keep.
+            Which variables to keep. Indicators that neither these nor deterministics among them
+            need are not drawn.
         idata_kwargs : mapping, optional
             ``{"log_likelihood": True}`` adds the log likelihood of each unit, indicators summed
             out; ``{"log_prior": True}`` the log prior, as PyMC computes it.
@@ -147,36 +141,15 @@ class AmortizedPosterior:
         ...     p = pm.Beta("p", 2, 2)
         ...     z = pm.Bernoulli("z", p, shape=20)
         ...     y = pm.Normal("y", 4.0 * z, 1, observed=[0.0] * 10 + [4.0] * 10)
-        >>> config = pma.TrainingConfig(steps=200)
-        >>> posterior = pma.fit(
-        ...     model, training=config, random_seed=1, progressbar=False, cache=False
-        ... )
-        >>> idata = posterior.sample(draws=500, correction="none", random_seed=1)
-        >>> idata.posterior["z"].sizes["chain"]
-        4
-        >>> abs(float(idata.posterior["p"].mean()) - 0.5) < 0.1
-        True
+        >>> options = {"random_seed": 1, "progressbar": False, "cache": False}
+        >>> posterior = pma.fit(model, training=pma.TrainingConfig(steps=200), **options)
+        >>> idata = posterior.sample(draws=500, random_seed=1)
+        >>> idata.posterior["z"].shape, abs(float(idata.posterior["p"].mean()) - 0.5) < 0.1
+        ((4, 500, 20), True)
         """
-        draws, chains = check_count("draws", draws), check_count("chains", chains)
         check_request(self.spec, correction, var_names, idata_kwargs)
-        check_labels(labels)
-        kwargs = idata_kwargs or {}
-        started = time.perf_counter()
-        answer = self._answering.answer(
-            data, draws * chains, chains, correction, random_seed, labels
-        )
-        seconds = time.perf_counter() - started
-        log_answer(answer.draws, label_note(self._labelling, labels))
-        warn_of(answer.draws, self.spec)
-        return inference_data(
-            self.inference.simulator,
-            answer,
-            var_names=var_names,
-            attrs=self._attrs(answer, seconds, correction, labels),
-            exact=self.inference.exact,
-            log_likelihood=bool(kwargs.get("log_likelihood")),
-            log_prior=bool(kwargs.get("log_prior")),
-        )
+        wanted = self._delivery.ask(draws, chains, correction, acceptance, labels, var_names)
+        return self._delivery.one(data, wanted, random_seed, var_names, idata_kwargs)
 
     def sample_many(
         self,
@@ -185,6 +158,7 @@ class AmortizedPosterior:
         draws: int = 1000,
         chains: int = 4,
         correction: Correction = "auto",
+        acceptance: AcceptanceRule | None = None,
         labels: Labels = "canonical",
         random_seed: RandomSeed = None,
         var_names: Sequence[str] | None = None,
@@ -196,8 +170,8 @@ class AmortizedPosterior:
         ----------
         datasets : sequence of mapping, or mapping of str to array
             B data sets, each as in :meth:`sample`; or arrays (B, *shape) of all of them by name.
-        draws, chains, correction, labels, random_seed, var_names
-            As in :meth:`sample`. Without indicators among ``var_names`` none are drawn.
+        draws, chains, correction, acceptance, labels, random_seed, var_names
+            As in :meth:`sample`.
         progressbar : bool
             Whether to show how many are done.
 
@@ -227,37 +201,15 @@ class AmortizedPosterior:
         >>> with pm.Model() as model:
         ...     mu = pm.Normal("mu", 0, 1)
         ...     y = pm.Normal("y", mu, 1, observed=[0.5, 1.5])
+        >>> options = {"random_seed": 1, "progressbar": False}
         >>> config = pma.TrainingConfig(steps=200)
-        >>> posterior = pma.fit(
-        ...     model, training=config, random_seed=1, progressbar=False, cache=False
-        ... )
-        >>> datasets = {"y": np.array([[0.5, 1.5], [-1.0, 0.0], [2.0, 2.5]])}
-        >>> idata = posterior.sample_many(datasets, random_seed=1, progressbar=False)
-        >>> dict(idata.posterior["mu"].sizes)
-        {'chain': 4, 'draw': 1000, 'dataset': 3}
-        >>> idata.answers["checked"].values.tolist()
-        ['accepted', 'accepted', 'accepted']
+        >>> posterior = pma.fit(model, training=config, cache=False, **options)
+        >>> idata = posterior.sample_many({"y": np.array([[0.5, 1.5], [2.0, 2.5]])}, **options)
+        >>> dict(idata.posterior["mu"].sizes), idata.answers["checked"].values.tolist()
+        ({'chain': 4, 'draw': 1000, 'dataset': 2}, ['accepted', 'accepted'])
         """
-        draws, chains = check_count("draws", draws), check_count("chains", chains)
-        check_request(self.spec, correction, var_names)
-        check_labels(labels)
-        started = time.perf_counter()
-        read = read_datasets(
-            self.inference.read, datasets, [o.name for o in self.spec.observations]
-        )
-        gathering = Gathering(self.inference, read, draws * chains, chains, var_names, labels)
-        generator = torch_generator(random_seed, self.inference.device)
-        draw = functools.partial(
-            self._answering.corrector.draw,
-            num_draws=draws * chains,
-            chains=chains,
-            correction=correction,
-            generator=generator,
-        )
-        gathering.fill(draw, generator, show=progressbar)
-        gathering.warn()
-        seconds = time.perf_counter() - started
-        return gathering.result(self._common_attrs(seconds, correction, labels))
+        wanted = self._delivery.ask(draws, chains, correction, acceptance, labels, var_names)
+        return self._delivery.many(datasets, wanted, random_seed, var_names, show=progressbar)
 
     def indicator_probabilities(
         self,
@@ -266,27 +218,18 @@ class AmortizedPosterior:
         correction: Correction = "auto",
         random_seed: RandomSeed = None,
     ) -> "xarray.Dataset":
-        """Return p(z_i = k given y) of every unit, averaged over 1,000 draws of the parameters.
+        """Return p(z_i = k given y), dims (*units, component), averaged over 1,000 draws of θ.
 
-        Parameters
-        ----------
-        data, correction, random_seed
-            As in :meth:`sample`.
-
-        Returns
-        -------
-        xarray.Dataset
-            For each indicator, dims (*units, component).
+        ``data``, ``correction`` and ``random_seed`` are as in :meth:`sample`.
         """
         if not self.spec.indicators:
             raise UnsupportedModelError(
                 "Expected a model with indicators; this one has parameters only. See them by:\n\n"
                 "    posterior.sample().posterior"
             )
-        check_request(self.spec, correction)
-        answer = self._answering.answer(data, _DRAWS_FOR_PROBABILITIES, 1, correction, random_seed)
-        warn_of(answer.draws, self.spec)
-        return probabilities_dataset(self.inference.simulator, answer)
+        wanted = self._delivery.ask(_DRAWS_FOR_PROBABILITIES, 1, correction)
+        answer = self._delivery.answer(data, wanted, random_seed)
+        return self._delivery.built(answer, wanted, list(wanted.indicators)).probabilities()
 
     def indicators(
         self,
@@ -301,15 +244,11 @@ class AmortizedPosterior:
 
         Parameters
         ----------
-        data : mapping of str to array, optional
-            As in :meth:`sample`.
+        data, draws, correction, random_seed
+            As in :meth:`sample`; the draws are of one chain.
         kind : {"smoothing", "filtering", "paths", "viterbi"}
             p(z_t = k given all data), or given those up to t, averaged over draws of parameters;
             joint paths, one for each draw; or the most probable path under the most probable draw.
-        draws : int
-            Of the parameters.
-        correction, random_seed
-            As in :meth:`sample`.
 
         Returns
         -------
@@ -319,18 +258,15 @@ class AmortizedPosterior:
 
         Raises
         ------
-        InvalidArgumentError
-            If the kind is unknown.
         UnsupportedModelError
             If the model has no Markov chain, or the most probable path is asked of one whose
             transition is not known.
         """
         chains = require_chains(self.spec, kind)
-        check_request(self.spec, correction)
-        num_draws = check_count("draws", draws)
-        answer = self._answering.answer(data, num_draws, 1, correction, random_seed)
-        warn_of(answer.draws, self.spec)
-        return states_dataset(self.inference.simulator, answer, kind, [c.name for c in chains])
+        wanted = self._delivery.ask(draws, 1, correction)
+        answer = self._delivery.answer(data, wanted, random_seed)
+        builder = self._delivery.built(answer, wanted, list(wanted.indicators))
+        return states_dataset(builder, answer, kind, [c.name for c in chains])
 
     def filter(
         self,
@@ -344,12 +280,8 @@ class AmortizedPosterior:
 
         Parameters
         ----------
-        data : mapping of str to array, optional
-            As in :meth:`sample`: the points so far.
-        draws : int
-            Of the parameters.
-        correction, random_seed
-            As in :meth:`sample`.
+        data, draws, correction, random_seed
+            As in :meth:`sample`: the points so far, and one chain of draws.
 
         Returns
         -------
@@ -363,11 +295,9 @@ class AmortizedPosterior:
             If the model has no Markov chain, or one that does not go on as it began.
         """
         [chain] = require_chains(self.spec, "filtering", to_go_on=True)
-        check_request(self.spec, correction)
-        num_draws = check_count("draws", draws)
-        answer = self._answering.answer(data, num_draws, 1, correction, random_seed)
-        warn_of(answer.draws, self.spec)
-        generator = torch_generator(random_seed, self.inference.device)
+        wanted = self._delivery.ask(draws, 1, correction, var_names=())
+        answer = self._delivery.answer(data, wanted, random_seed)
+        generator = torch_generator(random_seed, self.inference.problem.device)
         return StateFilter(self.inference, chain, answer.dataset, answer.draws, generator)
 
     def check(
@@ -389,12 +319,8 @@ class AmortizedPosterior:
         ----------
         num_datasets : int
             At least 20; the more, the smaller the errors that show.
-        random_seed : int, sequence of int, numpy.random.Generator or None
-            As in PyMC.
-        draws : int
-            Of the posterior of each data set.
-        correction : {"auto", "none", "importance", "adaptive", "mcmc"}
-            Of the answers that are compared with the network's; ``"none"`` looks at these alone.
+        draws, correction, random_seed
+            As in :meth:`sample`. ``correction="none"`` looks at the network alone.
         around : InferenceData or DataTree, optional
             An answer for observed data: calibration is then checked for data like these, by
             posterior simulation-based calibration, and corrected by importance sampling.
@@ -410,34 +336,12 @@ class AmortizedPosterior:
             If there are fewer than 20 data sets.
         UnsupportedModelError
             If a correction is asked for without a density.
-
-        Examples
-        --------
-        >>> import pymc as pm
-        >>> import pymc_amortized as pma
-        >>> with pm.Model() as model:
-        ...     mu = pm.Normal("mu", 0, 1)
-        ...     y = pm.Normal("y", mu, 1, observed=[0.5, 1.5])
-        >>> config = pma.TrainingConfig(steps=300)
-        >>> posterior = pma.fit(
-        ...     model, training=config, random_seed=1, progressbar=False, cache=False
-        ... )
-        >>> posterior.check(num_datasets=50, random_seed=1).passed
-        True
         """
         check_request(self.spec, correction)
-        num_draws = check_count("draws", draws)
+        options = {"draws": check_count("draws", draws), "random_seed": random_seed}
         if around is not None:
-            return calibrate_around(
-                self.inference, around, num_datasets, draws=num_draws, random_seed=random_seed
-            )
-        return calibrate(
-            self.inference,
-            num_datasets,
-            draws=num_draws,
-            correction=correction,
-            random_seed=random_seed,
-        )
+            return calibrate_around(self.inference, around, num_datasets, **options)
+        return calibrate(self.inference, num_datasets, correction=correction, **options)
 
     def log_prob(
         self,
@@ -452,11 +356,8 @@ class AmortizedPosterior:
         ----------
         parameters : mapping of str to array, shape (S, *shape)
             Constrained parameters by name, S draws of each.
-        data : mapping of str to array, optional
-            As in :meth:`sample`.
-        labels : {"canonical", "symmetric"}
-            Of which posterior: that in which exchangeable components are in order, and others have
-            density 0; or that of the model as it is written.
+        data, labels
+            As in :meth:`sample`. In canonical labels, parameters out of order have density 0.
 
         Returns
         -------
@@ -470,10 +371,10 @@ class AmortizedPosterior:
             If a parameter is missing, unknown, or of another shape than the model's.
         """
         check_labels(labels)
-        inference = self.inference
+        inference, device = self.inference, self.inference.problem.device
         dataset = inference.read(data)
         tensors = {
-            name: torch.as_tensor(np.asarray(x, dtype=float), device=inference.device)
+            name: torch.as_tensor(np.asarray(x, dtype=float), device=device)
             for name, x in parameters.items()
         }
         log_q = inference.log_posterior(tensors, dataset, any_labels=labels == "symmetric")
@@ -498,18 +399,3 @@ class AmortizedPosterior:
 
     def _repr_html_(self) -> str:
         return network_html(self.inference, self.record)
-
-    def _attrs(
-        self, answer: Answer, seconds: float, correction: str, labels: Labels
-    ) -> dict[str, Any]:
-        attrs = {
-            **self._common_attrs(seconds, correction, labels),
-            **answer_facts(answer.draws),
-        }
-        for name, indicator in answer.indicators.items():
-            attrs[f"classification_gap_{name}"] = indicator.gap
-        return attrs
-
-    def _common_attrs(self, seconds: float, correction: str, labels: Labels) -> dict[str, Any]:
-        attrs = network_attrs(self.inference, self.record, seconds, correction)
-        return {**attrs, **label_attrs(self._labelling, labels)}

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import warnings
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,17 +13,18 @@ from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.tables import Sizes
 from pymc_amortized.errors import InvalidArgumentError, SamplerArgumentError
 from pymc_amortized.fitting import fit_simulator
+from pymc_amortized.importance.acceptance import AcceptanceRule, acceptance_rule
 from pymc_amortized.inference.arguments import (
     check_correction,
     check_count,
-    check_labels,
     check_request,
 )
 from pymc_amortized.inference.draws import Correction
-from pymc_amortized.inference.symmetrize import Labels
+from pymc_amortized.messages import warn
 from pymc_amortized.networks.build import Networks
 from pymc_amortized.rng import RandomSeed, numpy_generator
 from pymc_amortized.simulation.simulator import Simulator, compile_simulator
+from pymc_amortized.symmetry.answer_labels import Labels, check_labels
 from pymc_amortized.symmetry.order_choice import OrderBy
 from pymc_amortized.training.cache import Cache, network_cache
 from pymc_amortized.training.config import Preset, TrainingConfig, training_config
@@ -69,6 +69,8 @@ class AmortizedSampler:
     ----------
     correction : {"auto", "none", "importance", "adaptive", "mcmc"}
         How draws of the network are corrected; see :meth:`AmortizedPosterior.sample`.
+    acceptance : AcceptanceRule, optional
+        When they are accepted.
     labels : {"canonical", "symmetric"}
         Of exchangeable components; see :meth:`AmortizedPosterior.sample`.
     order_by : str or sequence of str, optional
@@ -102,6 +104,7 @@ class AmortizedSampler:
         self,
         *,
         correction: Correction = "auto",
+        acceptance: AcceptanceRule | None = None,
         labels: Labels = "canonical",
         order_by: OrderBy = None,
         training: TrainingConfig | Preset | None = None,
@@ -115,6 +118,7 @@ class AmortizedSampler:
         training_config(training)
         network_cache(cache)
         self.correction = correction
+        self.acceptance = acceptance_rule(acceptance)
         self.labels = labels
         self.order_by = order_by
         self.training = training
@@ -168,6 +172,7 @@ class AmortizedSampler:
             draws=draws,
             chains=chains,
             correction=self.correction,
+            acceptance=self.acceptance,
             labels=self.labels,
             random_seed=rng,
             var_names=var_names,
@@ -198,6 +203,7 @@ def sample(
     idata_kwargs: Mapping[str, Any] | None = None,
     return_inferencedata: bool = True,
     correction: Correction = "auto",
+    acceptance: AcceptanceRule | None = None,
     labels: Labels = "canonical",
     order_by: OrderBy = None,
     training: TrainingConfig | Preset | None = None,
@@ -213,7 +219,7 @@ def sample(
     ----------
     draws, chains, random_seed, progressbar, var_names, model, idata_kwargs, return_inferencedata
         As in ``pm.sample``. Draws are independent: chains only divide them.
-    correction, labels, order_by, training, sizes, networks, device, cache
+    correction, acceptance, labels, order_by, training, sizes, networks, device, cache
         As in :class:`AmortizedSampler`.
     **ignored
         Arguments of ``pm.sample`` that tune a Markov chain: each is named in a warning.
@@ -249,6 +255,7 @@ def sample(
         )
     sampler = AmortizedSampler(
         correction=correction,
+        acceptance=acceptance,
         labels=labels,
         order_by=order_by,
         training=training,
@@ -282,11 +289,10 @@ def _refuse_or_warn(arguments: Mapping[str, Any]) -> None:
                 "help(pymc_amortized.sample)."
             )
     if given:
-        warnings.warn(
+        warn(
             f'{", ".join(given)}: no meaning for method="amortized", which runs no Markov chain; '
             "ignored.",
             UserWarning,
-            stacklevel=3,
         )
 
 

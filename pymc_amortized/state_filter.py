@@ -14,9 +14,9 @@ from torch import Tensor
 from pymc_amortized.data.dataset import Dataset
 from pymc_amortized.discrete.steps import forward_pass
 from pymc_amortized.errors import InvalidArgumentError, InvalidDataError, UnsupportedModelError
-from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.draws import Draws
-from pymc_amortized.inference.indicators.markov_states import ChainConditional
+from pymc_amortized.inference.indicators.markov import MarkovConditional
 from pymc_amortized.model.spec import IndicatorSpec
 from pymc_amortized.results.axes import ModelAxes, dataset_of
 
@@ -42,7 +42,7 @@ class StateFilter:
 
     Parameters
     ----------
-    inference : Inference
+    inference : Amortized
         Whose model or network answers.
     indicator : IndicatorSpec
         The chain.
@@ -61,7 +61,7 @@ class StateFilter:
 
     def __init__(
         self,
-        inference: Inference,
+        inference: Amortized,
         indicator: IndicatorSpec,
         dataset: Dataset,
         draws: Draws,
@@ -70,9 +70,11 @@ class StateFilter:
         _require_homogeneous(inference, indicator)
         self._inference, self._indicator = inference, indicator
         self._draws, self._generator = draws, generator
-        self._weighed = inference.exact is not None
+        self._weighed = inference.problem.exact is not None
         passes, matrices = [], []
-        for chain, _ in ChainConditional(inference, indicator, dataset).chains(draws):
+        for chain, _ in MarkovConditional(
+            inference.problem, inference.estimator, indicator, dataset
+        ).chains(draws):
             forward = forward_pass(chain)
             passes.append(forward.filtered[-1].log().T)
             matrices.append(forward.log_transition[0].movedim(-1, 0))
@@ -148,7 +150,7 @@ class StateFilter:
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
             raise InvalidArgumentError(f"Expected at least 1 step ahead; got {steps!r}.")
         inference, name = self._inference, self._indicator.name
-        along = [c.name for c in inference.layout.spec.covariates if c.unit_axes]
+        along = [c.name for c in inference.problem.spec.covariates if c.unit_axes]
         if along:
             raise UnsupportedModelError(
                 f"Expected observations that depend on states alone; they depend on {along} too, "
@@ -167,7 +169,7 @@ class StateFilter:
             for p, x in self._draws.parameters.items()
         }
         in_frames = padded + self._indicator.support[0]
-        simulation = inference.simulator.simulate(
+        simulation = inference.problem.simulator.simulate(
             parameters, self._generator_seed(), indicators={name: in_frames.reshape(-1, num_rows)}
         )
         leading = {"sample": num_draws, "time": int(steps)}
@@ -178,7 +180,7 @@ class StateFilter:
         return dataset_of(arrays)
 
     def _ahead(self, name: str, values: Tensor, leading: Mapping[str, int]) -> xarray.DataArray:
-        axes = ModelAxes(self._inference.simulator, [], leading)
+        axes = ModelAxes(self._inference.problem.simulator, [], leading)
         array = axes.array(name, values.cpu().numpy(), None, leading)
         return array.assign_coords(time=np.arange(leading["time"]) + self.num_times)
 
@@ -187,14 +189,14 @@ class StateFilter:
         every = len(self._log_weights)
         filtered = self._log_filtered.expand(every, -1)[picked].exp()
         matrix = self._log_transition.expand(every, -1, -1)[picked].exp()
-        current, states = self._drawn(filtered), []
+        current, states = self._pick(filtered), []
         for _ in range(steps):
             row = matrix[torch.arange(every), current]
-            current = self._drawn(row)
+            current = self._pick(row)
             states.append(current % self._indicator.num_components)
         return torch.stack(states, dim=1)
 
-    def _drawn(self, weights: Tensor) -> Tensor:
+    def _pick(self, weights: Tensor) -> Tensor:
         return torch.multinomial(weights, 1, generator=self._generator)[:, 0]
 
     def _generator_seed(self) -> int:
@@ -203,7 +205,9 @@ class StateFilter:
 
     def _emissions(self, dataset: Dataset) -> Tensor:
         """Return log emissions (S or 1, n, K) of new points."""
-        conditional = ChainConditional(self._inference, self._indicator, dataset)
+        conditional = MarkovConditional(
+            self._inference.problem, self._inference.estimator, self._indicator, dataset
+        )
         return torch.cat([chain.emissions() for chain, _ in conditional.chains(self._draws)])
 
     def _step(self, emission: Tensor) -> Tensor:
@@ -230,14 +234,14 @@ class StateFilter:
         return tuples.reshape(-1, self._indicator.num_components).sum(0)
 
 
-def _require_homogeneous(inference: Inference, indicator: IndicatorSpec) -> None:
-    table = inference.layout.table_of(indicator.name)
+def _require_homogeneous(inference: Amortized, indicator: IndicatorSpec) -> None:
+    table = inference.problem.layout.table_of(indicator.name)
     reasons = {
         "its transition differs from step to step": indicator.time_varying,
         "several sequences lie side by side": len(indicator.units) > 1,
         "it is observed in several tables": table is None,
         "its observations differ from time point to time point": table is not None
-        and not inference.layout.tables[table].exchangeable,
+        and not inference.problem.layout.tables[table].exchangeable,
     }
     for reason, holds in reasons.items():
         if holds:

@@ -12,7 +12,6 @@ import torch
 from pymc.pytensorf import collect_default_updates
 
 from pymc_amortized.discrete import MarkovChain, forward_filter, smooth
-from pymc_amortized.simulation.training_data import SimulationSource
 
 __all__ = ["compare_learned_paths", "dwelling"]
 
@@ -94,11 +93,13 @@ def compare_learned_paths(posterior, num_datasets, seed):
     Returns divergences in nats per time point, and shares of stays that are too short.
     """
     inference = posterior.inference
-    source = SimulationSource(inference.simulator, inference.layout, inference.space)
+    source = inference.problem.source
     parameters, frames, codes = source.draw_frames(num_datasets, seed)
     exact = exact_states(parameters, frames.observations["y"][:, 0])
-    [units] = inference.estimator.scaled(inference.layout.units(frames))
-    features = inference.space.features(inference.space.unconstrain(parameters), parameters)
+    [units] = inference.units(frames)
+    features = inference.problem.space.features(
+        inference.problem.space.unconstrain(parameters), parameters
+    )
     generator = torch.Generator().manual_seed(0)
     draws = [inference.estimator.sample_paths(0, units, features, generator) for _ in range(20)]
     filtering = inference.estimator.filter_states(0, units, features).exp().double()

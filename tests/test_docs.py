@@ -191,16 +191,3 @@ def test_links_lead_somewhere():
     for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
-
-
-def test_modules_in_the_design_exist():
-    text = (ROOT / "docs" / "design.md").read_text()
-    table = text.split("## Inside `compile/`")[1].split("##")[0]
-    named = set(
-        re.findall(
-            r"`(\w+)`",
-            "\n".join(row.split("|")[1] for row in table.splitlines() if row.startswith("| `")),
-        )
-    )
-    existing = {p.stem for p in (ROOT / "pymc_amortized" / "compile").glob("*.py")}
-    assert named == existing - {"__init__", "compat"}

@@ -27,7 +27,7 @@ def _expected_warnings():
 
 def check(model):
     posterior = pma.fit(model, **OPTIONS)
-    spec, density = posterior.spec, posterior.inference.simulator.density
+    spec, density = posterior.spec, posterior.inference.problem.simulator.density
     kwargs = {} if density is None else {"log_likelihood": True, "log_prior": True}
     idata = posterior.sample(draws=6, chains=2, random_seed=1, idata_kwargs=kwargs)
     parameters = {}
@@ -47,7 +47,7 @@ def check(model):
     for d in spec.deterministics:
         assert d.name in idata.posterior
     if density is not None:
-        data = posterior.inference.simulator.observed_data
+        data = posterior.inference.problem.simulator.observed_data
         expected = density.log_marginal(parameters, data)
         total = sum(np.asarray(x).reshape(12, -1).sum(1) for x in idata.log_likelihood.values())
         assert np.allclose(total, expected)

@@ -85,7 +85,7 @@ def test_indicators_agree_with_their_probabilities(trained):
     # Conditional on the draws of θ, an average of 4,000 independent 0-1 variables.
     assert np.abs(error).max() < 5 * 0.5 / math.sqrt(len(z))
     theta = {name: torch.as_tensor(flat(idata, name)) for name in ("w", "mu", "sigma")}
-    density = posterior.inference.simulator.density
+    density = posterior.inference.problem.simulator.density
     y = torch.as_tensor(data())
     joint = (
         torch.distributions.Normal(theta["mu"][:, None], theta["sigma"][:, None]).log_prob(
@@ -95,7 +95,7 @@ def test_indicators_agree_with_their_probabilities(trained):
     )
     assert np.allclose(joint.softmax(-1).mean(0), p, atol=1e-6)
     total = joint.logsumexp(-1).sum(-1)
-    space = posterior.inference.space
+    space = posterior.inference.problem.space
     log_prior = density.log_prior(space.split(space.unconstrain(theta)))
     lp = np.asarray(idata.sample_stats["lp"]).ravel()
     assert np.allclose(lp, total + log_prior)
@@ -231,7 +231,7 @@ def test_log_prob_is_that_of_the_draws(trained):
 
 def test_log_prob_outside_of_the_support(trained):
     _, posterior = trained("mixture")
-    draws = posterior.inference.simulator.sample(3, 1).parameters
+    draws = posterior.inference.problem.simulator.sample(3, 1).parameters
     values = {name: x.numpy() for name, x in draws.items()}
     values["w"] = np.array([[0.5, 0.5], [1.0, 1.0], [-0.5, 1.5]])
     log_q = posterior.log_prob(values)

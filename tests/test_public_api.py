@@ -17,6 +17,7 @@ PUBLIC = {
     "AbstractPosteriorNetwork",
     "AbstractSummaryNetwork",
     "AmortizedPosterior",
+    "AcceptanceRule",
     "AmortizedSampler",
     "ConvolutionalNetwork",
     "DeepSet",
@@ -43,6 +44,7 @@ PUBLIC = {
     "relabel",
     "answers_table",
     "diagnostics",
+    "errors",
     "batch_rule",
     "compile_simulator",
     "fit",
@@ -155,6 +157,7 @@ def test_top_level_of_the_repository():
         "pyproject.toml",
         "README.md",
         "LICENSE",
+        "CITATION.cff",
     }
     found = {path.name for path in root.iterdir() if not path.name.startswith((".", "__"))}
     assert found - {"build", "dist", "pymc_amortized.egg-info"} == allowed

@@ -21,8 +21,9 @@ from pymc_amortized.diagnostics.simulated_answers import (
     with_truth,
 )
 from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
+from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.weights import resample, weigh
-from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.labels.detect import switching_of_draws
 from pymc_amortized.rng import RandomSeed, numpy_generator, torch_generator
 
@@ -32,7 +33,7 @@ _PROPOSALS_PER_DRAW = 4
 
 
 def calibrate_around(
-    inference: Inference,
+    inference: Amortized,
     idata: Any,
     num_datasets: int = 300,
     *,
@@ -50,7 +51,7 @@ def calibrate_around(
 
     Parameters
     ----------
-    inference : Inference
+    inference : Amortized
         The network and the model.
     idata : InferenceData or DataTree
         An accepted answer for the observed data, which it holds too.
@@ -73,7 +74,7 @@ def calibrate_around(
     .. [1] Säilynoja, T., Schmitt, M., Bürkner, P.-C., & Vehtari, A. (2025). Posterior SBC:
        simulation-based calibration checking conditional on data. arXiv:2502.03279
     """
-    if inference.exact is None or not inference.space.size:
+    if inference.problem.exact is None or not inference.problem.space.size:
         raise UnsupportedModelError(
             "Expected a model with parameters and a density, for draws are weighed by the "
             "likelihood of the observed data. Check over the whole prior instead:\n\n"
@@ -83,16 +84,16 @@ def calibrate_around(
     inference.read(None)  # new data have the model's own size: refused, if not trained for it
     started = time.perf_counter()
     rng = numpy_generator(random_seed)
-    generator = torch_generator(rng, inference.device)
-    observed = _observed(inference, idata).frames.to(inference.device)
+    generator = torch_generator(rng, inference.problem.device)
+    observed = _observed(inference, idata).frames.to(inference.problem.device)
     simulated = _new_data(inference, idata, num_datasets, rng)
-    frames = simulated.frames.to(inference.device)
+    frames = simulated.frames.to(inference.problem.device)
     context = inference.context(frames)
     scores, log_q = inference.draw_scores(context, _PROPOSALS_PER_DRAW * draws, generator)
     log_observed = _log_likelihood(inference, scores, observed)
     log_weights = {
         "network": log_observed,
-        "importance": log_observed + inference.log_target(scores, frames) - log_q,
+        "importance": log_observed + inference.problem.log_target(scores, frames) - log_q,
     }
     found = {
         name: compare(
@@ -101,7 +102,7 @@ def calibrate_around(
         for name, w in log_weights.items()
     }
     return CalibrationReport(
-        observed=tuple(o.name for o in inference.layout.spec.observations),
+        observed=tuple(o.name for o in inference.problem.spec.observations),
         network=found["network"],
         corrected=found["importance"],
         num_datasets=num_datasets,
@@ -109,41 +110,41 @@ def calibrate_around(
         negative_log_posterior=negative_log_posterior(inference, simulated),
         seconds=time.perf_counter() - started,
         around=True,
-        labels=(*lines_on_labels(inference.simulator), *_switching(inference, idata)),
+        labels=(*lines_on_labels(inference.problem.simulator), *_switching(inference, idata)),
     )
 
 
-def _observed(inference: Inference, idata: Any) -> Dataset:
+def _observed(inference: Amortized, idata: Any) -> Dataset:
     """Return the data that an answer is for."""
     values = {
         o.name: np.asarray(idata["observed_data"][o.name])
-        for o in inference.layout.spec.observations
+        for o in inference.problem.spec.observations
     }
-    own = inference.simulator.observed_data
+    own = inference.problem.simulator.observed_data
     if all(np.array_equal(x, own[name], equal_nan=True) for name, x in values.items()):
         return inference.read(None)
-    along = [c.name for c in inference.layout.spec.covariates if c.unit_axes]
+    along = [c.name for c in inference.problem.spec.covariates if c.unit_axes]
     given = {name: np.asarray(idata["constant_data"][name]) for name in along}
     return inference.read({**{n: np.ma.masked_invalid(x) for n, x in values.items()}, **given})
 
 
-def _switching(inference: Inference, idata: Any) -> Iterator[str]:
+def _switching(inference: Amortized, idata: Any) -> Iterator[str]:
     """Say whether labels switch in an answer, whose draws are put in order for the check."""
     posterior = idata["posterior"]
-    names = inference.space.names
+    names = inference.problem.space.names
     draws = {n: torch.as_tensor(np.asarray(posterior[n])).flatten(0, 1) for n in names}
-    exchangeable = inference.simulator.exchangeable
+    exchangeable = inference.problem.simulator.exchangeable
     for found in switching_of_draws(exchangeable, draws, posterior.sizes["chain"]):
         yield repr(found).splitlines()[0] + ", in the answer that was given"
 
 
 @torch.no_grad()
 def _new_data(
-    inference: Inference, idata: Any, num_datasets: int, rng: np.random.Generator
+    inference: Amortized, idata: Any, num_datasets: int, rng: np.random.Generator
 ) -> Simulated:
     """Simulate a data set of the model's shape from each of B draws of the posterior."""
     posterior = idata["posterior"]
-    specs = inference.layout.spec.parameters
+    specs = inference.problem.spec.parameters
     flat = {s.name: np.asarray(posterior[s.name]).reshape(-1, *s.shape) for s in specs}
     count = len(next(iter(flat.values())))
     if count < num_datasets:
@@ -153,12 +154,12 @@ def _new_data(
         )
     chosen = rng.choice(count, num_datasets, replace=False)
     parameters = {name: torch.as_tensor(x[chosen].copy()) for name, x in flat.items()}
-    parameters = inference.simulator.labelling.arrange(parameters)
-    simulation = inference.simulator.simulate(parameters, rng)
-    layout = inference.layout
+    parameters = inference.problem.labelling.arrange(parameters)
+    simulation = inference.problem.simulator.simulate(parameters, rng)
+    layout = inference.problem.layout
     shape = (num_datasets, 1, -1)
     selected = tuple(
-        torch.as_tensor(t.observed_rows, device=inference.device).expand(shape)
+        torch.as_tensor(t.observed_rows, device=inference.problem.device).expand(shape)
         for t in layout.tables
     )
     frames = Frames(
@@ -168,14 +169,16 @@ def _new_data(
 
 
 @torch.no_grad()
-def _log_likelihood(inference: Inference, scores: Tensor, observed: Frames) -> Tensor:
+def _log_likelihood(inference: Amortized, scores: Tensor, observed: Frames) -> Tensor:
     """Return log p(y given θ) (M, B) of the observed data, for draws (M, B, D)."""
-    _, parameters, _ = inference.parameters(scores.flatten(0, 1).unsqueeze(1))
-    return inference.exact.log_marginal(parameters, observed)[:, 0].unflatten(0, scores.shape[:2])
+    _, parameters, _ = inference.problem.parameters(scores.flatten(0, 1).unsqueeze(1))
+    return inference.problem.exact.log_marginal(parameters, observed)[:, 0].unflatten(
+        0, scores.shape[:2]
+    )
 
 
 def _answers(
-    inference: Inference,
+    inference: Amortized,
     name: str,
     scores: Tensor,
     log_weights: Tensor,
@@ -185,7 +188,7 @@ def _answers(
     weights = weigh(log_weights.nan_to_num(nan=-torch.inf))
     chosen = resample(weights.log_weights, num_draws, generator)
     picked = scores.gather(0, chosen.unsqueeze(-1).expand(-1, -1, scores.shape[-1]))
-    _, parameters, _ = inference.parameters(picked)
+    _, parameters, _ = inference.problem.parameters(picked)
     num_datasets = scores.shape[1]
     return Answers(
         parameters=parameters,
@@ -196,5 +199,5 @@ def _answers(
         gaps={},
         pareto_k=weights.pareto_k,
         rungs=[name] * num_datasets,
-        accepted=[bool(r) for r in weights.reliable],
+        accepted=[bool(r) for r in AcceptanceRule().relies_on(weights)],
     )

@@ -25,7 +25,7 @@ from pymc_amortized.diagnostics.simulated_answers import (
     simulate,
 )
 from pymc_amortized.errors import InvalidArgumentError
-from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.draws import Correction
 from pymc_amortized.results.axes import ModelAxes, dataset_of
 from pymc_amortized.rng import RandomSeed, numpy_generator, torch_generator
@@ -38,7 +38,7 @@ _FILTERING = ", filtering"
 
 
 def calibrate(
-    inference: Inference,
+    inference: Amortized,
     num_datasets: int = 300,
     *,
     draws: int = 1_000,
@@ -49,7 +49,7 @@ def calibrate(
 
     Parameters
     ----------
-    inference : Inference
+    inference : Amortized
         The network and the model.
     num_datasets : int
         B, at least 20.
@@ -69,23 +69,23 @@ def calibrate(
     require_enough(num_datasets)
     started = time.perf_counter()
     rng = numpy_generator(random_seed)
-    generator = torch_generator(rng, inference.device)
+    generator = torch_generator(rng, inference.problem.device)
     simulated = simulate(inference, int(num_datasets), int(rng.integers(2**31)))
-    alone, kept = answer(inference.without_density(), simulated, draws, "none", generator)
+    alone, kept = answer(inference.with_exact(None), simulated, draws, "none", generator)
     network = compare(inference, "network", alone, simulated.select(kept), rng)
     corrected = None
-    if inference.exact is not None and correction != "none":
+    if inference.problem.exact is not None and correction != "none":
         found, kept = answer(inference, simulated, draws, correction, generator)
         corrected = compare(inference, correction, found, simulated.select(kept), rng)
     return CalibrationReport(
-        observed=tuple(o.name for o in inference.layout.spec.observations),
+        observed=tuple(o.name for o in inference.problem.spec.observations),
         network=network,
         corrected=corrected,
         num_datasets=int(num_datasets),
         num_draws=draws,
         negative_log_posterior=negative_log_posterior(inference, simulated),
         seconds=time.perf_counter() - started,
-        labels=tuple(lines_on_labels(inference.simulator)),
+        labels=tuple(lines_on_labels(inference.problem.simulator)),
     )
 
 
@@ -116,7 +116,7 @@ def require_enough(num_datasets: int) -> None:
 
 
 def compare(
-    inference: Inference,
+    inference: Amortized,
     answers_of: str,
     answers: Answers,
     simulated: Simulated,
@@ -126,7 +126,7 @@ def compare(
 
     Parameters
     ----------
-    inference : Inference
+    inference : Amortized
         The network and the model.
     answers_of : str
         Whose answers: ``"network"``, or a correction.
@@ -139,7 +139,7 @@ def compare(
     """
     tables = dict(answers.probabilities)
     tables |= {f"{name}{_FILTERING}": table for name, table in answers.filtering.items()}
-    axes = ModelAxes(inference.simulator, [], {"chain": 1, "draw": len(simulated)})
+    axes = ModelAxes(inference.problem.simulator, [], {"chain": 1, "draw": len(simulated)})
     return Calibration(
         answers=answers_of,
         pit=_pit(inference, answers, simulated, axes, rng),
@@ -159,14 +159,14 @@ def compare(
 
 
 def _pit(
-    inference: Inference,
+    inference: Amortized,
     answers: Answers,
     simulated: Simulated,
     axes: ModelAxes,
     rng: np.random.Generator,
 ) -> xarray.Dataset:
     """Return probability integral transforms, dims (chain, draw, *dims)."""
-    spec = inference.layout.spec
+    spec = inference.problem.spec
     leading = ("chain", "draw")
     arrays = []
     for parameter in spec.parameters:
@@ -185,7 +185,7 @@ def _pit(
     if density is not None:
         values = pit_values(*density, rng)
         arrays.append(axes.array("log likelihood", values[None], None, leading))
-    if inference.space.size > 1:
+    if inference.problem.space.size > 1:
         # Points of other data sets are references that know nothing of the true values.
         scores = _array(simulated.scores)
         values = tarp(_array(answers.scores), scores, np.roll(scores, 1, axis=0))

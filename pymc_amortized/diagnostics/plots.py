@@ -10,7 +10,7 @@ from pymc_amortized.diagnostics.metrics.calibration import Calibration, entries
 from pymc_amortized.diagnostics.metrics.coverage import expected_coverage
 from pymc_amortized.diagnostics.metrics.uniformity import band_level
 from pymc_amortized.errors import InvalidArgumentError
-from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.model.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class TrainedPosterior(Protocol):
         ...
 
     @property
-    def inference(self) -> Inference:
+    def inference(self) -> Amortized:
         """What draws."""
         ...
 
@@ -296,7 +296,7 @@ def plot_distance(
         One.
     """
     inference = posterior.inference
-    frames = inference.read(data).smooth.to(inference.device)
+    frames = inference.read(data).smooth.to(inference.problem.device)
     reference = inference.reference
     distance = float(reference.distance(inference.summarize(frames)[1])[0])
     axes = _axes(ax, 1)

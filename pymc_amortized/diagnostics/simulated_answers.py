@@ -14,12 +14,13 @@ from pymc_amortized.data.dataset import Dataset
 from pymc_amortized.data.frames import Frames, stack_frames
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.errors import InvalidDataError
-from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.inference.amortized import Amortized
+from pymc_amortized.inference.answer import datasets_at_once
 from pymc_amortized.inference.correction.ladder import Corrector
 from pymc_amortized.inference.draws import Correction, Draws
-from pymc_amortized.inference.indicators.markov_states import draw_indicator
+from pymc_amortized.inference.indicators.conditional import AbstractConditional
+from pymc_amortized.inference.indicators.kinds import condition_on_data
 from pymc_amortized.model.spec import IndicatorSpec
-from pymc_amortized.simulation.training_data import SimulationSource
 
 __all__ = [
     "Answers",
@@ -31,7 +32,6 @@ __all__ = [
     "with_truth",
 ]
 
-_DATASETS_AT_ONCE = 16
 _DRAWS_OF_INDICATORS = 200
 
 
@@ -115,15 +115,15 @@ class Answers:
 
 
 @torch.no_grad()
-def simulate(inference: Inference, num_datasets: int, seed: int) -> Simulated:
+def simulate(inference: Amortized, num_datasets: int, seed: int) -> Simulated:
     """Simulate data sets as the network was trained on them."""
-    source = SimulationSource(inference.simulator, inference.layout, inference.space)
+    source = inference.problem.source
     parameters, frames, codes = source.draw_frames(num_datasets, seed)
     return with_truth(inference, parameters, frames, codes)
 
 
 def with_truth(
-    inference: Inference,
+    inference: Amortized,
     parameters: Mapping[str, Tensor],
     frames: Frames,
     codes: Mapping[int, Tensor],
@@ -132,7 +132,7 @@ def with_truth(
 
     Parameters
     ----------
-    inference : Inference
+    inference : Amortized
         The model.
     parameters : mapping of str to Tensor, shape (B, *shape)
         True values.
@@ -141,7 +141,7 @@ def with_truth(
     codes : mapping of int to Tensor of int64, shape (B, m R, J)
         By the position of the table; empty where indicators are not looked at.
     """
-    layout, space = inference.layout, inference.space
+    layout, space = inference.problem.layout, inference.problem.space
     datasets = [_dataset(layout, frames.select(slice(b, b + 1))) for b in range(len(frames))]
     of_indicators = {}
     for spec in layout.spec.indicators if codes else ():
@@ -185,7 +185,7 @@ def _codes_of(layout: DataLayout, index: int, dataset: Dataset, codes: np.ndarra
 
 @torch.no_grad()
 def answer(
-    inference: Inference,
+    inference: Amortized,
     simulated: Simulated,
     num_draws: int,
     correction: Correction,
@@ -195,8 +195,9 @@ def answer(
     corrector = Corrector(inference)
     found: list[Draws] = []
     kept: list[int] = []
-    for start in range(0, len(simulated), _DATASETS_AT_ONCE):
-        part = simulated.datasets[start : start + _DATASETS_AT_ONCE]
+    step = datasets_at_once(inference.problem, num_draws)
+    for start in range(0, len(simulated), step):
+        part = simulated.datasets[start : start + step]
         drawn = corrector.draw(part, num_draws, 1, correction, generator)
         for b, draws in enumerate(drawn, start):
             if not isinstance(draws, InvalidDataError):
@@ -225,7 +226,7 @@ def answer(
 
 
 def _indicators(
-    inference: Inference,
+    inference: Amortized,
     simulated: Simulated,
     found: Sequence[Draws],
     generator: torch.Generator,
@@ -238,7 +239,7 @@ def _indicators(
         for draws, dataset in zip(found, simulated.datasets, strict=True):
             every = max(1, len(draws.log_q) // _DRAWS_OF_INDICATORS)
             few = draws.select(slice(None, None, every))
-            one = draw_indicator(inference, spec, dataset, few, generator)
+            one = _conditional(inference, spec, dataset).draw(few, generator)
             values = one.values.flatten(1)
             share = torch.stack([(values == k).double().mean(1) for k in spec.support], dim=-1)
             shares.setdefault(spec.name, []).append(share)
@@ -252,56 +253,64 @@ def _indicators(
     )
 
 
-def _answerable(inference: Inference) -> Iterator[IndicatorSpec]:
-    for spec in inference.layout.spec.indicators:
-        index = inference.layout.table_of(spec.name)
-        if inference.exact is not None or index in inference.estimator.classified:
+def _conditional(
+    inference: Amortized, indicator: IndicatorSpec, dataset: Dataset
+) -> AbstractConditional:
+    return condition_on_data(inference.problem, inference.estimator, indicator, dataset)
+
+
+def _answerable(inference: Amortized) -> Iterator[IndicatorSpec]:
+    for spec in inference.problem.spec.indicators:
+        index = inference.problem.layout.table_of(spec.name)
+        if inference.problem.exact is not None or index in inference.estimator.classified:
             yield spec
 
 
 def _filtering(
-    inference: Inference, simulated: Simulated, generator: torch.Generator
+    inference: Amortized, simulated: Simulated, generator: torch.Generator
 ) -> dict[str, list[np.ndarray]]:
     """Return probabilities of filtering (N, K) at the true parameters of each data set."""
     found: dict[str, list[np.ndarray]] = {}
-    vectors = inference.space.unconstrain(simulated.parameters).expand(len(simulated), -1)
+    vectors = inference.problem.space.unconstrain(simulated.parameters).expand(len(simulated), -1)
     nothing = torch.zeros(1, device=vectors.device)
     for spec in _answerable(inference):
         for b, dataset in enumerate(simulated.datasets if spec.kind != "independent" else ()):
             one = slice(b, b + 1)
             parameters = {name: x[one] for name, x in simulated.parameters.items()}
             truth = Draws(parameters, vectors[one], None, nothing, nothing > 0, "network")
-            states = draw_indicator(inference, spec, dataset, truth, generator)
+            states = _conditional(inference, spec, dataset).draw(truth, generator)
             table = states.filtering.reshape(-1, spec.num_components)
             found.setdefault(spec.name, []).append(table.cpu().numpy())
     return found
 
 
-def _standardized(inference: Inference, vectors: Tensor) -> Tensor:
-    if not inference.space.size:
+def _standardized(inference: Amortized, vectors: Tensor) -> Tensor:
+    if not inference.problem.space.size:
         return vectors
-    return inference.space.standardize(vectors.flatten(0, 1))[0].unflatten(0, vectors.shape[:2])
+    return inference.problem.space.standardize(vectors.flatten(0, 1))[0].unflatten(
+        0, vectors.shape[:2]
+    )
 
 
 @torch.no_grad()
 def log_likelihoods(
-    inference: Inference, simulated: Simulated, answers: Answers
+    inference: Amortized, simulated: Simulated, answers: Answers
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Return log p(y given θ) of draws (S, B) and of true values (B,); None without a density."""
-    if inference.exact is None or not inference.space.size:
+    if inference.problem.exact is None or not inference.problem.space.size:
         return None
-    frames = simulated.frames.to(inference.device)
+    frames = simulated.frames.to(inference.problem.device)
     truth = {name: x.unsqueeze(0) for name, x in simulated.parameters.items()}
-    drawn = inference.exact.log_marginal(answers.parameters, frames)
-    true = inference.exact.log_marginal(truth, frames)[0]
+    drawn = inference.problem.exact.log_marginal(answers.parameters, frames)
+    true = inference.problem.exact.log_marginal(truth, frames)[0]
     return drawn.cpu().numpy(), true.cpu().numpy()
 
 
 @torch.no_grad()
-def negative_log_posterior(inference: Inference, simulated: Simulated) -> tuple[float, float]:
+def negative_log_posterior(inference: Amortized, simulated: Simulated) -> tuple[float, float]:
     """Return the mean of -log q(θ given y) at true values, in nats, and its standard error."""
-    if not inference.space.size:
+    if not inference.problem.space.size:
         return math.nan, math.nan
-    context = inference.context(simulated.frames.to(inference.device))
+    context = inference.context(simulated.frames.to(inference.problem.device))
     log_q = inference.log_network(simulated.scores.unsqueeze(0), context)[0].double()
     return float(-log_q.mean()), float(log_q.std() / math.sqrt(len(log_q)))

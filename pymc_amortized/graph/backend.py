@@ -26,6 +26,7 @@ from pymc_amortized.errors import (
     UnsupportedModelError,
 )
 from pymc_amortized.graph.interpreter import BatchedGraph, Value, as_tensor
+from pymc_amortized.messages import warn
 
 __all__ = ["Backend", "BatchedFunction", "PyTensorGraph", "SwitchingGraph", "batched_function"]
 
@@ -94,11 +95,10 @@ class SwitchingGraph:
                 if not self.may_switch:
                     raise
                 names = ", ".join(str(output.name or output) for output in self.outputs)
-                warnings.warn(
+                warn(
                     f"{error.op_name!r} has no batched torch conversion ({error.reason}), so that "
                     f"{names} will be simulated by compiled PyTensor: slower, and not on the GPU.",
                     BackendFallbackWarning,
-                    stacklevel=2,
                 )
                 self.pytensor_graph = PyTensorGraph(self.inputs, self.outputs)
         return self.pytensor_graph(values, batch=batch, device=device, generator=generator)

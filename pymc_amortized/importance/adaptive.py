@@ -9,6 +9,7 @@ import torch
 
 from torch import Tensor
 
+from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.pool import LogDensity, Pool, Proposal
 from pymc_amortized.importance.student_mixture import StudentMixture, fit_student_mixture
 from pymc_amortized.importance.weights import Weights, tempered, weigh
@@ -31,8 +32,8 @@ def adapt(
     pool: Pool,
     target: LogDensity,
     first: Proposal,
+    rule: AcceptanceRule,
     wanted: float,
-    enough: float,
     *,
     num_new: int,
     mixtures: Sequence[StudentMixture] = (),
@@ -59,8 +60,10 @@ def adapt(
         Log density to be reached.
     first : Proposal
         The first proposal.
-    wanted, enough : float
-        Importance ESS at which to stop drawing, and at which to be content.
+    rule : AcceptanceRule
+        When weighted draws are an answer.
+    wanted : float
+        Importance ESS at which to stop drawing.
     num_new : int
         Draws in each round, at first.
     mixtures : sequence of StudentMixture
@@ -98,13 +101,17 @@ def adapt(
     >>> points = network.sample(500, None)
     >>> pool = Pool(points, target(points, None), (network.log_prob(points, None),), (500,))
     >>> options = {"num_new": 1000, "generator": generator}
-    >>> [(index, pool, weights)] = adapt(pool, target, network, 1500, 400, **options)
+    >>> [(index, pool, weights)] = adapt(pool, target, network, AcceptanceRule(), 1500, **options)
     >>> log_integral, _ = log_mean_weight(pool.log_weights)
-    >>> bool(weights.ess > 1500), bool(weights.reliable), abs(float(log_integral) - 0.919) < 0.1
+    >>> (
+    ...     bool(weights.ess > 1500),
+    ...     bool(AcceptanceRule().accepts(weights)),
+    ...     abs(float(log_integral) - 0.919) < 0.1,
+    ... )
     (True, True, True)
     """
     index = torch.arange(len(pool), device=pool.points.device)
-    search = _Search(target, first, wanted, enough, num_new, generator)
+    search = _Search(target, first, rule, wanted, num_new, generator)
     yield from search.run(index, pool, list(mixtures), _NUM_CYCLES)
 
 
@@ -114,8 +121,8 @@ class _Search:
 
     target: LogDensity
     first: Proposal
+    rule: AcceptanceRule
     wanted: float
-    enough: float
     num_new: int
     generator: torch.Generator | None
 
@@ -127,7 +134,7 @@ class _Search:
         for number in range(_NUM_ROUNDS):
             pool, mixtures = self._fitted(index, pool, weights, mixtures)
             weights = weigh(pool.log_weights)
-            ready = weights.reliable & (weights.ess >= _MARGIN * self.enough)
+            ready = self.rule.relies_on(weights) & (weights.ess >= _MARGIN * self.rule.ess)
             if number == _NUM_ROUNDS - 1:
                 ready = torch.ones_like(ready)
             if bool(ready.any()):
@@ -184,7 +191,7 @@ class _Search:
 
         Of more draws there can be so many times as many as there are.
         """
-        done = weights.reliable & (weights.ess >= self.wanted)
+        done = self.rule.relies_on(weights) & (weights.ess >= self.wanted)
         if cycles == 1:
             return done | (more == 1), torch.zeros_like(done)
         hopeless = more * weights.ess < self.wanted

@@ -14,7 +14,6 @@ __all__ = [
     "effective_sample_size",
     "log_mean_weight",
     "mixture_log_weights",
-    "pareto_k_threshold",
     "pareto_smooth",
     "resample",
     "tempered",
@@ -22,7 +21,6 @@ __all__ = [
 ]
 
 _NUM_BISECTIONS = 16
-_ALL_BUT_EQUAL = 0.9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,17 +41,6 @@ class Weights:
     pareto_k: Tensor
     ess: Tensor
 
-    @property
-    def reliable(self) -> Tensor:
-        """Whether the tails are light enough, (B,), or weights hardly differ.
-
-        Weights of a proposal that is all but exact are flat, with a few small bumps: the bumps look
-        like a heavy tail, but there is next to nothing in it.
-        """
-        num_draws = self.log_weights.shape[0]
-        light = self.pareto_k <= pareto_k_threshold(num_draws)
-        return light | (self.ess >= _ALL_BUT_EQUAL * num_draws)
-
     def select(self, index: Tensor) -> "Weights":
         """Return those of some data sets."""
         return Weights(self.log_weights[:, index], self.pareto_k[index], self.ess[index])
@@ -63,24 +50,6 @@ def weigh(log_weights: Tensor) -> Weights:
     """Smooth log weights (S, B), and tell what they are worth."""
     smooth, pareto_k = pareto_smooth(log_weights)
     return Weights(smooth, pareto_k, effective_sample_size(smooth))
-
-
-def pareto_k_threshold(num_draws: int) -> float:
-    """Return the largest Pareto k at which weights of so many draws can be relied on [1]_.
-
-    References
-    ----------
-    .. [1] Vehtari, A., et al. (2024). Pareto smoothed importance sampling. Journal of Machine
-       Learning Research 25(72), section 3.2.4. arXiv:1507.02646
-
-    Examples
-    --------
-    >>> pareto_k_threshold(4000)
-    0.7
-    >>> round(pareto_k_threshold(100), 3)
-    0.5
-    """
-    return min(1 - 1 / math.log10(max(num_draws, 11)), 0.7)
 
 
 def pareto_smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,71 +1,83 @@
 """A trained network and the model that it was trained for: draws and their densities."""
 
-import copy
+import functools
 import math
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 import torch
 
 from torch import Tensor
 
 from pymc_amortized.data.dataset import Dataset
 from pymc_amortized.data.frames import Frames
-from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.ties import find_atoms
 from pymc_amortized.importance.weights import pareto_smooth
-from pymc_amortized.inference.problem import ModelInference
-from pymc_amortized.inference.proposals import proposal_space
+from pymc_amortized.inference.exact import ExactModel
+from pymc_amortized.inference.problem import Problem
+from pymc_amortized.inference.proposals import ProposalSpace, proposal_space
 from pymc_amortized.inference.typicality import SummaryReference, fit_summary_reference
-from pymc_amortized.model.parameter_space import ParameterSpace
 from pymc_amortized.networks.estimator import Estimator
 from pymc_amortized.networks.units import Units
-from pymc_amortized.simulation.simulator import Simulator
 from pymc_amortized.simulation.training_data import SimulationSource
 from pymc_amortized.typing import NamedTensors
 
-__all__ = ["Inference"]
+__all__ = ["Amortized"]
 
 _NUM_FOR_ATOMS = 200
 _NUM_FOR_REFERENCE = 6_000
-_NUM_AT_ONCE = 500
+_MAX_AT_ONCE = 500
 
 
-class Inference(ModelInference):
-    """Everything that answers data sets.
+@dataclass(frozen=True, eq=False)
+class Amortized:
+    """A model with networks that were trained for it: all that answers data sets.
 
-    Parameters
+    Attributes
     ----------
-    simulator : Simulator
-        The model.
-    layout : DataLayout
-        How data sets are laid out.
-    space : ParameterSpace
-        With normal scores fitted.
+    problem : Problem
+        The model, how its data are laid out, and its density. Normal scores are fitted.
     estimator : Estimator
         Trained.
-    reference : SummaryReference, optional
+    reference : SummaryReference or None
         Where summaries of simulated data sets lie.
+    atoms : mapping of str to numpy.ndarray
+        Values that simulations repeat, by variable.
     """
 
-    def __init__(
-        self,
-        simulator: Simulator,
-        layout: DataLayout,
-        space: ParameterSpace,
-        estimator: Estimator,
-        reference: SummaryReference | None = None,
-    ) -> None:
-        super().__init__(simulator, layout, space)
-        self.estimator = estimator
-        self.reference = reference
-        self.proposals = proposal_space(estimator)
-        few = simulator.sample(_NUM_FOR_ATOMS, 0).observations
-        self._atoms = find_atoms({name: x.cpu().numpy() for name, x in few.items()})
+    problem: Problem
+    estimator: Estimator
+    reference: SummaryReference | None
+    atoms: Mapping[str, np.ndarray]
 
-    def without_density(self) -> "Inference":
-        """Return the same, as if nothing could be checked or corrected."""
-        alone = copy.copy(self)
-        alone.exact = None
-        return alone
+    @staticmethod
+    def of_networks(
+        problem: Problem, estimator: Estimator, reference: SummaryReference | None = None
+    ) -> "Amortized":
+        """Put a model and its networks together."""
+        few = problem.simulator.sample(_NUM_FOR_ATOMS, 0).observations
+        atoms = find_atoms({name: x.cpu().numpy() for name, x in few.items()})
+        return Amortized(problem, estimator, reference, atoms)
+
+    def with_exact(self, exact: ExactModel | None) -> "Amortized":
+        """Return the same with another density; None: as if nothing could be checked."""
+        return replace(self, problem=self.problem.with_exact(exact))
+
+    @functools.cached_property
+    def proposals(self) -> ProposalSpace:
+        """The space in which the network's draws are simple."""
+        return proposal_space(self.estimator)
+
+    def read(self, data: Mapping[str, Any] | None, *, any_size: bool = False) -> Dataset:
+        """Check a user's data, and lay them out; None stands for those of the model."""
+        return self.problem.read(data, self.atoms, any_size=any_size)
+
+    def units(self, frames: Frames) -> list[Units]:
+        """Return the scaled units of data sets, one for each table."""
+        return self.estimator.scaled(self.problem.layout.units(frames))
 
     @torch.no_grad()
     def summarize(self, frames: Frames) -> tuple[Tensor, Tensor]:
@@ -74,7 +86,7 @@ class Inference(ModelInference):
         Summaries hold the moments and the range of each feature besides, for a network may well
         map data that it has never seen to contexts that it has.
         """
-        units = self.estimator.scaled(self.layout.units(frames))
+        units = self.units(frames)
         context = self.estimator.context(units)
         return context, torch.cat([context, *(_moments(table) for table in units)], dim=-1)
 
@@ -91,19 +103,19 @@ class Inference(ModelInference):
             return torch.full(summaries.shape[:1], math.nan, dtype=torch.float64)
         return self.reference.quantile(summaries)
 
-    def with_reference(self, source: SimulationSource, seed: int) -> "Inference":
+    def with_reference(self, source: SimulationSource, seed: int) -> "Amortized":
         """Return the same, with summaries of simulated data sets to compare others with."""
+        at_once = min(_MAX_AT_ONCE, self.problem.memory.at_once(self.problem.entries))
         parts = [
-            self.summarize(source.draw_frames(_NUM_AT_ONCE, seed + i)[1])[1]
-            for i in range(_NUM_FOR_REFERENCE // _NUM_AT_ONCE)
+            self.summarize(source.draw_frames(at_once, seed + i)[1])[1]
+            for i in range(-(-_NUM_FOR_REFERENCE // at_once))
         ]
-        reference = fit_summary_reference(torch.cat(parts))
-        return Inference(self.simulator, self.layout, self.space, self.estimator, reference)
+        return replace(self, reference=fit_summary_reference(torch.cat(parts)))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all numbers that were trained, or fitted to simulations, by name."""
         tensors = {f"estimator.{name}": x for name, x in self.estimator.state_dict().items()}
-        scores, reference = self.space.normal_scores, self.reference
+        scores, reference = self.problem.space.normal_scores, self.reference
         for name in ("knots", "scores", "slopes") if scores is not None else ():
             tensors[f"normal_scores.{name}"] = getattr(scores, name)
         for name in ("location", "whitening", "distances") if reference is not None else ():
@@ -132,12 +144,12 @@ class Inference(ModelInference):
         Those that are out of canonical order have density 0, unless ``any_labels`` stands for all
         orders alike.
         """
-        labelling, log_count = self.simulator.labelling, 0.0
+        labelling, log_count, space = self.problem.labelling, 0.0, self.problem.space
         if any_labels:
             parameters, log_count = labelling.arrange(parameters), labelling.log_count
-        vector, inside = self.space.unconstrain_within(parameters)
-        scores, log_det = self.space.standardize(vector)
-        context = self.context(dataset.smooth.to(self.device))
+        vector, inside = space.unconstrain_within(parameters)
+        scores, log_det = space.standardize(vector)
+        context = self.context(dataset.smooth.to(self.problem.device))
         log_q = self.log_network(scores.unsqueeze(1), context)[:, 0] + log_det
         log_q = log_q - labelling.log_jacobian(parameters) - log_count
         return log_q.masked_fill(~inside, -math.inf)
@@ -145,34 +157,16 @@ class Inference(ModelInference):
     def log_target_of(self, points: Tensor, context: Tensor, frames: Frames) -> Tensor:
         """Return log p(θ, y) (S, B) in nats, over the space of proposals."""
         scores, log_det = self.proposals.to_scores(points, context)
-        return self.log_target(scores, frames) + log_det
-
-    @torch.no_grad()
-    def log_target(self, scores: Tensor, frames: Frames) -> Tensor:
-        """Return log p(θ, y) (S, B) in nats, over standardized parameters; -inf for NaN."""
-        shape = scores.shape[:2]
-        if not self.space.size:
-            return self.exact.log_marginal({}, frames).expand(shape)
-        vector, log_det = self.space.unstandardize(scores.flatten(0, 1))
-        return self.log_joint(vector.unflatten(0, shape), frames) + log_det.unflatten(0, shape)
-
-    def parameters(self, scores: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Return unconstrained vectors, constrained parameters, and log |dv/ds| of (S, B, D)."""
-        shape = scores.shape[:2]
-        if not self.space.size:
-            return scores, {}, scores.new_zeros(shape)
-        vector, log_det = self.space.unstandardize(scores.flatten(0, 1))
-        constrained = self.constrained(vector, shape)
-        return vector.unflatten(0, shape), constrained, log_det.unflatten(0, shape)
+        return self.problem.log_target(scores, frames) + log_det
 
     def pareto_k(
         self, source: SimulationSource, num_datasets: int, num_draws: int, seed: int
     ) -> Tensor:
         """Return Pareto k (B,) of fresh simulated data sets."""
         _, frames, _ = source.draw_frames(num_datasets, seed)
-        generator = torch.Generator(device=self.device).manual_seed(seed)
+        generator = torch.Generator(device=self.problem.device).manual_seed(seed)
         scores, log_q = self.draw_scores(self.context(frames), num_draws, generator)
-        return pareto_smooth(self.log_target(scores, frames) - log_q)[1]
+        return pareto_smooth(self.problem.log_target(scores, frames) - log_q)[1]
 
 
 def _moments(units: Units) -> Tensor:

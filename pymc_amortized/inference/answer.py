@@ -1,20 +1,25 @@
-"""All that is known of one data set: draws of parameters and indicators, in some labels."""
+"""All that is known of a data set: draws of parameters and indicators, in some labels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+import torch
 
 from pymc_amortized.data.dataset import Dataset
-from pymc_amortized.errors import InvalidDataError
-from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.errors import AmortizedError
+from pymc_amortized.importance.acceptance import AcceptanceRule
+from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.correction.ladder import Corrector
 from pymc_amortized.inference.draws import Correction, Draws
-from pymc_amortized.inference.indicators.independent_units import IndicatorDraws
-from pymc_amortized.inference.indicators.markov_states import draw_indicator
-from pymc_amortized.inference.symmetrize import Labels, symmetric
-from pymc_amortized.rng import RandomSeed, torch_generator
+from pymc_amortized.inference.indicators.conditional import IndicatorDraws
+from pymc_amortized.inference.indicators.kinds import condition_on_data
+from pymc_amortized.inference.problem import Problem
+from pymc_amortized.symmetry.answer_labels import AnswerLabels
 
-__all__ = ["Answer", "Answering"]
+__all__ = ["Answer", "Answering", "Wanted", "datasets_at_once"]
+
+_NUMBERS_PER_DRAW = 128  # that proposals and their weights are made of
+_FEWEST_DRAWS = 4_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,9 +33,7 @@ class Answer:
     draws : Draws
         Of the parameters.
     indicators : dict of str to IndicatorDraws
-        By name.
-    chains : int
-        Into how many chains the draws are divided.
+        By name; those that were asked for.
     own_data : bool
         Whether the data are those of the model.
     """
@@ -38,17 +41,47 @@ class Answer:
     dataset: Dataset
     draws: Draws
     indicators: dict[str, IndicatorDraws]
+    own_data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of each data set.
+
+    Attributes
+    ----------
+    num_draws, chains : int
+        S draws, and into how many chains they are divided.
+    correction : {"auto", "none", "importance", "adaptive", "mcmc"}
+        How far to correct them.
+    rule : AcceptanceRule
+        When they are accepted.
+    labels : AnswerLabels
+        Of exchangeable components.
+    indicators : frozenset of str
+        Names of the indicators to draw.
+    """
+
+    num_draws: int
     chains: int
-    own_data: bool
+    correction: Correction
+    rule: AcceptanceRule
+    labels: AnswerLabels
+    indicators: frozenset[str]
+
+
+def datasets_at_once(problem: Problem, num_draws: int) -> int:
+    """Return for how many data sets so many draws are corrected together."""
+    return problem.memory.at_once(_NUMBERS_PER_DRAW * max(num_draws, _FEWEST_DRAWS))
 
 
 class Answering:
-    """Answers data sets one at a time.
+    """Answers data sets.
 
     Parameters
     ----------
-    inference : Inference
-        The network and the model.
+    inference : Amortized
+        The networks and the model.
 
     Attributes
     ----------
@@ -56,38 +89,86 @@ class Answering:
         What draws parameters.
     """
 
-    def __init__(self, inference: Inference) -> None:
+    def __init__(self, inference: Amortized) -> None:
         self.inference = inference
         self.corrector = Corrector(inference)
 
     def answer(
-        self,
-        data: Mapping[str, Any] | None,
-        num_draws: int,
-        chains: int,
-        correction: Correction,
-        random_seed: RandomSeed,
-        labels: Labels = "canonical",
+        self, dataset: Dataset, wanted: Wanted, generator: torch.Generator, *, own_data: bool
     ) -> Answer:
-        """Draw parameters and indicators for a user's data; None stands for those of the model.
+        """Draw parameters and indicators for one data set.
 
         Raises
         ------
-        ObservationShapeError, InvalidDataError
-            If the data cannot be answered.
+        InvalidDataError
+            If the model cannot produce the data.
         """
-        inference = self.inference
-        dataset = inference.read(data)
-        generator = torch_generator(random_seed, inference.device)
-        [draws] = self.corrector.draw([dataset], num_draws, chains, correction, generator)
-        if isinstance(draws, InvalidDataError):
+        [draws] = self._draw([dataset], wanted, generator)
+        if isinstance(draws, AmortizedError):
             raise draws
-        spec = inference.simulator.spec
+        return self._complete(dataset, draws, wanted, generator, own_data=own_data)
+
+    def answer_many(
+        self,
+        datasets: Sequence[Dataset | Exception],
+        wanted: Wanted,
+        generator: torch.Generator,
+    ) -> Iterator[list[tuple[int, Answer | Exception]]]:
+        """Yield answers with their places, as many at a time as memory allows.
+
+        Those of like size are worked on together. What could not be read, or is impossible, has its
+        error in place of an answer.
+        """
+        yield [(i, d) for i, d in enumerate(datasets) if isinstance(d, Exception)]
+        readable = [i for i, d in enumerate(datasets) if isinstance(d, Dataset)]
+        readable.sort(key=lambda i: datasets[i].frames.num_frames)
+        step = datasets_at_once(self.inference.problem, wanted.num_draws)
+        for start in range(0, len(readable), step):
+            some = readable[start : start + step]
+            found = self._draw_each([datasets[i] for i in some], wanted, generator)
+            yield [
+                (
+                    i,
+                    draws
+                    if isinstance(draws, Exception)
+                    else self._complete(datasets[i], draws, wanted, generator, own_data=False),
+                )
+                for i, draws in zip(some, found, strict=True)
+            ]
+
+    def _draw(
+        self, datasets: Sequence[Dataset], wanted: Wanted, generator: torch.Generator
+    ) -> list[Draws | AmortizedError]:
+        return self.corrector.draw(
+            datasets, wanted.num_draws, wanted.chains, wanted.correction, generator, wanted.rule
+        )
+
+    def _draw_each(
+        self, datasets: Sequence[Dataset], wanted: Wanted, generator: torch.Generator
+    ) -> list[Draws | AmortizedError]:
+        """Draw for data sets together; one by one where that fails, so that none is lost."""
+        try:
+            return self._draw(datasets, wanted, generator)
+        except AmortizedError as error:
+            if len(datasets) == 1:
+                return [error]
+        return [found for one in datasets for found in self._draw_each([one], wanted, generator)]
+
+    def _complete(
+        self,
+        dataset: Dataset,
+        draws: Draws,
+        wanted: Wanted,
+        generator: torch.Generator,
+        *,
+        own_data: bool,
+    ) -> Answer:
+        """Draw indicators to go with draws of the parameters, and put both into their labels."""
+        problem, estimator = self.inference.problem, self.inference.estimator
         indicators = {
-            indicator.name: draw_indicator(inference, indicator, dataset, draws, generator)
-            for indicator in spec.indicators
+            spec.name: condition_on_data(problem, estimator, spec, dataset).draw(draws, generator)
+            for spec in problem.spec.indicators
+            if spec.name in wanted.indicators
         }
-        if labels == "symmetric":
-            labelling = inference.simulator.labelling
-            draws, indicators = symmetric(draws, indicators, labelling, spec, generator)
-        return Answer(dataset, draws, indicators, chains, own_data=data is None)
+        draws, indicators = wanted.labels.symmetrize(draws, indicators, generator)
+        return Answer(dataset, draws, indicators, own_data)

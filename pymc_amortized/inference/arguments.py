@@ -7,15 +7,14 @@ import numpy as np
 
 from pymc_amortized.errors import InvalidArgumentError, SamplerArgumentError, UnsupportedModelError
 from pymc_amortized.inference.draws import Correction
-from pymc_amortized.inference.symmetrize import Labels
 from pymc_amortized.model.spec import IndicatorSpec, ModelSpec, without_density
 
 __all__ = [
     "check_correction",
     "check_count",
-    "check_labels",
     "check_request",
     "check_var_names",
+    "indicators_to_draw",
     "require_chains",
 ]
 
@@ -59,19 +58,6 @@ def check_request(
             f"Expected a density for the log likelihood and the log prior; "
             f"{without_density(spec)}. Leave them out of idata_kwargs."
         )
-
-
-def check_labels(labels: str) -> None:
-    """Refuse labels of components that are not known.
-
-    Raises
-    ------
-    InvalidArgumentError
-        Unless they are canonical or symmetric.
-    """
-    known = get_args(Labels)
-    if labels not in known:
-        raise InvalidArgumentError(f"Expected labels to be one of {list(known)}; got {labels!r}.")
 
 
 def require_chains(
@@ -153,3 +139,13 @@ def check_var_names(spec: ModelSpec, var_names: Sequence[str]) -> None:
         raise InvalidArgumentError(
             f"Expected var_names to be a list of names among {known}; got {var_names!r}."
         )
+
+
+def indicators_to_draw(spec: ModelSpec, var_names: Sequence[str] | None) -> frozenset[str]:
+    """Return the indicators that are asked for; all, where a deterministic asked for needs them."""
+    names = frozenset(i.name for i in spec.indicators)
+    if var_names is None:
+        return names
+    wanted = set(var_names)
+    needed = any(d.depends_on_indicators and d.name in wanted for d in spec.deterministics)
+    return names if needed else names & wanted

@@ -7,7 +7,8 @@ from torch import Tensor
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.tables import Sizes
 from pymc_amortized.errors import UnsupportedModelError
-from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.inference.amortized import Amortized
+from pymc_amortized.inference.problem import Problem
 from pymc_amortized.inference.typicality import SummaryReference
 from pymc_amortized.model.normal_scores import NormalScores
 from pymc_amortized.model.parameter_space import ParameterSpace
@@ -66,7 +67,7 @@ def inference_from_tensors(
     tensors: Mapping[str, Tensor],
     sizes: Sizes,
     networks: Networks | None,
-) -> Inference:
+) -> Amortized:
     """Put a network together again.
 
     Parameters
@@ -74,7 +75,7 @@ def inference_from_tensors(
     simulator : Simulator
         The model, in the order that the network was trained in.
     tensors : mapping of str to Tensor
-        What :meth:`Inference.tensors` returned.
+        What :meth:`Amortized.tensors` returned.
     sizes : mapping of str to (int, int)
         Numbers of units that the network was trained for.
     networks : Networks, optional
@@ -102,10 +103,8 @@ def inference_from_tensors(
     if scores:
         space = ParameterSpace(space.specs, space.bijections, NormalScores(**scores))
     reference = part("reference.")
-    return Inference(
-        simulator,
-        layout,
-        space,
+    return Amortized.of_networks(
+        Problem.of_model(simulator, layout, space),
         estimator,
         SummaryReference(**reference) if reference else None,
     )

@@ -98,6 +98,9 @@ class Draws:
     chains: ChainDraws | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def __len__(self) -> int:
+        return self.log_q.shape[0]
+
     @property
     def log_weight(self) -> Tensor | None:
         """``log_joint - log_q``, (S,)."""

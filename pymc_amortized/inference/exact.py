@@ -14,6 +14,7 @@ from pymc_amortized.data.tables import UnitTable
 from pymc_amortized.discrete import MarkovChain, forward_filter
 from pymc_amortized.discrete.log_sum import log_sum
 from pymc_amortized.errors import InvalidDataError
+from pymc_amortized.memory import MEMORY, MemoryBudget
 from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.density.likelihood import NamedData
 from pymc_amortized.model.spec import IndicatorSpec
@@ -21,9 +22,7 @@ from pymc_amortized.typing import NamedTensors
 
 __all__ = ["ExactModel"]
 
-_MAX_ENTRIES = 8_000_000
 _DRAWS_OF_CHAINS = 1_000
-_ENTRIES_PER_THREAD = 250_000
 
 
 class ExactModel:
@@ -35,15 +34,18 @@ class ExactModel:
         The density of the model, for data of its own shape.
     layout : DataLayout
         How data sets are laid out in frames of that shape.
+    memory : MemoryBudget
+        How much is worked on at once.
 
     Notes
     -----
     Draws are worked on in pieces, so that memory stays bounded however many there are.
     """
 
-    def __init__(self, density: BatchedDensity, layout: DataLayout) -> None:
-        self.density = density
-        self.layout = layout
+    def __init__(
+        self, density: BatchedDensity, layout: DataLayout, memory: MemoryBudget = MEMORY
+    ) -> None:
+        self.density, self.layout, self.memory = density, layout, memory
 
     def log_marginal(self, parameters: NamedTensors, frames: Frames) -> Tensor:
         """Return log p(y given θ) (S, B) in nats, for parameters (S, B, *shape)."""
@@ -159,10 +161,9 @@ class ExactModel:
         """
         components = max([i.num_components for i in self.layout.spec.indicators], default=1)
         entries = sum(table.num_rows for table in self.layout.tables)
-        on_cpu = frames.selected[0].device.type == "cpu"
-        most = _ENTRIES_PER_THREAD * torch.get_num_threads() if on_cpu else _MAX_ENTRIES
+        most = self.memory.on(frames.selected[0].device)
         if self.layout.spec.structure == "sequence":
-            most = max(most, min(_MAX_ENTRIES, _DRAWS_OF_CHAINS * entries * components))
+            most = max(most, min(self.memory.entries, _DRAWS_OF_CHAINS * entries * components))
         return max(1, most // max(1, frames.num_frames * entries * components))
 
     def _fills_a_piece(self, parameters: NamedTensors, frames: Frames) -> bool:

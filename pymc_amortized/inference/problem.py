@@ -4,7 +4,8 @@ import functools
 import math
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,19 +17,21 @@ from pymc_amortized.data.frames import Frames
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.errors import InvalidDataError
 from pymc_amortized.inference.exact import ExactModel
+from pymc_amortized.memory import MEMORY, MemoryBudget
 from pymc_amortized.model.parameter_space import ParameterSpace
+from pymc_amortized.model.spec import ModelSpec
 from pymc_amortized.simulation.simulator import Simulator
+from pymc_amortized.simulation.training_data import SimulationSource
+from pymc_amortized.symmetry.canonical_order import Labelling
 
-if TYPE_CHECKING:
-    from pymc_amortized.networks.estimator import Estimator
-
-__all__ = ["ModelInference"]
+__all__ = ["Problem"]
 
 
-class ModelInference:
-    """What a model says of data sets, without a network.
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The model side of an answer.
 
-    Parameters
+    Attributes
     ----------
     simulator : Simulator
         The model.
@@ -36,38 +39,84 @@ class ModelInference:
         How data sets are laid out.
     space : ParameterSpace
         Its parameters.
-
-    Attributes
-    ----------
     exact : ExactModel or None
         The density, if there is one.
-    estimator : Estimator or None
-        Networks: None here.
+    memory : MemoryBudget
+        How much is worked on at once.
     """
 
-    estimator: "Estimator | None" = None
-    _atoms: Mapping[str, np.ndarray] | None = None
+    simulator: Simulator
+    layout: DataLayout
+    space: ParameterSpace
+    exact: ExactModel | None
+    memory: MemoryBudget = MEMORY
 
-    def __init__(self, simulator: Simulator, layout: DataLayout, space: ParameterSpace) -> None:
-        self.simulator = simulator
-        self.layout = layout
-        self.space = space
+    @staticmethod
+    def of_model(
+        simulator: Simulator,
+        layout: DataLayout,
+        space: ParameterSpace,
+        memory: MemoryBudget = MEMORY,
+    ) -> "Problem":
+        """Return the problem of a model, with its density if it has one."""
         density = simulator.density
-        self.exact = None if density is None else ExactModel(density, layout)
-        self.device = simulator.device
+        exact = None if density is None else ExactModel(density, layout, memory)
+        return Problem(simulator, layout, space, exact, memory)
 
-    def read(self, data: Mapping[str, Any] | None, *, any_size: bool = False) -> Dataset:
+    def with_exact(self, exact: ExactModel | None) -> "Problem":
+        """Return the same with another density; None: as if nothing could be checked."""
+        return replace(self, exact=exact)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The reading of the model."""
+        return self.simulator.spec
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self.simulator.device
+
+    @property
+    def source(self) -> SimulationSource:
+        """What draws data sets as networks are trained on them."""
+        return SimulationSource(self.simulator, self.layout, self.space)
+
+    @property
+    def entries(self) -> int:
+        """Numbers in the features of a data set of the largest size."""
+        return sum(shape.max_rows * shape.num_features for shape in self.layout.shapes)
+
+    @property
+    def labelling(self) -> Labelling:
+        """The order that exchangeable components are in."""
+        return self.simulator.labelling
+
+    def read(
+        self,
+        data: Mapping[str, Any] | None,
+        atoms: Mapping[str, np.ndarray] | None = None,
+        *,
+        any_size: bool = False,
+    ) -> Dataset:
         """Check a user's data, and lay them out; None stands for those of the model.
 
-        Of any size they can be read only for what needs no network that was trained for it.
+        Parameters
+        ----------
+        data : mapping of str to array, or None
+            The user's.
+        atoms : mapping of str to numpy.ndarray, optional
+            Values that simulations repeat, by variable: see :func:`read_dataset`.
+        any_size : bool
+            Whether any number of units will do: for what needs no network that was trained for it.
         """
         self._require_unchanged(data)
         observed = self.simulator.observed_data
-        return read_dataset(self.layout, observed, data, self._atoms, any_size=any_size)
+        return read_dataset(self.layout, observed, data, atoms, any_size=any_size)
 
     def _require_unchanged(self, data: Mapping[str, Any] | None) -> None:
         """Refuse to answer for data that the model no longer holds."""
-        spec = self.simulator.spec
+        spec = self.spec
         conditions = {c.name for c in spec.covariates}
         changed = self.simulator.changed_data
         if data is not None:
@@ -87,7 +136,7 @@ class ModelInference:
     def log_joint(self, vector: Tensor, frames: Frames) -> Tensor:
         """Return log p(θ, y) (S, B) in nats, over unconstrained parameters; -inf for NaN."""
         shape, flat = vector.shape[:2], vector.flatten(0, 1)
-        log_marginal = self.exact.log_marginal(self.constrained(flat, shape), frames)
+        log_marginal = self.exact.log_marginal(self.constrain(flat, shape), frames)
         log_prior = self.exact.density.log_prior(self.space.split(flat)).unflatten(0, shape)
         return (log_prior + log_marginal).nan_to_num(
             nan=-math.inf, posinf=-math.inf, neginf=-math.inf
@@ -98,6 +147,24 @@ class ModelInference:
         """Log probability of the region of the prior, in nats, and its standard error."""
         return self.simulator.log_prior_mass()
 
-    def constrained(self, vector: Tensor, shape: torch.Size) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def log_target(self, scores: Tensor, frames: Frames) -> Tensor:
+        """Return log p(θ, y) (S, B) in nats, over standardized parameters; -inf for NaN."""
+        shape = scores.shape[:2]
+        if not self.space.size:
+            return self.exact.log_marginal({}, frames).expand(shape)
+        vector, log_det = self.space.unstandardize(scores.flatten(0, 1))
+        return self.log_joint(vector.unflatten(0, shape), frames) + log_det.unflatten(0, shape)
+
+    def parameters(self, scores: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Return unconstrained vectors, constrained parameters, and log |dv/ds| of (S, B, D)."""
+        shape = scores.shape[:2]
+        if not self.space.size:
+            return scores, {}, scores.new_zeros(shape)
+        vector, log_det = self.space.unstandardize(scores.flatten(0, 1))
+        constrained = self.constrain(vector, shape)
+        return vector.unflatten(0, shape), constrained, log_det.unflatten(0, shape)
+
+    def constrain(self, vector: Tensor, shape: torch.Size) -> dict[str, Tensor]:
         """Return parameters (*shape, ...) by name for unconstrained vectors (S, D)."""
         return {name: x.unflatten(0, shape) for name, x in self.space.constrain(vector).items()}

@@ -14,12 +14,12 @@ from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.errors import InvalidDataError, ParameterShapeError, UnsupportedModelError
 from pymc_amortized.inference.answer import Answer
 from pymc_amortized.inference.draws import Draws
-from pymc_amortized.inference.indicators.markov_states import draw_indicator, state_memberships
-from pymc_amortized.inference.problem import ModelInference
+from pymc_amortized.inference.indicators.kinds import condition_on_data
+from pymc_amortized.inference.problem import Problem
 from pymc_amortized.labels.detect import switching_of_draws
 from pymc_amortized.messages import log_warning
 from pymc_amortized.model.spec import ModelSpec, without_density
-from pymc_amortized.results.groups import added_groups
+from pymc_amortized.results.builder import ResultBuilder, made_by
 from pymc_amortized.results.reading import SAMPLED, groups_with_posterior
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.simulation.simulator import compile_simulator
@@ -104,18 +104,26 @@ def add_indicators(
 
 
 def with_indicators(
-    groups: dict[str, xarray.Dataset], inference: ModelInference, random_seed: RandomSeed
+    groups: dict[str, xarray.Dataset], problem: Problem, random_seed: RandomSeed
 ) -> dict[str, xarray.Dataset]:
     """Return the groups of a result with its indicators; see :func:`add_indicators`."""
-    dataset, draws = _given(groups, inference)
-    generator = torch_generator(random_seed, inference.device)
+    dataset, draws = _given(groups, problem)
+    generator = torch_generator(random_seed, problem.device)
     indicators = {
-        spec.name: draw_indicator(inference, spec, dataset, draws, generator)
-        for spec in inference.layout.spec.indicators
+        spec.name: condition_on_data(problem, None, spec, dataset).draw(draws, generator)
+        for spec in problem.spec.indicators
     }
     posterior = groups["posterior"]
-    answer = Answer(dataset, draws, indicators, posterior.sizes["chain"], own_data=True)
-    drawn, probabilities = added_groups(inference.simulator, answer)
+    wanted = {
+        *indicators,
+        *(d.name for d in problem.spec.deterministics if d.depends_on_indicators),
+    }
+    builder = ResultBuilder(
+        problem, [dataset], len(draws), posterior.sizes["chain"], wanted, single=True
+    )
+    builder.put(0, Answer(dataset, draws, indicators, own_data=True))
+    drawn = builder.posterior()
+    probabilities = builder.probabilities().assign_attrs(made_by())
     coords = {dim: posterior[dim] for dim in SAMPLED if dim in posterior.coords}
     new = {
         name: array.assign_coords(coords)
@@ -126,14 +134,14 @@ def with_indicators(
     merged = probabilities if before is None else before.assign(probabilities.data_vars)
     changed = {"posterior": posterior.assign(new), "indicator_probabilities": merged}
     if "relabelled_by" not in posterior.attrs:
-        exchangeable, chains = inference.simulator.exchangeable, posterior.sizes["chain"]
+        exchangeable, chains = problem.simulator.exchangeable, posterior.sizes["chain"]
         for switching in switching_of_draws(exchangeable, draws.parameters, chains):
             log_warning(repr(switching))
     return _inserted(groups, changed)
 
 
 def memberships_of_result(
-    groups: dict[str, xarray.Dataset], inference: ModelInference, num_labels: int
+    groups: dict[str, xarray.Dataset], problem: Problem, num_labels: int
 ) -> np.ndarray:
     """Return p(z_i = k given y, θ) (S, K, N) of each draw; of chains, smoothing.
 
@@ -142,14 +150,14 @@ def memberships_of_result(
     UnsupportedModelError
         If the model has no indicator with so many components.
     """
-    dataset, draws = _given(groups, inference)
+    dataset, draws = _given(groups, problem)
     tables = []
-    for spec in inference.layout.spec.indicators:
+    for spec in problem.spec.indicators:
         if spec.num_components == num_labels:
-            pieces = state_memberships(inference, spec, dataset, draws)
+            pieces = condition_on_data(problem, None, spec, dataset).memberships(draws)
             tables.append(np.concatenate([_labels_first(piece) for piece in pieces]))
     if not tables:
-        found = {i.name: i.num_components for i in inference.layout.spec.indicators}
+        found = {i.name: i.num_components for i in problem.spec.indicators}
         raise UnsupportedModelError(
             f"Expected an indicator with {num_labels} components, as many as the component dim is "
             f"long; got {found}."
@@ -163,7 +171,7 @@ def _labels_first(table: Tensor) -> np.ndarray:
     return np.ascontiguousarray(flat.transpose(1, 2).cpu().numpy())
 
 
-def read_model(model: "pymc.Model | None", device: str = "auto") -> ModelInference:
+def read_model(model: "pymc.Model | None", device: str = "auto") -> Problem:
     """Read the model that a posterior is from.
 
     Raises
@@ -185,10 +193,10 @@ def read_model(model: "pymc.Model | None", device: str = "auto") -> ModelInferen
             "    idata = pma.fit(model).sample()"
         )
     layout = DataLayout(spec, simulator.covariates)
-    return ModelInference(simulator, layout, simulator.parameters)
+    return Problem.of_model(simulator, layout, simulator.parameters)
 
 
-def _given(groups: dict[str, xarray.Dataset], inference: ModelInference) -> tuple[Dataset, Draws]:
+def _given(groups: dict[str, xarray.Dataset], problem: Problem) -> tuple[Dataset, Draws]:
     """Return the model's own data, and the draws of its parameters that a posterior holds.
 
     Raises
@@ -198,20 +206,20 @@ def _given(groups: dict[str, xarray.Dataset], inference: ModelInference) -> tupl
     ParameterShapeError
         If parameters are missing, have other shapes, or are not finite.
     """
-    dataset = inference.read(None, any_size=True)
-    _require_same_data(groups, inference)
-    posterior, spec = groups["posterior"], inference.layout.spec
+    dataset = problem.read(None, any_size=True)
+    _require_same_data(groups, problem)
+    posterior, spec = groups["posterior"], problem.spec
     num_draws = posterior.sizes["chain"] * posterior.sizes["draw"]
     parameters = {
-        name: torch.as_tensor(values, device=inference.device)
+        name: torch.as_tensor(values, device=problem.device)
         for name, values in _parameters(posterior, spec, num_draws).items()
     }
-    vector = inference.space.unconstrain(parameters).expand(num_draws, -1)
-    nothing = torch.zeros(num_draws, dtype=torch.float64, device=inference.device)
+    vector = problem.space.unconstrain(parameters).expand(num_draws, -1)
+    nothing = torch.zeros(num_draws, dtype=torch.float64, device=problem.device)
     log_joint = None
-    if spec.structure == "sequence" and inference.space.size:
-        frames = dataset.frames.to(inference.device)
-        log_joint = inference.log_joint(vector.nan_to_num().unsqueeze(1), frames)[:, 0]
+    if spec.structure == "sequence" and problem.space.size:
+        frames = dataset.frames.to(problem.device)
+        log_joint = problem.log_joint(vector.nan_to_num().unsqueeze(1), frames)[:, 0]
     draws = Draws(parameters, vector, log_joint, nothing, nothing > 0, "given")
     return dataset, draws
 
@@ -243,9 +251,9 @@ def _parameters(
     return found
 
 
-def _require_same_data(groups: dict[str, xarray.Dataset], inference: ModelInference) -> None:
+def _require_same_data(groups: dict[str, xarray.Dataset], problem: Problem) -> None:
     observed = groups.get("observed_data", {})
-    for name, own in inference.simulator.observed_data.items():
+    for name, own in problem.simulator.observed_data.items():
         if name not in observed:
             continue
         given = np.asarray(observed[name], dtype=float)

@@ -1,7 +1,5 @@
 """A posterior with labels: where they are, and arrays that methods of relabelling need."""
 
-import warnings
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +7,7 @@ import numpy as np
 import xarray
 
 from pymc_amortized.errors import InvalidArgumentError
+from pymc_amortized.messages import warn
 from pymc_amortized.results.reading import SAMPLED
 
 __all__ = ["LabelledDraws", "of_components"]
@@ -249,11 +248,10 @@ def _warn_of_others(posterior: xarray.Dataset, names: Sequence[str], num_labels:
         if name not in names and array.dtype.kind in "iu" and _within(array, num_labels)
     ]
     if others:
-        warnings.warn(
+        warn(
             f"{others} may be indicators, with labels that are left as they are. Name those that "
             f"are, so that they follow their components: indicators={others}, or indicators=[].",
             UserWarning,
-            stacklevel=4,
         )
 
 

@@ -1,7 +1,5 @@
 """Relabelling of any ArviZ result, draw by draw, and whether its labels switch."""
 
-import warnings
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -11,7 +9,7 @@ import xarray
 
 from pymc_amortized.compat import result_of_groups
 from pymc_amortized.errors import AccuracyWarning, InvalidArgumentError
-from pymc_amortized.inference.problem import ModelInference
+from pymc_amortized.inference.problem import Problem
 from pymc_amortized.labels.add_indicators import memberships_of_result, read_model, with_indicators
 from pymc_amortized.labels.algorithms import (
     Relabelling,
@@ -27,7 +25,7 @@ from pymc_amortized.labels.algorithms import (
     stephens,
 )
 from pymc_amortized.labels.labelled_draws import LabelledDraws
-from pymc_amortized.messages import users_level
+from pymc_amortized.messages import warn
 from pymc_amortized.results.reading import SAMPLED, groups_with_posterior
 from pymc_amortized.rng import RandomSeed
 from pymc_amortized.symmetry.exchangeable import Exchangeable
@@ -147,15 +145,15 @@ def relabel(
         method = (
             "stephens" if model is not None else "ecr_iterative_1" if draws.indicators else "pra"
         )
-    inference = None if model is None else read_model(model)
-    if inference is not None:
-        _warn_of_unlike(inference.simulator.exchangeable, draws)
-    found = _find(draws, method, by=by, data=data, pivot=pivot, inference=inference)
+    problem = None if model is None else read_model(model)
+    if problem is not None:
+        _warn_of_unlike(problem.simulator.exchangeable, draws)
+    found = _find(draws, method, by=by, data=data, pivot=pivot, problem=problem)
     if by is not None and method != "ordering":
         found = _numbered(found, draws.of(by))
     relabelled = _relabelled(draws, found, method)
-    if inference is not None:
-        relabelled = with_indicators(relabelled, inference, random_seed)
+    if problem is not None:
+        relabelled = with_indicators(relabelled, problem, random_seed)
     return result_of_groups(relabelled)
 
 
@@ -171,13 +169,12 @@ def _warn_of_unlike(exchangeable: Sequence[Exchangeable], draws: LabelledDraws) 
     if whole:
         return
     found = "; ".join(map(str, exchangeable)) or "the model tells its components apart"
-    warnings.warn(
+    warn(
         f"Expected {draws.num_labels} components that the model does not tell apart, so that it "
         f"does not matter how they are numbered; {found}. Draws whose labels are permuted are not "
         "draws of this model's posterior any more. Leave the labels as they are, and see whether "
         "they switch at all:\n\n    pma.detect_label_switching(idata)",
         AccuracyWarning,
-        stacklevel=users_level(),
     )
 
 
@@ -188,17 +185,17 @@ def _find(
     by: str | None,
     data: str | None,
     pivot: tuple[int, int] | None,
-    inference: ModelInference | None,
+    problem: Problem | None,
 ) -> Relabelling:
     """Find permutations (S, K)."""
     labels = draws.labels() if method in _OF_LABELS else None
     if method in _OF_PROBABILITIES:
-        if inference is None:
+        if problem is None:
             raise InvalidArgumentError(
                 f"Expected a model, for {method!r} compares memberships of each draw; got none:"
                 f"\n\n    pma.relabel(idata, {method!r}, model=model)"
             )
-        probabilities = memberships_of_result(draws.groups, inference, draws.num_labels)
+        probabilities = memberships_of_result(draws.groups, problem, draws.num_labels)
         if method == "stephens":
             return stephens(probabilities)
         return ecr_iterative_2(labels, probabilities)

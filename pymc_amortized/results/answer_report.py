@@ -1,18 +1,24 @@
 """What is said of an answer: its attributes, one line for the log, and warnings."""
 
 import math
-import warnings
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from pymc_amortized.errors import AccuracyWarning, AtypicalDataWarning
-from pymc_amortized.importance.weights import pareto_k_threshold
+from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.inference.draws import Draws
-from pymc_amortized.messages import log_info, users_level
+from pymc_amortized.messages import log_info, warn
 from pymc_amortized.model.spec import ModelSpec, without_density
 
-__all__ = ["answer_facts", "answer_line", "is_atypical", "log_answer", "warn_of"]
+__all__ = [
+    "answer_facts",
+    "answer_line",
+    "is_atypical",
+    "log_answer",
+    "warn_of",
+    "warn_of_left_out",
+]
 
 _ATYPICAL = 0.99
 _SOURCES = {
@@ -74,7 +80,7 @@ def is_atypical(quantile: float) -> bool:
     return quantile > _ATYPICAL
 
 
-def warn_of(draws: Draws, spec: ModelSpec) -> None:
+def warn_of(draws: Draws, spec: ModelSpec, rule: AcceptanceRule) -> None:
     """Warn of what an answer's user has to know.
 
     Warns
@@ -84,26 +90,41 @@ def warn_of(draws: Draws, spec: ModelSpec) -> None:
     AccuracyWarning
         If the answer could not be checked, was rejected, or holds divergences.
     """
-    stacklevel = users_level()
     if is_atypical(draws.simulation_quantile):
-        warnings.warn(_atypical(draws), AtypicalDataWarning, stacklevel=stacklevel)
+        warn(_atypical(draws), AtypicalDataWarning)
     if not spec.has_density:
-        warnings.warn(
+        warn(
             f"This answer could not be checked: {without_density(spec)}. It is the network's, as "
             "it was trained.",
             AccuracyWarning,
-            stacklevel=stacklevel,
         )
     elif draws.accepted is False:
-        warnings.warn(_rejected(draws), AccuracyWarning, stacklevel=stacklevel)
+        warn(_rejected(draws, rule), AccuracyWarning)
     elif draws.rung == "mcmc" and bool(draws.chains.diverging.any()):
-        warnings.warn(
+        warn(
             f"{int(draws.chains.diverging.sum())} of {draws.chains.diverging.numel():,} draws of "
             "the Markov chains diverged; the chains agree otherwise. Parts of the posterior may be "
             "missing where it is narrow.",
             AccuracyWarning,
-            stacklevel=stacklevel,
         )
+
+
+def warn_of_left_out(names: Iterable[str]) -> None:
+    """Warn of deterministics that could not be computed.
+
+    Warns
+    -----
+    UserWarning
+        If there are any.
+    """
+    if not names:
+        return
+    warn(
+        f"The deterministics {sorted(names)} depend on data or on indicators, and are left out: "
+        "these are not the data that the model was built with. Build it with these data to have "
+        "them.",
+        UserWarning,
+    )
 
 
 def _atypical(draws: Draws) -> str:
@@ -123,25 +144,18 @@ def _atypical(draws: Draws) -> str:
     )
 
 
-def _rejected(draws: Draws) -> str:
+def _rejected(draws: Draws, rule: AcceptanceRule) -> str:
     if draws.rung == "mcmc":
-        found: Mapping[str, str] = {
-            "R-hat": f"{draws.chains.rhat:.3f} (at most 1.01)",
-            "bulk ESS": f"{draws.chains.ess:.0f} (at least 400)",
-            "divergences": f"{int(draws.chains.diverging.sum())}",
-        }
-        numbers = ", ".join(f"{name} {value}" for name, value in found.items())
         return (
             "Markov chains could not answer for these data; their draws are returned, and are not "
-            f"to be trusted: {numbers}. Chains that disagree are often in different modes, and "
-            "chains that agree may all have missed one that the network knows of. Look at "
-            "them, or train longer:\n\n"
+            f"to be trusted: {rule.judge_chains(draws.chains)}. Chains that disagree are often in "
+            "different modes, and chains that agree may all have missed one that the network knows "
+            "of. Look at them, or train longer:\n\n"
             '    az.plot_trace(idata)\n    pma.fit(model, training="thorough")'
         )
     return (
-        f"The weights of these draws cannot be relied on: Pareto k is {draws.pareto_k:.2f} (at "
-        f"most {pareto_k_threshold(draws.num_proposals):.2f}), and the importance ESS "
-        f"{draws.importance_ess:.0f} of {draws.num_proposals:,} (at least 400). They "
+        "The weights of these draws cannot be relied on: "
+        f"{rule.judge_weights(draws.pareto_k, draws.importance_ess, draws.num_proposals)}. They "
         "should not be trusted in detail. Climb as far as these "
         'data need:\n\n    posterior.sample(correction="auto")'
     )

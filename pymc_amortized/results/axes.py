@@ -1,14 +1,17 @@
-"""Names of axes and their coordinates, from a model's dims."""
+"""Names of axes and their coordinates, from a model's dims; and of tables of probabilities."""
 
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import xarray
 
-from pymc_amortized.model.spec import Dims, IndicatorSpec
+from torch import Tensor
+
+from pymc_amortized.inference.indicators.conditional import IndicatorDraws
+from pymc_amortized.model.spec import Dims, IndicatorSpec, ModelSpec
 from pymc_amortized.simulation.simulator import Simulator
 
-__all__ = ["ModelAxes", "dataset_of"]
+__all__ = ["ModelAxes", "dataset_of", "probability_tables", "viterbi_name"]
 
 
 class ModelAxes:
@@ -107,3 +110,28 @@ class ModelAxes:
 def dataset_of(arrays: Iterable[xarray.DataArray]) -> xarray.Dataset:
     """Return arrays by their names."""
     return xarray.Dataset({array.name: array for array in arrays})
+
+
+def probability_tables(
+    spec: ModelSpec, indicator: IndicatorSpec, drawn: IndicatorDraws
+) -> dict[str, Tensor]:
+    """Return the tables of probabilities (*units, K) of an indicator, by their names in a result.
+
+    Of independent indicators there is one, under their own name; of a chain, ``smoothing`` and
+    ``filtering``, after its own name where the model has other indicators.
+    """
+    if drawn.filtering is None:
+        return {indicator.name: drawn.probabilities}
+    return {
+        _name(spec, indicator, "smoothing"): drawn.probabilities,
+        _name(spec, indicator, "filtering"): drawn.filtering,
+    }
+
+
+def viterbi_name(spec: ModelSpec, indicator: IndicatorSpec) -> str:
+    """Return the name of the most probable path of a chain."""
+    return _name(spec, indicator, "viterbi")
+
+
+def _name(spec: ModelSpec, indicator: IndicatorSpec, kind: str) -> str:
+    return kind if len(spec.indicators) == 1 else f"{indicator.name}_{kind}"

@@ -7,20 +7,21 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.inference.amortized import Amortized
+from pymc_amortized.inference.answer import Wanted
 from pymc_amortized.model.spec import without_density
 from pymc_amortized.training.record import TrainingRecord
 
 __all__ = ["network_attrs", "network_html", "network_text"]
 
 
-def network_text(inference: Inference, record: TrainingRecord) -> str:
+def network_text(inference: Amortized, record: TrainingRecord) -> str:
     """Return a line for each thing that is known of a network."""
     facts = _facts(inference, record).items()
     return "\n".join([_headline(inference), *(f"  {key}: {value}" for key, value in facts)])
 
 
-def network_html(inference: Inference, record: TrainingRecord) -> str:
+def network_html(inference: Amortized, record: TrainingRecord) -> str:
     """Return the same as a table."""
     rows = "".join(
         f"<tr><th style='text-align:left'>{html.escape(key)}</th>"
@@ -31,7 +32,7 @@ def network_html(inference: Inference, record: TrainingRecord) -> str:
 
 
 def network_attrs(
-    inference: Inference, record: TrainingRecord, seconds: float, correction: str
+    inference: Amortized, record: TrainingRecord, seconds: float, wanted: Wanted
 ) -> dict[str, Any]:
     """Return attributes of an answer that took so many seconds: what NetCDF can hold."""
     attrs = {
@@ -41,38 +42,44 @@ def network_attrs(
         "tuning_steps": 0,
         "validation_accepted_share": record.accepted_share,
         "network_fingerprint": record.fingerprint,
-        "settings": json.dumps({"correction": correction, "training": asdict(record.config)}),
+        "settings": json.dumps(
+            {
+                "correction": wanted.correction,
+                "acceptance": asdict(wanted.rule),
+                "training": asdict(record.config),
+            }
+        ),
     }
-    if inference.exact is None:
-        attrs["not_checked_because"] = without_density(inference.layout.spec)
+    if inference.problem.exact is None:
+        attrs["not_checked_because"] = without_density(inference.problem.spec)
     return attrs
 
 
-def _headline(inference: Inference) -> str:
-    names = ", ".join(o.name for o in inference.layout.spec.observations)
+def _headline(inference: Amortized) -> str:
+    names = ", ".join(o.name for o in inference.problem.spec.observations)
     return f"AmortizedPosterior of {names}"
 
 
-def _labels(inference: Inference) -> dict[str, str]:
-    labelling = inference.simulator.labelling
+def _labels(inference: Amortized) -> dict[str, str]:
+    labelling = inference.problem.labelling
     return {"labels": f"in ascending order of {labelling}"} if labelling.orders else {}
 
 
-def _facts(inference: Inference, record: TrainingRecord) -> dict[str, str]:
-    spec = inference.layout.spec
+def _facts(inference: Amortized, record: TrainingRecord) -> dict[str, str]:
+    spec = inference.problem.spec
     facts = {
         "parameters": ", ".join(p.name for p in spec.parameters) or "none",
         "indicators": ", ".join(i.name for i in spec.indicators) or "none",
         "units": ", ".join(
             f"{t.name} {t.sizes[0]:,}" + ("" if len(set(t.sizes)) == 1 else f" to {t.sizes[1]:,}")
-            for t in inference.layout.tables
+            for t in inference.problem.layout.tables
         ),
         **_labels(inference),
         "trained": f"{record.steps:,} steps of {record.config.batch_size} data sets in "
         f"{record.seconds:.0f} s" + (", then interrupted" if record.interrupted else ""),
         "validation loss": f"{record.validation_loss:.3f} nats",
     }
-    if not spec.parameters and inference.exact is not None:
+    if not spec.parameters and inference.problem.exact is not None:
         facts["accuracy"] = "exact: there are no parameters, and indicators have a density"
     elif math.isnan(record.accepted_share):
         facts["accuracy"] = f"cannot be checked: {without_density(spec)}"

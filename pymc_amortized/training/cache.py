@@ -1,7 +1,6 @@
 """Where trained networks are kept, so that the next call and the next process train nothing."""
 
 import os
-import warnings
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import platformdirs
 from torch import Tensor
 
 from pymc_amortized.errors import CacheWarning, InvalidArgumentError, NetworkFileError
+from pymc_amortized.messages import warn
 from pymc_amortized.training.files import read_file, write_file
 
 __all__ = ["Cache", "NetworkCache", "default_cache_directory", "network_cache"]
@@ -69,10 +69,9 @@ class NetworkCache:
         try:
             return read_file(path) if path.exists() else None
         except (OSError, NetworkFileError) as error:
-            warnings.warn(
+            warn(
                 f"The cached {kind} cannot be used, and is made anew: {error}",
                 CacheWarning,
-                stacklevel=2,
             )
             return None
 
@@ -92,12 +91,11 @@ class NetworkCache:
             write_file(path, tensors, record)
         except OSError as error:
             self._refused = True
-            warnings.warn(
+            warn(
                 f"The network cannot be kept in {str(self.directory)!r} ({error}); the next call "
                 "will train again. Choose another directory:\n\n"
                 "    pma.fit(model, cache='some/directory')",
                 CacheWarning,
-                stacklevel=2,
             )
 
     def discard(self, fingerprint: str, kind: str) -> None:

@@ -37,7 +37,7 @@ def moved(inference, answers, scale, shift):
     """Stretch posteriors about their means, and shift them, in standard deviations."""
     mean, sd = answers.scores.mean(0), answers.scores.std(0)
     scores = mean + scale * (answers.scores - mean) + shift * sd
-    _, parameters, _ = inference.parameters(scores)
+    _, parameters, _ = inference.problem.parameters(scores)
     return replace(answers, scores=scores, parameters=parameters)
 
 

@@ -81,7 +81,7 @@ def quiet():
 
 
 def fresh(posterior, number, seed):
-    return posterior.inference.simulator.sample(number, seed).observations["y"].numpy()
+    return posterior.inference.problem.simulator.sample(number, seed).observations["y"].numpy()
 
 
 def many(posterior, ys, **options):
@@ -97,7 +97,7 @@ def rungs(names, num_references):
     for name in names:
         posterior = fitted(name)
         ys = fresh(posterior, NUM_FRESH, 177)
-        parameters = list(posterior.inference.space.names)
+        parameters = list(posterior.inference.problem.space.names)
         first = many(posterior, ys, correction="importance", var_names=parameters, draws=100)
         by_network = column(first, "network_pareto_k") < 0.7
         at_once = column(first, "checked") == "accepted"

@@ -42,7 +42,6 @@ from pymc_amortized.discrete import (
     sample_paths,
     smooth,
 )
-from pymc_amortized.simulation.training_data import SimulationSource
 from tests.dwelling import compare_learned_paths, dwelling
 
 ORDERED = pm.distributions.transforms.ordered
@@ -96,17 +95,17 @@ def fitted(model, sizes, training):
 def fresh(posterior, num_datasets, seed):
     """Return parameters, frames, codes (B, T), and chains with exact and with learned emissions."""
     inference = posterior.inference
-    source = SimulationSource(inference.simulator, inference.layout, inference.space)
+    source = inference.problem.source
     parameters, frames, codes = source.draw_frames(num_datasets, seed)
-    indicator = inference.layout.spec.indicators[0]
+    indicator = inference.problem.spec.indicators[0]
     one_draw = {name: x.unsqueeze(0) for name, x in parameters.items()}
-    exact = inference.exact.chain(indicator, one_draw, frames)
+    exact = inference.problem.exact.chain(indicator, one_draw, frames)
     estimator = inference.estimator
-    [raw] = inference.layout.units(frames)
+    [raw] = inference.problem.layout.units(frames)
     [units] = estimator.scaled([raw])
-    vector = inference.space.unconstrain(parameters)
+    vector = inference.problem.space.unconstrain(parameters)
     with torch.no_grad():
-        log_q = estimator.classify(0, units, inference.space.features(vector, parameters))
+        log_q = estimator.classify(0, units, inference.problem.space.features(vector, parameters))
     observed = (raw.values[..., -1] > 0).unsqueeze(-1)
     emission = torch.where(observed, log_q.double()[:, :, 0], 0.0)
     learned = MarkovChain(exact.log_initial[0], exact.log_transition[0], emission)
@@ -157,7 +156,7 @@ def poisson(args):
     posterior = fitted(poisson_states(), {"y": (200, 1_200)}, args.training)
     compare_states(posterior, 177)
     inference = posterior.inference
-    source = SimulationSource(inference.simulator, inference.layout, inference.space)
+    source = inference.problem.source
     parameters, frames, codes = source.draw_frames(30, 91)
     lengths = (frames.times >= 0).sum(1)
     datasets = [
@@ -262,7 +261,7 @@ def switch(args):
                 idata = posterior.sample({"signed_rt": y}, random_seed=1)
             ours.append(time.perf_counter() - started)
             attrs = idata.posterior.attrs
-            space = posterior.inference.simulator.parameters
+            space = posterior.inference.problem.simulator.parameters
             values = {
                 name: torch.as_tensor(
                     np.asarray(idata.posterior[name]).reshape(NUM_DRAWS, *space_shape)

@@ -108,12 +108,12 @@ def build(name):
 
 
 def fresh_datasets(posterior, number, seed):
-    return posterior.inference.simulator.sample(number, seed).observations["y"].numpy()
+    return posterior.inference.problem.simulator.sample(number, seed).observations["y"].numpy()
 
 
 def accepted_share(posterior):
     start = time.perf_counter()
-    simulation = posterior.inference.simulator.sample(NUM_FRESH, 77).observations["y"]
+    simulation = posterior.inference.problem.simulator.sample(NUM_FRESH, 77).observations["y"]
     inference = posterior.inference
     shares = []
     for y in simulation.numpy():
@@ -122,7 +122,7 @@ def accepted_share(posterior):
         scores, log_q = inference.draw_scores(
             inference.context(dataset.smooth), NUM_DRAWS, generator
         )
-        weights = inference.log_target(scores, dataset.frames) - log_q
+        weights = inference.problem.log_target(scores, dataset.frames) - log_q
         shares.append(float(pareto_smooth(weights)[1]) < 0.7)
     return np.mean(shares), (time.perf_counter() - start) / NUM_FRESH
 
@@ -131,19 +131,21 @@ def accepted_share(posterior):
 def cross_entropies(posterior, number=2_000):
     """Return nats per unit of the network and of the exact conditional, at the true parameters."""
     inference = posterior.inference
-    simulation = inference.simulator.sample(number, 78)
+    simulation = inference.problem.simulator.sample(number, 78)
     frames = Frames(
         {name: x.unsqueeze(1) for name, x in simulation.observations.items()},
         {},
-        (torch.ones(number, 1, inference.layout.tables[0].num_rows, dtype=torch.bool),),
+        (torch.ones(number, 1, inference.problem.layout.tables[0].num_rows, dtype=torch.bool),),
     )
-    units = inference.estimator.scaled(inference.layout.units(frames))
-    space = inference.space
+    units = inference.units(frames)
+    space = inference.problem.space
     features = space.features(space.unconstrain(simulation.parameters), simulation.parameters)
     network = inference.estimator.classify(0, units[0], features)[:, :, 0]
     z = simulation.indicators["y_component"].unsqueeze(-1)
     parameters = {name: x.unsqueeze(0) for name, x in simulation.parameters.items()}
-    exact = inference.exact.log_units("y_component", parameters, frames)[0, :, 0].log_softmax(-1)
+    exact = inference.problem.exact.log_units("y_component", parameters, frames)[
+        0, :, 0
+    ].log_softmax(-1)
     return tuple(-float(table.gather(-1, z).mean()) for table in (network, exact))
 
 
@@ -186,9 +188,9 @@ def nuts(compiled, y, seed):
 def unconstrained(posterior, draws):
     tensors = {
         name: torch.as_tensor(np.asarray(draws[name], dtype=float))
-        for name in posterior.inference.space.names
+        for name in posterior.inference.problem.space.names
     }
-    return posterior.inference.space.unconstrain(tensors).numpy()
+    return posterior.inference.problem.space.unconstrain(tensors).numpy()
 
 
 def memberships(posterior, draws, y):
@@ -196,9 +198,9 @@ def memberships(posterior, draws, y):
     dataset = inference.read({"y": y})
     parameters = {
         name: torch.as_tensor(np.asarray(draws[name], dtype=float)).unsqueeze(1)
-        for name in inference.space.names
+        for name in inference.problem.space.names
     }
-    joint = inference.exact.log_units("y_component", parameters, dataset.frames)[:, 0, 0]
+    joint = inference.problem.exact.log_units("y_component", parameters, dataset.frames)[:, 0, 0]
     return joint.softmax(-1).mean(0).numpy()
 
 

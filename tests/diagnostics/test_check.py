@@ -20,14 +20,15 @@ from pymc_amortized.diagnostics import (
     expected_coverage,
     mmd,
     pit_values,
+    recovery,
     reliability,
     sliced_wasserstein,
     tarp,
+    uniformity,
 )
-from pymc_amortized.diagnostics.metrics import recovery, uniformity
 from pymc_amortized.diagnostics.simulated_answers import answer, simulate
 from pymc_amortized.errors import InvalidArgumentError, ObservationShapeError, UnsupportedModelError
-from pymc_amortized.inference.indicators.markov_states import draw_indicator
+from pymc_amortized.inference.indicators.markov import MarkovConditional
 
 matplotlib.use("Agg")
 pytestmark = pytest.mark.filterwarnings(
@@ -286,7 +287,7 @@ def test_plots_of_the_training_and_of_the_data(trained):
 def moved(inference, answers, scale, shift):
     mean, sd = answers.scores.mean(0), answers.scores.std(0)
     scores = mean + scale * (answers.scores - mean) + shift * sd
-    _, parameters, _ = inference.parameters(scores)
+    _, parameters, _ = inference.problem.parameters(scores)
     return dataclasses.replace(answers, scores=scores, parameters=parameters)
 
 
@@ -351,11 +352,13 @@ def test_filtering_that_comes_late_is_found(trained, monkeypatch):
     """A planted fault: probabilities of filtering are those of the time point before."""
     _, posterior = trained("chain")
 
-    def late(*args):
-        found = draw_indicator(*args)
+    right = MarkovConditional.draw
+
+    def late(self, *args):
+        found = right(self, *args)
         return dataclasses.replace(found, filtering=found.filtering.roll(1, 0))
 
-    monkeypatch.setattr("pymc_amortized.diagnostics.simulated_answers.draw_indicator", late)
+    monkeypatch.setattr(MarkovConditional, "draw", late)
     report = posterior.check(50, random_seed=2, draws=50, correction="importance")
     failed = {finding.quantity for finding in report.corrected.findings() if not finding.passed}
     assert failed == {"p(z, filtering)"}

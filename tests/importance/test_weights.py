@@ -4,9 +4,9 @@ import torch
 
 from scipy import stats
 
+from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.weights import (
     effective_sample_size,
-    pareto_k_threshold,
     pareto_smooth,
     resample,
 )
@@ -92,9 +92,9 @@ def test_degenerate_weights():
 
 
 def test_threshold():
-    assert pareto_k_threshold(10_000) == 0.7
-    assert pareto_k_threshold(100) == pytest.approx(0.5)
-    assert 0 <= pareto_k_threshold(5) < 0.1
+    assert AcceptanceRule().largest_k(10_000) == 0.7
+    assert AcceptanceRule().largest_k(100) == pytest.approx(0.5)
+    assert 0 <= AcceptanceRule().largest_k(5) < 0.1
 
 
 def test_effective_sample_size():

@@ -12,6 +12,7 @@ from pymc_amortized.data.dataset import read_dataset
 from pymc_amortized.data.frames import Frames
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.inference.exact import ExactModel
+from pymc_amortized.memory import MemoryBudget
 
 pytestmark = pytest.mark.filterwarnings("ignore::pymc.exceptions.ImputationWarning")
 
@@ -172,7 +173,7 @@ def test_batches_of_data_sets_are_as_one_by_one():
         assert torch.allclose(alone[:, 0], together[:, b], rtol=1e-12)
 
 
-def test_pieces_change_nothing(monkeypatch):
+def test_pieces_change_nothing():
     build, base, others = CASES["normal_mixture"]
     simulator = pma.compile_simulator(build(base), device="cpu")
     layout = DataLayout(simulator.spec, simulator.covariates, {"y": (1, 100)})
@@ -180,7 +181,7 @@ def test_pieces_change_nothing(monkeypatch):
     parameters = {n: v.unsqueeze(1) for n, v in simulator.sample(30, 1).parameters.items()}
     frames = read_dataset(layout, simulator.observed_data, {"y": others[-1]}).frames
     whole = exact.log_marginal(parameters, frames)
-    monkeypatch.setattr("pymc_amortized.inference.exact._ENTRIES_PER_THREAD", 3 * 20 * 3 * 2)
+    exact = ExactModel(simulator.density, layout, MemoryBudget(cached=3 * 20 * 3 * 2))
     assert len(list(exact.pieces(parameters, frames))) > 3
     assert torch.allclose(exact.log_marginal(parameters, frames), whole, rtol=1e-12)
 

@@ -22,7 +22,7 @@ from pymc_amortized.errors import (
     UnsupportedModelError,
 )
 from pymc_amortized.inference.correction.ladder import Corrector
-from pymc_amortized.inference.correction.weighted_draws import Weighing
+from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
 from pymc_amortized.inference.typicality import fit_summary_reference
 from tests.trained import NUM_UNITS, data, mixture, normal_mean
 
@@ -124,7 +124,7 @@ def test_markov_chains_say_what_they_are(trained):
 
 def test_chains_that_disagree_are_not_accepted(poor, monkeypatch):
     """A planted fault: each chain is moved by its own amount; it is seen, tried again, and said."""
-    sampler = poor._answering.corrector.sampler
+    sampler = poor._delivery.answering.corrector.sampler
     original, calls = type(sampler).sample, []
 
     def apart(self, *args, **kwargs):
@@ -150,7 +150,7 @@ def test_chains_that_disagree_are_not_accepted(poor, monkeypatch):
     assert abs(draws.mean() - exact.mean()) < 4.5 * exact.std() / math.sqrt(400)
     # Where that is rejected too, the draws of the chains are returned, and it is said.
     monkeypatch.setattr(
-        Weighing, "accepted", lambda self, weights: torch.zeros_like(weights.reliable)
+        WeightedDraws, "accepted", lambda self, weights: torch.zeros_like(weights.ess) > 0
     )
     with pytest.warns(AccuracyWarning, match="not to be trusted: R-hat"):
         idata = sample(poor, correction="mcmc", draws=300)
@@ -262,7 +262,7 @@ def test_typical_data_are_not_named(trained):
     """Of 300 simulated data sets about one in a hundred is called atypical."""
     _, posterior = trained("mixture")
     inference = posterior.inference
-    y = inference.simulator.sample(300, 5).observations["y"].numpy()
+    y = inference.problem.simulator.sample(300, 5).observations["y"].numpy()
     frames = stack_frames([inference.read({"y": one}).smooth for one in y])
     quantiles = inference.simulation_quantile(inference.summarize(frames)[1])
     assert (quantiles > 0.99).sum() <= 11  # binomial(300, 0.01): once in 10,000
@@ -324,7 +324,7 @@ def test_answers_do_not_mix_data_sets_up(trained):
 
 def test_many_mixtures(trained, tmp_path):
     _, posterior = trained("mixture")
-    ys = posterior.inference.simulator.sample(5, 3).observations["y"].numpy()
+    ys = posterior.inference.problem.simulator.sample(5, 3).observations["y"].numpy()
     idata = sample_many(posterior, {"y": ys}, draws=100)
     assert idata.posterior["y_component"].dims == ("chain", "draw", "dataset", "unit")
     assert idata.posterior["y_component"].dtype == np.int8
@@ -365,7 +365,7 @@ def test_many_of_different_sizes(trained):
 def test_a_batch_is_answered_as_its_members(trained):
     """Together or alone: the posterior means agree within their errors."""
     _, posterior = trained("mixture")
-    ys = posterior.inference.simulator.sample(4, 8).observations["y"].numpy()
+    ys = posterior.inference.problem.simulator.sample(4, 8).observations["y"].numpy()
     together = np.asarray(sample_many(posterior, {"y": ys}).posterior["mu"])
     for i, y in enumerate(ys):
         alone = flat(sample(posterior, {"y": y}), "mu")
@@ -445,7 +445,7 @@ def test_without_a_density_there_is_no_ladder(trained):
     for rung in RUNGS:
         with pytest.raises(UnsupportedModelError, match='correction="none"'):
             sample(posterior, correction=rung)
-    ys = posterior.inference.simulator.sample(3, 3).observations["y"].numpy()
+    ys = posterior.inference.problem.simulator.sample(3, 3).observations["y"].numpy()
     with pytest.warns(AccuracyWarning, match="3 of 3 data sets could not be checked"):
         idata = sample_many(posterior, {"y": ys}, draws=10)
     assert idata.answers["rung"].values.tolist() == ["network"] * 3
@@ -474,7 +474,7 @@ def test_an_impossible_data_set_does_not_lose_the_others(counts):
 
 def test_what_is_done_is_kept_when_interrupted(trained, monkeypatch):
     _, posterior = trained("normal_mean")
-    ys = posterior.inference.simulator.sample(40, 3).observations["y"].numpy()
+    ys = posterior.inference.problem.simulator.sample(40, 3).observations["y"].numpy()
     original, calls = Corrector.draw, []
 
     def interrupted(self, *args, **kwargs):
@@ -504,7 +504,7 @@ def test_chains_are_compiled_once(poor):
     for seed in range(2):
         dataset = poor.inference.read({"y": data(seed=seed)})
         generator = torch.Generator().manual_seed(seed)
-        [draws] = poor._answering.corrector.draw([dataset], 1_000, 4, "mcmc", generator)
+        [draws] = poor._delivery.answering.corrector.draw([dataset], 1_000, 4, "mcmc", generator)
         seconds.append(draws.chains.compile_seconds)
     assert seconds[1] == 0
 

@@ -13,6 +13,7 @@ from scipy import stats
 
 import pymc_amortized as pma
 
+from pymc_amortized import discrete
 from pymc_amortized.errors import (
     AccuracyWarning,
     InvalidArgumentError,
@@ -21,7 +22,7 @@ from pymc_amortized.errors import (
     UnsupportedModelError,
 )
 from pymc_amortized.inference.draws import Draws
-from pymc_amortized.inference.indicators.markov_states import ChainConditional
+from pymc_amortized.inference.indicators.markov import MarkovConditional
 from tests.trained import NUM_TIMES, simulate_chain
 
 pytestmark = pytest.mark.filterwarnings("ignore::pymc.exceptions.ImputationWarning")
@@ -185,9 +186,11 @@ def network_chain(posterior, dataset, mu, stay):
     """Return the chain with the network's emissions at known parameters (S,)."""
     inference = posterior.inference
     values = {"mu": torch.as_tensor(mu), "stay": torch.as_tensor(stay)}
-    vector = inference.space.unconstrain(values)
+    vector = inference.problem.space.unconstrain(values)
     draws = Draws(values, vector, None, torch.zeros(len(mu)), torch.zeros(len(mu)), "network")
-    conditional = ChainConditional(inference, inference.layout.spec.indicators[0], dataset)
+    conditional = MarkovConditional(
+        inference.problem, inference.estimator, inference.problem.spec.indicators[0], dataset
+    )
     [(found, _)] = conditional.chains(draws)
     return found
 
@@ -203,8 +206,8 @@ def test_states_without_a_density(trained):
         found = network_chain(posterior, dataset, mu, stay)
         _, alpha, gamma, _ = forward_backward(y, mu, stay)
         for exact, log_q in (
-            (alpha, pma.markov.forward_filter(found).log_filtering),
-            (gamma, pma.markov.smooth(found)),
+            (alpha, discrete.forward_filter(found).log_filtering),
+            (gamma, discrete.smooth(found)),
         ):
             gaps.append((exact * (np.log(exact) - log_q.numpy())).sum(-1).mean())
     assert np.mean(gaps) < 0.02

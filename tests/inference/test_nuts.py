@@ -14,6 +14,7 @@ from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.importance.weights import effective_sample_size
 from pymc_amortized.inference.correction.nuts import MarginalSampler, diagnose
 from pymc_amortized.inference.exact import ExactModel
+from pymc_amortized.inference.problem import Problem
 from pymc_amortized.model.density.marginal import MarginalModel
 from tests.trained import ORDERED, beta_bernoulli, data, normal_mean
 
@@ -39,7 +40,8 @@ class Setup:
         self.simulator = pma.compile_simulator(model, device="cpu")
         self.space = self.simulator.parameters
         self.layout = DataLayout(self.simulator.spec, self.simulator.covariates, sizes)
-        self.sampler = MarginalSampler(self.simulator, self.layout, self.space)
+        problem = Problem.of_model(self.simulator, self.layout, self.space)
+        self.sampler = MarginalSampler(problem)
 
     def frames(self, given=None):
         return read_dataset(self.layout, self.simulator.observed_data, given).frames

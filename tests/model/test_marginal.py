@@ -14,7 +14,8 @@ from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.inference.correction.nuts import framed_data, may_be_impossible
 from pymc_amortized.inference.exact import ExactModel
 from pymc_amortized.model.density.marginal import MarginalModel
-from tests import cases, test_exact
+from tests import cases
+from tests.inference import test_exact
 
 pytestmark = [
     pytest.mark.usefixtures("interpreted"),

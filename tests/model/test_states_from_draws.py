@@ -13,7 +13,6 @@ import pymc_amortized as pma
 from pymc_amortized.errors import AccuracyWarning, UnsupportedModelError
 from pymc_amortized.networks.classification.path_network import PathNetwork
 from pymc_amortized.networks.units import Units, UnitShape
-from pymc_amortized.simulation.training_data import SimulationSource
 from tests.dwelling import compare_learned_paths
 from tests.trained import QUICK, simulate_chain
 
@@ -192,8 +191,8 @@ def test_draws_without_a_name_are_refused():
 def test_a_state_too_rare_to_be_learned(trained):
     _, posterior = trained("dwelling")
     inference = posterior.inference
-    source = SimulationSource(inference.simulator, inference.layout, inference.space)
-    [table] = inference.layout.tables
+    source = inference.problem.source
+    [table] = inference.problem.layout.tables
     with pytest.raises(UnsupportedModelError, match="got 2, which is too rare"):
         source._codes(table, torch.full((1, 1, NUM_TIMES), 2))
 

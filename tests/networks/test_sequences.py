@@ -19,7 +19,7 @@ from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.errors import AccuracyWarning, UnsupportedModelError
 from pymc_amortized.inference.exact import ExactModel
 from pymc_amortized.simulation.training_data import SimulationSource
-from tests import test_marginal
+from tests.model import test_marginal
 from tests.trained import chain, simulate_chain
 
 pytestmark = [

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from pymc_amortized.data.dataset import Dataset
 from pymc_amortized.errors import InvalidDataError, UnsupportedModelError
+from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.pool import Pool
 from pymc_amortized.importance.weights import Weights, weigh
-from pymc_amortized.inference.amortized import Inference
-from pymc_amortized.inference.correction.mcmc import ChainRung, converged, thinned
+from pymc_amortized.inference.amortized import Amortized
+from pymc_amortized.inference.correction.mcmc import ChainRung, thin
 from pymc_amortized.inference.correction.nuts import MarginalSampler
-from pymc_amortized.inference.correction.weighted_draws import NUM_PROPOSALS, Weighing
+from pymc_amortized.inference.correction.weighted_draws import NUM_PROPOSALS, WeightedDraws
 from pymc_amortized.inference.draws import ChainDraws, Correction, Draws
 
 __all__ = ["Corrector"]
@@ -33,13 +34,13 @@ class Corrector:
 
     Parameters
     ----------
-    inference : Inference
+    inference : Amortized
         The network and the model.
     """
 
-    def __init__(self, inference: Inference) -> None:
+    def __init__(self, inference: Amortized) -> None:
         self.inference = inference
-        self.sampler = MarginalSampler(inference.simulator, inference.layout, inference.space)
+        self.sampler = MarginalSampler(inference.problem)
 
     def draw(
         self,
@@ -48,6 +49,7 @@ class Corrector:
         chains: int,
         correction: Correction,
         generator: torch.Generator,
+        rule: AcceptanceRule | None = None,
     ) -> list[Draws | InvalidDataError]:
         """Draw parameters for each of B data sets; an error for those that are impossible.
 
@@ -61,8 +63,15 @@ class Corrector:
             How far to climb.
         generator : torch.Generator
             Source of randomness.
+        rule : AcceptanceRule, optional
+            When draws are accepted. Default: the usual one.
         """
-        climb = _Climb(self, datasets, num_draws, chains, correction, generator)
+        weighted = WeightedDraws(
+            self.inference, datasets, num_draws, generator, rule or AcceptanceRule()
+        )
+        climb = _Climb(
+            self.inference, weighted, ChainRung(weighted, self.sampler, chains), correction
+        )
         climb.run()
         return [climb.answers[i] for i in range(len(datasets))]
 
@@ -72,25 +81,21 @@ class _Climb:
 
     def __init__(
         self,
-        corrector: Corrector,
-        datasets: Sequence[Dataset],
-        num_draws: int,
-        chains: int,
+        inference: Amortized,
+        weighted: WeightedDraws,
+        chain_rung: ChainRung,
         correction: Correction,
-        generator: torch.Generator,
     ) -> None:
-        self.inference = corrector.inference
-        self.num_draws, self.correction = num_draws, correction
-        self.weighing = Weighing(self.inference, datasets, num_draws, generator)
-        self.chain_rung = ChainRung(self.weighing, corrector.sampler, chains)
+        self.inference, self.weighted, self.chain_rung = inference, weighted, chain_rung
+        self.num_draws, self.correction = weighted.num_draws, correction
         self.answers: dict[int, Draws | InvalidDataError] = {}
-        self.seconds: dict[int, dict[str, float]] = {i: {} for i in range(len(datasets))}
-        self.network_pareto_k = torch.full((len(datasets),), math.nan, dtype=torch.float64)
+        self.seconds: dict[int, dict[str, float]] = {i: {} for i in range(len(weighted))}
+        self.network_pareto_k = torch.full((len(weighted),), math.nan, dtype=torch.float64)
 
     def run(self) -> None:
         """Fill ``answers``."""
-        everything = torch.arange(len(self.weighing), device=self.weighing.context.device)
-        if self.inference.exact is None or self.correction == "none":
+        everything = torch.arange(len(self.weighted), device=self.weighted.context.device)
+        if self.inference.problem.exact is None or self.correction == "none":
             with self._timed("network", everything):
                 self._keep_network(everything)
             return
@@ -117,45 +122,45 @@ class _Climb:
 
     def _ends_here(self, weights: Weights) -> Tensor:
         """Tell for which data sets weighted draws of the network are the answer."""
-        if self.correction == "importance" or not self.inference.space.size:
-            return torch.ones_like(weights.reliable)
+        if self.correction == "importance" or not self.inference.problem.space.size:
+            return torch.ones_like(weights.ess, dtype=torch.bool)
         if self.correction == "auto":
-            return self.weighing.accepted(weights) & (weights.ess >= self.weighing.wanted)
-        return torch.zeros_like(weights.reliable)
+            return self.weighted.accepted(weights) & (weights.ess >= self.weighted.wanted)
+        return torch.zeros_like(weights.ess, dtype=torch.bool)
 
     def _keep_network(self, index: Tensor) -> None:
-        weighing, inference = self.weighing, self.inference
-        scores, log_q = inference.draw_scores(weighing.context, self.num_draws, weighing.generator)
+        weighted, inference = self.weighted, self.inference
+        scores, log_q = inference.draw_scores(weighted.context, self.num_draws, weighted.generator)
         log_target = None
-        if inference.exact is not None:
-            log_target = inference.log_target(scores, weighing.frames)
+        if inference.problem.exact is not None:
+            log_target = inference.problem.log_target(scores, weighted.frames)
         for i in index.tolist():
             one = None if log_target is None else log_target[:, i]
             self._answer(i, scores[:, i], one, log_q[:, i], "network", num_distinct=len(scores))
 
     def _weighed_network(self, index: Tensor) -> tuple[Tensor, Pool, Weights]:
         """Weigh draws of the network; data sets that the model cannot produce are answered so."""
-        pool = self.weighing.from_network(index, max(NUM_PROPOSALS, self.num_draws))
+        pool = self.weighted.from_network(index, max(NUM_PROPOSALS, self.num_draws))
         possible = ~torch.isneginf(pool.log_target).all(0)
         for at in (~possible).nonzero():
-            times = self.weighing.impossible_times(index[at], pool.select(at))
+            times = self.weighted.impossible_times(index[at], pool.select(at))
             self.answers[int(index[at])] = _impossible(len(pool.points), times)
         index, pool = index[possible], pool.select(possible)
         weights = weigh(pool.log_weights)
         self.network_pareto_k[index] = weights.pareto_k
         while self.correction == "importance" and len(pool.points) < _MAX_PROPOSALS:
             enough = weights.ess >= self.num_draws
-            if bool((enough | ~weights.reliable).all()):
+            if bool((enough | ~self.weighted.rule.relies_on(weights)).all()):
                 break
-            pool = pool.with_more(self.weighing.from_network(index, len(pool.points)))
+            pool = pool.with_more(self.weighted.from_network(index, len(pool.points)))
             weights = weigh(pool.log_weights)
         return index, pool, weights
 
     def _adapted(self, index: Tensor, pool: Pool) -> list[tuple[Tensor, Pool, Weights]]:
         """Keep what adaptive importance sampling can answer, and return the rest one by one."""
         rest = []
-        for at, found, weights in self.weighing.adapt(index, pool):
-            kept = self.weighing.accepted(weights) | (self.correction == "adaptive")
+        for at, found, weights in self.weighted.adapt(index, pool):
+            kept = self.weighted.accepted(weights) | (self.correction == "adaptive")
             self._keep(index[at[kept]], found.select(kept), weights.select(kept), "adaptive")
             rest += _one_by_one(index[at[~kept]], found.select(~kept), weights.select(~kept))
         return rest
@@ -171,14 +176,14 @@ class _Climb:
         """Answer from weighted draws, of a network or of a mixture fitted to chains."""
         if not len(index):
             return
-        points, log_target, chosen = self.weighing.resampled(pool, weights)
+        points, log_target, chosen = self.weighted.resampled(pool, weights)
         if rung == "adaptive":
-            points, log_target = self.weighing.moved_apart(index, weights, points, log_target)
-        accepted = self.weighing.accepted(weights)
-        space, context = self.inference.proposals, self.weighing.context[index]
+            points, log_target = self.weighted.moved_apart(index, weights, points, log_target)
+        accepted = self.weighted.accepted(weights)
+        space, context = self.inference.proposals, self.weighted.context[index]
         scores, log_det = space.to_scores(points, context)
         log_q, log_target = space.log_prob(points, context) - log_det, log_target - log_det
-        log_evidence, error = self.weighing.evidence(pool)
+        log_evidence, error = self.weighted.evidence(pool)
         unknown = log_evidence.new_tensor(math.nan)
         log_evidence, error = (torch.where(accepted, x, unknown) for x in (log_evidence, error))
         for b, i in enumerate(index.tolist()):
@@ -215,20 +220,20 @@ class _Climb:
         chains = None
         for longer in _LONGER:
             chains = self.chain_rung.draw(at, pool, weights, longer, chains)
-            is_converged = converged(chains)
+            is_converged = self.weighted.rule.accepts_chains(chains)
             found, reweighed, missed = self.chain_rung.reweighed(chains, at)
-            usable = bool(self.weighing.accepted(reweighed))
+            usable = bool(self.weighted.accepted(reweighed))
             if is_converged or (usable and self.correction != "mcmc"):
                 break
         if usable and (missed or not is_converged):
             self._keep(at, found, reweighed, "adaptive", chains)
             return
-        log_evidence, error = self.weighing.evidence(found) if usable else (math.nan, math.nan)
-        vector = thinned(chains.vector, self.num_draws).to(self.weighing.context.device)
-        scores, log_det = self.inference.space.standardize(vector)
-        frames = self.weighing.frames.select(at)
-        log_target = self.inference.log_joint(vector.unsqueeze(1), frames)[:, 0] - log_det
-        log_q = self.inference.log_network(scores.unsqueeze(1), self.weighing.context[at])[:, 0]
+        log_evidence, error = self.weighted.evidence(found) if usable else (math.nan, math.nan)
+        vector = thin(chains.vector, self.num_draws).to(self.weighted.context.device)
+        scores, log_det = self.inference.problem.space.standardize(vector)
+        frames = self.weighted.frames.select(at)
+        log_target = self.inference.problem.log_joint(vector.unsqueeze(1), frames)[:, 0] - log_det
+        log_q = self.inference.log_network(scores.unsqueeze(1), self.weighted.context[at])[:, 0]
         self._answer(
             int(at),
             scores,
@@ -243,7 +248,7 @@ class _Climb:
             log_evidence=float(log_evidence),
             log_evidence_error=float(error),
             chains=chains,
-            diverging=thinned(chains.diverging, self.num_draws),
+            diverging=thin(chains.diverging, self.num_draws),
         )
 
     def _answer(
@@ -260,9 +265,9 @@ class _Climb:
         Densities are over the unconstrained parameters of the user's model.
         """
         known.setdefault("diverging", torch.zeros(len(scores), dtype=torch.bool))
-        vector, several, log_det = self.inference.parameters(scores.unsqueeze(1))
+        vector, several, log_det = self.inference.problem.parameters(scores.unsqueeze(1))
         parameters = {name: x[:, 0] for name, x in several.items()}
-        log_det = log_det[:, 0] + self.inference.simulator.labelling.log_jacobian(parameters)
+        log_det = log_det[:, 0] + self.inference.problem.labelling.log_jacobian(parameters)
         self.answers[i] = Draws(
             parameters=parameters,
             vector=vector[:, 0],
@@ -270,7 +275,7 @@ class _Climb:
             log_q=log_q - log_det,
             rung=rung,
             network_pareto_k=float(self.network_pareto_k[i]),
-            simulation_quantile=float(self.weighing.simulation_quantile[i]),
+            simulation_quantile=float(self.weighted.simulation_quantile[i]),
             seconds=self.seconds[i],
             **known,
         )

@@ -17,10 +17,10 @@ from pymc_amortized.importance.weights import (
     tempered,
 )
 from pymc_amortized.inference.correction.nuts import MarginalSampler
-from pymc_amortized.inference.correction.weighted_draws import NUM_PROPOSALS, Weighing, enough
+from pymc_amortized.inference.correction.weighted_draws import NUM_PROPOSALS, WeightedDraws
 from pymc_amortized.inference.draws import ChainDraws
 
-__all__ = ["ChainRung", "converged", "thinned"]
+__all__ = ["ChainRung", "thin"]
 
 _FEWEST_DRAWS = 250
 _SMALL_SHARE = 0.05
@@ -28,8 +28,6 @@ _ESS_FOR_STARTS = 100.0
 _NUM_FOR_SCALE = 1_000
 _MIN_CHAINS = 4
 _NUM_TUNE = 500
-_MAX_RHAT = 1.01
-_MAX_DIVERGING = 0.01
 
 
 class ChainRung:
@@ -37,7 +35,7 @@ class ChainRung:
 
     Parameters
     ----------
-    weighing : Weighing
+    weighing : WeightedDraws
         The batch.
     sampler : MarginalSampler
         Of the model; compiled once.
@@ -45,7 +43,7 @@ class ChainRung:
         How many chains are asked for; at least four are run.
     """
 
-    def __init__(self, weighing: Weighing, sampler: MarginalSampler, chains: int) -> None:
+    def __init__(self, weighing: WeightedDraws, sampler: MarginalSampler, chains: int) -> None:
         self.weighing, self.sampler = weighing, sampler
         self.inference, self.generator = weighing.inference, weighing.generator
         self.num_chains = max(_MIN_CHAINS, chains)
@@ -58,7 +56,7 @@ class ChainRung:
         usable = tempered(weights.log_weights, _ESS_FOR_STARTS)[:, 0]
         picked = pool.points[resample(usable, _NUM_FOR_SCALE, self.generator), 0]
         scores, _ = inference.proposals.to_scores(picked.unsqueeze(1), self.weighing.context[at])
-        vector, _ = inference.space.unstandardize(scores[:, 0])
+        vector, _ = inference.problem.space.unstandardize(scores[:, 0])
         centred = vector - vector.mean(0)
         covariance = centred.T @ centred / len(vector)
         smallest = 1e-8 * covariance.diagonal().amax() + 1e-12
@@ -91,7 +89,7 @@ class ChainRung:
         missed : bool
             Whether chains missed a mode.
         """
-        scores, _ = self.inference.space.standardize(chains.vector.flatten(0, 1))
+        scores, _ = self.inference.problem.space.standardize(chains.vector.flatten(0, 1))
         context = self.weighing.context[at]
         scores = scores.unsqueeze(1).to(context.device)
         points, _ = self.inference.proposals.from_scores(scores, context)
@@ -110,16 +108,7 @@ class ChainRung:
         return pool, weights, float(everything - over_chains) > margin
 
 
-def converged(chains: ChainDraws) -> bool:
-    """Tell whether chains can be believed, as far as they themselves show."""
-    return (
-        chains.rhat <= _MAX_RHAT
-        and chains.ess >= enough(chains.diverging.numel() / 2)
-        and float(chains.diverging.double().mean()) <= _MAX_DIVERGING
-    )
-
-
-def thinned(values: Tensor, num_draws: int) -> Tensor:
+def thin(values: Tensor, num_draws: int) -> Tensor:
     """Return so many draws (S, *) of chains (chains, draws, *), chain after chain, far apart."""
     num_chains, length = values.shape[:2]
     each = math.ceil(num_draws / num_chains)

@@ -19,8 +19,8 @@ from pymc_amortized.data.frames import Frames
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
 from pymc_amortized.inference.draws import ChainDraws
+from pymc_amortized.inference.problem import Problem
 from pymc_amortized.model.density.marginal import FramedData, MarginalModel
-from pymc_amortized.model.parameter_space import ParameterSpace
 from pymc_amortized.model.spec import ObservationSpec
 from pymc_amortized.simulation.simulator import Simulator
 
@@ -40,12 +40,8 @@ class MarginalSampler:
 
     Parameters
     ----------
-    simulator : Simulator
+    problem : Problem
         The model. It must have a density, and parameters.
-    layout : DataLayout
-        How data sets are laid out.
-    space : ParameterSpace
-        Its parameters.
 
     References
     ----------
@@ -53,10 +49,8 @@ class MarginalSampler:
        Research 15, 1593-1623.
     """
 
-    def __init__(self, simulator: Simulator, layout: DataLayout, space: ParameterSpace) -> None:
-        self._simulator = simulator
-        self._layout = layout
-        self._space = space
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
         self._compiled: dict[bool, tuple[MarginalModel, _Sampler]] = {}
 
     def sample(
@@ -99,14 +93,14 @@ class MarginalSampler:
         """
         _check_numbers(draws, tune, random_seed)
         started = time.perf_counter()
-        framed = self._layout.resized or frames.num_frames > 1
+        framed = self._problem.layout.resized or frames.num_frames > 1
         is_new = framed not in self._compiled
         if is_new:
             self._compiled[framed] = self._compile(framed)
         seconds = time.perf_counter() - started if is_new else 0.0
         model, sampler = self._compiled[framed]
         m, lower = (x.detach().double().cpu().numpy() for x in (location, scale_tril))
-        arrays = model.arrays(framed_data(self._layout, frames), m, lower)
+        arrays = model.arrays(framed_data(self._problem.layout, frames), m, lower)
         spawn = np.random.SeedSequence(random_seed)
         centred = starts.detach().double().cpu().numpy() - m
         with warnings.catch_warnings():
@@ -132,10 +126,10 @@ class MarginalSampler:
 
     def _compile(self, framed: bool) -> tuple[MarginalModel, "_Sampler"]:
         model = MarginalModel(
-            self._simulator.density,
-            [spec.unconstrained_shape for spec in self._space.specs],
+            self._problem.simulator.density,
+            [spec.unconstrained_shape for spec in self._problem.space.specs],
             framed=framed,
-            guarded=may_be_impossible(self._simulator),
+            guarded=may_be_impossible(self._problem.simulator),
         )
         with warnings.catch_warnings():
             # Of slow linear algebra and of Python callbacks, which are not the user's concern.

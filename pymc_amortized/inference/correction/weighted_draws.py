@@ -8,16 +8,16 @@ from torch import Tensor
 
 from pymc_amortized.data.dataset import Dataset
 from pymc_amortized.data.frames import stack_frames
+from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.adaptive import adapt, rejuvenate
 from pymc_amortized.importance.pool import LogDensity, Pool, Proposal
 from pymc_amortized.importance.student_mixture import StudentMixture
 from pymc_amortized.importance.weights import Weights, log_mean_weight, resample
-from pymc_amortized.inference.amortized import Inference
+from pymc_amortized.inference.amortized import Amortized
 
-__all__ = ["NUM_PROPOSALS", "Weighing", "enough"]
+__all__ = ["NUM_PROPOSALS", "WeightedDraws"]
 
 NUM_PROPOSALS = 4_000
-_ENOUGH = 400
 _WANTED = 0.75
 _NUM_NEW = 2_000
 _DRAWS_TO_EXPLAIN = 200
@@ -25,19 +25,14 @@ _DRAWS_TO_EXPLAIN = 200
 _MOVES = ((0.25, 16), (0.75, 8), (2.0, 2))
 
 
-def enough(num_draws: float) -> float:
-    """Return the effective sample size below which draws are too few to be an answer."""
-    return min(_ENOUGH, num_draws)
-
-
-class Weighing:
+class WeightedDraws:
     """Draws, weighs and resamples for a batch of data sets, or for some of them.
 
     Draws are points (S, b, D) of the space of proposals, for the data sets at ``index`` (b,).
 
     Parameters
     ----------
-    inference : Inference
+    inference : Amortized
         The network and the model.
     datasets : sequence of Dataset
         The batch.
@@ -45,18 +40,22 @@ class Weighing:
         Draws of each data set that are asked for.
     generator : torch.Generator
         Source of randomness.
+    rule : AcceptanceRule
+        When draws are an answer.
     """
 
     def __init__(
         self,
-        inference: Inference,
+        inference: Amortized,
         datasets: Sequence[Dataset],
         num_draws: int,
         generator: torch.Generator,
+        rule: AcceptanceRule,
     ) -> None:
+        self.rule = rule
         self.inference, self.num_draws, self.generator = inference, num_draws, generator
-        self.frames = stack_frames([d.frames for d in datasets]).to(inference.device)
-        smooth = stack_frames([d.smooth for d in datasets]).to(inference.device)
+        self.frames = stack_frames([d.frames for d in datasets]).to(inference.problem.device)
+        smooth = stack_frames([d.smooth for d in datasets]).to(inference.problem.device)
         self.context, summaries = inference.summarize(smooth)
         self.simulation_quantile = inference.simulation_quantile(summaries)
 
@@ -68,9 +67,14 @@ class Weighing:
         """Effective sample size at which there is no need of more draws, or better ones."""
         return _WANTED * self.num_draws
 
+    @property
+    def rule_for_weights(self) -> AcceptanceRule:
+        """When weighted draws are an answer: they cannot be worth more than are asked for."""
+        return self.rule.for_draws(self.num_draws)
+
     def accepted(self, weights: Weights) -> Tensor:
         """Tell for which data sets weighted draws are an answer, (b,)."""
-        return weights.reliable & (weights.ess >= enough(self.num_draws))
+        return self.rule_for_weights.accepts(weights)
 
     def from_network(self, index: Tensor, num_draws: int) -> Pool:
         """Draw from the network."""
@@ -97,13 +101,12 @@ class Weighing:
         self, index: Tensor, pool: Pool, mixtures: Sequence[StudentMixture] = ()
     ) -> Iterator[tuple[Tensor, Pool, Weights]]:
         """Improve on draws of the network, and of mixtures, by :func:`adapt`."""
-        at_least = enough(self.num_draws)
         return adapt(
             pool,
             self.target(index),
             self.network(index),
-            max(at_least, self.wanted),
-            at_least,
+            self.rule_for_weights,
+            max(self.rule_for_weights.ess, self.wanted),
             num_new=max(_NUM_NEW, self.num_draws // 2),
             mixtures=mixtures,
             generator=self.generator,
@@ -140,13 +143,13 @@ class Weighing:
     def impossible_times(self, index: Tensor, pool: Pool) -> list[int]:
         """Return the time points at which no draw of a data set lets any state produce the data."""
         few, context = pool.points[:_DRAWS_TO_EXPLAIN], self.context[index]
-        _, parameters, _ = self.inference.parameters(
+        _, parameters, _ = self.inference.problem.parameters(
             self.inference.proposals.to_scores(few, context)[0]
         )
         found: set[int] = set()
-        for indicator in self.inference.simulator.spec.indicators:
+        for indicator in self.inference.problem.spec.indicators:
             if indicator.kind == "markov":
-                emission = self.inference.exact.log_emission(
+                emission = self.inference.problem.exact.log_emission(
                     indicator, parameters, self.frames.select(index)
                 )
                 nowhere = torch.isneginf(emission).all(-1).all(0)[0]
@@ -156,5 +159,5 @@ class Weighing:
     def evidence(self, pool: Pool) -> tuple[Tensor, Tensor]:
         """Return log p(y), (b,), and its Monte Carlo error, in nats."""
         log_evidence, error = log_mean_weight(pool.log_weights)
-        log_mass, log_mass_error = self.inference.log_prior_mass
+        log_mass, log_mass_error = self.inference.problem.log_prior_mass
         return log_evidence - log_mass, (error.square() + log_mass_error**2).sqrt()

@@ -1,0 +1,143 @@
+"""From a question to an ArviZ result: what is asked, answered, said in the log, and built."""
+
+import time
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pymc_amortized.data.dataset_list import read_datasets
+from pymc_amortized.importance.acceptance import AcceptanceRule, acceptance_rule
+from pymc_amortized.inference.amortized import Amortized
+from pymc_amortized.inference.answer import Answer, Answering, Wanted
+from pymc_amortized.inference.arguments import check_count, check_request, indicators_to_draw
+from pymc_amortized.inference.draws import Correction
+from pymc_amortized.results.answer_report import (
+    answer_facts,
+    log_answer,
+    warn_of,
+    warn_of_left_out,
+)
+from pymc_amortized.results.builder import ResultBuilder
+from pymc_amortized.results.log_densities import log_likelihood, log_prior
+from pymc_amortized.results.many import AnswersTable, fill
+from pymc_amortized.results.network_report import network_attrs
+from pymc_amortized.rng import RandomSeed, torch_generator
+from pymc_amortized.symmetry.answer_labels import AnswerLabels, Labels
+from pymc_amortized.training.progress import dataset_progress
+from pymc_amortized.training.record import TrainingRecord
+
+__all__ = ["Delivery"]
+
+
+class Delivery:
+    """Answers questions of users by ArviZ results.
+
+    Parameters
+    ----------
+    inference : Amortized
+        The networks and the model.
+    record : TrainingRecord
+        How they were trained.
+    """
+
+    def __init__(self, inference: Amortized, record: TrainingRecord) -> None:
+        self.inference, self.record = inference, record
+        self.problem, self.spec = inference.problem, inference.problem.spec
+        self.answering = Answering(inference)
+
+    def ask(
+        self,
+        draws: int,
+        chains: int,
+        correction: Correction,
+        acceptance: AcceptanceRule | None = None,
+        labels: Labels = "canonical",
+        var_names: Sequence[str] | None = None,
+    ) -> Wanted:
+        """Check what is asked of each data set.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If something is not to be had of any model.
+        UnsupportedModelError
+            If it is not to be had of this one.
+        """
+        draws, chains = check_count("draws", draws), check_count("chains", chains)
+        check_request(self.spec, correction, var_names)
+        return Wanted(
+            num_draws=draws * chains,
+            chains=chains,
+            correction=correction,
+            rule=acceptance_rule(acceptance),
+            labels=AnswerLabels(self.problem.labelling, self.spec, labels),
+            indicators=indicators_to_draw(self.spec, var_names),
+        )
+
+    def answer(
+        self, data: Mapping[str, Any] | None, wanted: Wanted, random_seed: RandomSeed
+    ) -> Answer:
+        """Answer a user's data set, and warn of what is to be known of the answer."""
+        dataset = self.inference.read(data)
+        generator = torch_generator(random_seed, self.problem.device)
+        answer = self.answering.answer(dataset, wanted, generator, own_data=data is None)
+        warn_of(answer.draws, self.spec, wanted.rule)
+        return answer
+
+    def one(
+        self,
+        data: Mapping[str, Any] | None,
+        wanted: Wanted,
+        random_seed: RandomSeed,
+        var_names: Sequence[str] | None,
+        idata_kwargs: Mapping[str, Any] | None,
+    ) -> Any:
+        """Return the result for one data set; see :meth:`AmortizedPosterior.sample`."""
+        started = time.perf_counter()
+        answer = self.answer(data, wanted, random_seed)
+        seconds = time.perf_counter() - started
+        log_answer(answer.draws, wanted.labels.note)
+        builder = self.built(answer, wanted, var_names)
+        warn_of_left_out(builder.left_out)
+        of_kind = {"log_likelihood": log_likelihood, "log_prior": log_prior}
+        asked = [kind for kind in of_kind if (idata_kwargs or {}).get(kind)]
+        attrs = {**self._attrs(seconds, wanted), **answer_facts(answer.draws)}
+        for name, indicator in answer.indicators.items():
+            attrs[f"classification_gap_{name}"] = indicator.gap
+        return builder.result(attrs, {kind: of_kind[kind](builder, answer) for kind in asked})
+
+    def many(
+        self,
+        datasets: Any,
+        wanted: Wanted,
+        random_seed: RandomSeed,
+        var_names: Sequence[str] | None,
+        *,
+        show: bool,
+    ) -> Any:
+        """Return the result for many data sets; see :meth:`AmortizedPosterior.sample_many`."""
+        started = time.perf_counter()
+        names = [o.name for o in self.spec.observations]
+        read = read_datasets(self.inference.read, datasets, names)
+        builder = ResultBuilder(self.problem, read, wanted.num_draws, wanted.chains, var_names)
+        table = AnswersTable(read)
+        generator = torch_generator(random_seed, self.problem.device)
+        answers = self.answering.answer_many(read, wanted, generator)
+        with dataset_progress(len(read), show) as advance:
+            fill(builder, table, answers, advance)
+        table.warn(self.spec, builder.left_out)
+        attrs = self._attrs(time.perf_counter() - started, wanted)
+        return builder.result(attrs, {"answers": table.to_dataset(builder.axes)})
+
+    def built(
+        self, answer: Answer, wanted: Wanted, var_names: Sequence[str] | None
+    ) -> ResultBuilder:
+        """Return what is built of the answer for one data set."""
+        counts = wanted.num_draws, wanted.chains
+        builder = ResultBuilder(self.problem, [answer.dataset], *counts, var_names, single=True)
+        builder.put(0, answer)
+        return builder
+
+    def _attrs(self, seconds: float, wanted: Wanted) -> dict[str, Any]:
+        attrs = network_attrs(self.inference, self.record, seconds, wanted)
+        return {**attrs, **wanted.labels.attrs}

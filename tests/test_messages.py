@@ -1,0 +1,66 @@
+"""Warnings name the user's own line, from every door."""
+
+import contextlib
+import functools
+import warnings
+
+import numpy as np
+import pymc as pm
+import pytest
+
+import pymc_amortized as pma
+
+from pymc_amortized.messages import warn
+from tests.trained import data, mixture
+
+
+def caught_lines(call):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    return {(w.filename, w.lineno) for w in caught if w.category.__module__ != "builtins"}
+
+
+def line_of(function):
+    return (__file__, function.__code__.co_firstlineno + 1)
+
+
+def test_frames_of_other_libraries_do_not_matter():
+    """A frame of the package above one of another library: the caller of the upper one is named."""
+    scope = {"__name__": "pymc_amortized.somewhere", "warn": warn, "functools": functools}
+    code = "def inner(x):\n    warn('text', UserWarning)\n\ndef door():\n    list(map(inner, [1]))"
+    exec(code, scope)
+    with pytest.warns(UserWarning, match="text") as caught:
+        scope["door"]()
+    assert caught[0].filename == __file__
+
+
+RIVALS = {"draws": 4, "random_seed": 1}
+
+
+def test_doors_name_the_line_of_the_user(tmp_path):
+    model = mixture(data())
+    config = pma.TrainingConfig(steps=2, batch_size=8, num_validation=8, tolerance=None)
+    options = {"training": config, "random_seed": 1, "progressbar": False, "cache": False}
+
+    def by_pymc():
+        return pm.sample(
+            method="amortized", model=model, tune=5, correction="importance", **options
+        )
+
+    def by_package():
+        return pma.sample(model=model, tune=5, correction="importance", **options)
+
+    posterior = pma.fit(model, **options)
+    far = {"y": np.full(40, 1e4)}
+
+    def by_posterior():
+        return posterior.sample(far, correction="importance", **RIVALS)
+
+    def by_many():
+        return posterior.sample_many([far], correction="importance", progressbar=False, **RIVALS)
+
+    for door in (by_pymc, by_package, by_posterior, by_many):
+        with contextlib.suppress(pma.errors.InvalidDataError):
+            lines = caught_lines(door)
+            assert lines == {line_of(door)}, door.__name__

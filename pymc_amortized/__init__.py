@@ -7,7 +7,7 @@ from pymc_amortized import diagnostics, errors
 from pymc_amortized.diagnostics.calibration_report import CalibrationReport
 from pymc_amortized.fitting import fit
 from pymc_amortized.graph.interpreter import batch_rule
-from pymc_amortized.graph.rules.samplers import sampler
+from pymc_amortized.graph.samplers import sampler
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.labels.add_indicators import add_indicators
 from pymc_amortized.labels.detect import LabelSwitching, detect_label_switching
@@ -33,8 +33,9 @@ from pymc_amortized.networks.units import Units, UnitShape
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.results.many import answers_table
 from pymc_amortized.sampling import AmortizedSampler, sample, teach_pymc
+from pymc_amortized.simulation.compiling import compile_simulator
 from pymc_amortized.simulation.simulated_data import Simulation
-from pymc_amortized.simulation.simulator import Simulator, compile_simulator
+from pymc_amortized.simulation.simulator import Simulator
 from pymc_amortized.state_filter import StateFilter
 from pymc_amortized.training.config import TrainingConfig
 from pymc_amortized.training.record import TrainingRecord

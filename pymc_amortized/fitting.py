@@ -29,7 +29,8 @@ from pymc_amortized.networks.build import Networks
 from pymc_amortized.networks.estimator import Estimator
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.rng import RandomSeed, numpy_generator
-from pymc_amortized.simulation.simulator import Simulator, compile_simulator
+from pymc_amortized.simulation.compiling import compile_simulator
+from pymc_amortized.simulation.simulator import Simulator
 from pymc_amortized.symmetry.canonical_order import CanonicalOrder
 from pymc_amortized.symmetry.order_choice import OrderBy, choose_orders
 from pymc_amortized.training.cache import Cache, NetworkCache, network_cache

@@ -8,7 +8,8 @@ from pymc_amortized.errors import NetworkFileError
 from pymc_amortized.inference.assembly import inference_from_tensors
 from pymc_amortized.networks.build import Networks
 from pymc_amortized.posterior import AmortizedPosterior
-from pymc_amortized.simulation.simulator import Simulator, compile_simulator
+from pymc_amortized.simulation.compiling import compile_simulator
+from pymc_amortized.simulation.simulator import Simulator
 from pymc_amortized.training.files import read_file
 from pymc_amortized.training.record import TrainingRecord
 from pymc_amortized.version import package_versions

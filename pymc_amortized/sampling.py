@@ -23,7 +23,8 @@ from pymc_amortized.inference.draws import Correction
 from pymc_amortized.messages import warn
 from pymc_amortized.networks.build import Networks
 from pymc_amortized.rng import RandomSeed, numpy_generator
-from pymc_amortized.simulation.simulator import Simulator, compile_simulator
+from pymc_amortized.simulation.compiling import compile_simulator
+from pymc_amortized.simulation.simulator import Simulator
 from pymc_amortized.symmetry.answer_labels import Labels, check_labels
 from pymc_amortized.symmetry.order_choice import OrderBy
 from pymc_amortized.training.cache import Cache, network_cache

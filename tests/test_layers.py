@@ -11,7 +11,7 @@ from tests import layout
 DESIGN = pathlib.Path(__file__).parents[1] / "docs" / "design.md"
 EVERYWHERE = {"numpy", "torch"}
 HOMES = {
-    "matplotlib": {"plots.py"},
+    "matplotlib": {"plots.py", "network_plots.py"},
     "normflows": {"spline_flow.py"},
     "nutpie": {"nuts.py"},
     "platformdirs": {"cache.py"},

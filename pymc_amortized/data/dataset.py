@@ -13,8 +13,15 @@ from pymc_amortized.data.frames import Frames
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.tables import UnitTable
 from pymc_amortized.data.ties import spread_ties
+from pymc_amortized.data.user_values import (
+    check_covariates,
+    check_observations,
+    mask_gaps,
+    model_mask,
+    runs_along,
+)
 from pymc_amortized.errors import InvalidDataError, ObservationShapeError
-from pymc_amortized.model.spec import CovariateSpec, ObservationSpec
+from pymc_amortized.model.spec import ObservationSpec
 
 __all__ = ["Dataset", "read_dataset"]
 
@@ -77,11 +84,11 @@ def read_dataset(
     """
     if data is None:
         values = {name: np.asarray(value) for name, value in model_data.items()}
-        observed = {o.name: _model_mask(o) for o in layout.spec.observations}
+        observed = {o.name: model_mask(o) for o in layout.spec.observations}
         covariates: dict[str, np.ndarray] = {}
     else:
-        values, observed = _checked_observations(layout, data)
-        covariates = _checked_covariates(layout, data, values)
+        values, observed = check_observations(layout, data)
+        covariates = check_covariates(layout, data, values)
     movable = not any(t.grouped for t in layout.tables) and not any(
         o.depends_on for o in layout.spec.observations
     )
@@ -97,165 +104,9 @@ def read_dataset(
         frames,
         _frames(layout, positions, smooth_values, observed, in_use),
         positions,
-        {name: _with_gaps(value, observed[name]) for name, value in values.items()},
+        {name: mask_gaps(value, observed[name]) for name, value in values.items()},
         in_use,
     )
-
-
-def _model_mask(o: ObservationSpec) -> np.ndarray:
-    if o.observed is None:
-        return np.ones(o.shape, dtype=bool)
-    spread = o.observed.reshape(*o.observed.shape, *(1,) * (len(o.shape) - o.observed.ndim))
-    return np.broadcast_to(spread, o.shape)
-
-
-def _with_gaps(values: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    return values if observed.all() else np.where(observed, values, np.nan)
-
-
-def _checked_observations(
-    layout: DataLayout, data: Mapping[str, Any]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    names = [o.name for o in layout.spec.observations]
-    if not isinstance(data, Mapping):
-        raise InvalidDataError(
-            f"Expected data by name; got a {type(data).__name__}. Name the observed variable:\n\n"
-            f'    posterior.sample({{"{names[0]}": data}})'
-        )
-    covariates = [c.name for c in layout.spec.covariates]
-    unknown = [name for name in data if name not in (*names, *covariates)]
-    if unknown:
-        raise InvalidDataError(
-            f"Expected data for {names}"
-            + (f" and covariates among {covariates}" if covariates else "")
-            + f"; got {unknown[0]!r}, which the model neither observes nor conditions on."
-        )
-    missing = [name for name in names if name not in data]
-    if missing:
-        raise InvalidDataError(
-            f"Expected data for every observed variable, {names}; got none for {missing[0]!r}."
-        )
-    values, observed = {}, {}
-    for o in layout.spec.observations:
-        values[o.name], observed[o.name] = _checked_values(o, data[o.name])
-    return values, observed
-
-
-def _checked_values(o: ObservationSpec, data: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return values of the model's type, and where they are observed."""
-    mask = np.ma.getmaskarray(data) if isinstance(data, np.ma.MaskedArray) else False
-    values = _as_array(o.name, np.ma.getdata(data) if mask is not False else data)
-    if values.dtype.kind not in "biuf":
-        raise InvalidDataError(
-            f"Expected numbers for {o.name!r}; got {values.dtype}. Convert them, for instance:\n\n"
-            "    np.asarray(values, dtype=float)"
-        )
-    if values.ndim != len(o.shape) or values.shape[1:] != o.shape[1:]:
-        expected = ("units", *o.shape[1:]) if o.shape else ()
-        raise ObservationShapeError(
-            f"Expected data for {o.name!r} of shape ({', '.join(map(str, expected))}), as in the "
-            f"model; got {values.shape}.",
-            o.name,
-            o.shape,
-            values.shape,
-        )
-    if values.size == 0:
-        raise ObservationShapeError(
-            f"Expected data for {o.name!r}; got an empty data set.", o.name, o.shape, values.shape
-        )
-    observed = np.broadcast_to(~np.asarray(mask), values.shape)
-    _require_finite(o.name, values[observed], masked=True)
-    clean = np.where(observed, values, 0)
-    return _of_type(o.name, clean, np.dtype(o.dtype)), observed
-
-
-def _as_array(name: str, data: Any) -> np.ndarray:
-    try:
-        return np.asarray(data)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise InvalidDataError(
-            f"Expected an array of numbers for {name!r}; this {type(data).__name__} cannot be made "
-            f"one: {error}"
-        ) from error
-
-
-def _require_finite(name: str, values: np.ndarray, *, masked: bool) -> None:
-    if values.dtype.kind != "f":
-        return
-    for problem, bad in (("NaN", np.isnan(values)), ("infinite", np.isinf(values))):
-        if bad.any():
-            way_out = "Leave them out, or replace them."
-            if problem == "NaN" and masked:
-                way_out = (
-                    "If they are missing, say so by a mask, and build the model with as many "
-                    f"missing values:\n\n    np.ma.masked_invalid({name})"
-                )
-            raise InvalidDataError(
-                f"Expected finite values for {name!r}; {int(bad.sum())} of {values.size} are "
-                f"{problem}. {way_out}"
-            )
-
-
-def _checked_covariates(
-    layout: DataLayout, data: Mapping[str, Any], values: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    given = {}
-    for covariate in layout.spec.covariates:
-        name = covariate.name
-        lengths = {axis: values[o].shape[0] for o, axis in covariate.unit_axes.items()}
-        if name not in data:
-            for axis, length in lengths.items():
-                if covariate.shape[axis] != length:
-                    raise InvalidDataError(
-                        f"Expected values of the covariate {name!r} for {length} units; the "
-                        f"model's own are for {covariate.shape[axis]}. Give them with the data:"
-                        f'\n\n    posterior.sample({{..., "{name}": ...}})'
-                    )
-            continue
-        value = _as_array(name, data[name])
-        expected = list(covariate.shape)
-        for axis, length in lengths.items():
-            expected[axis] = length
-        if value.dtype.kind not in "biuf" or value.shape != tuple(expected):
-            raise InvalidDataError(
-                f"Expected numbers of shape {tuple(expected)} for the covariate {name!r}; got "
-                f"{value.dtype} of shape {value.shape}."
-            )
-        _require_finite(name, value, masked=False)
-        if value.shape == covariate.shape and np.array_equal(value, layout.covariates[name]):
-            continue
-        if not lengths:
-            raise InvalidDataError(
-                f"Expected the values of {name!r} that the network was trained with; got others. "
-                "They do not run along units, so that no network takes them as data. Build the "
-                "model with these values."
-            )
-        if not all(t.resized for t in layout.tables if _runs_along(covariate, t)):
-            first = next(iter(covariate.unit_axes))
-            size = values[first].shape[0]
-            raise InvalidDataError(
-                f"Expected the values of {name!r} that the network was trained with; got others. "
-                "Train over covariates resampled from the model's, by asking for sizes:\n\n"
-                f'    pma.fit(model, sizes={{"{first}": ({size}, {size})}})'
-            )
-        given[name] = _of_type(name, value, layout.covariates[name].dtype)
-    return given
-
-
-def _of_type(name: str, values: np.ndarray, wanted: np.dtype) -> np.ndarray:
-    """Convert to the model's type, integers from floats only where they are whole."""
-    if wanted.kind in "iu" and values.dtype.kind == "f":
-        broken = values[values != np.round(values)]
-        if broken.size:
-            raise InvalidDataError(
-                f"Expected integers for {name!r}, as in the model; got {broken[0]}. Round them "
-                "yourself if that is meant:\n\n    np.round(values).astype(int)"
-            )
-    return values.astype(wanted)
-
-
-def _runs_along(covariate: CovariateSpec, table: UnitTable) -> bool:
-    return any(name in covariate.unit_axes for name in table.names)
 
 
 def _positions(
@@ -351,7 +202,7 @@ def _match(table: UnitTable, wanted: np.ndarray, offered: np.ndarray) -> np.ndar
 def _require_same_places(layout: DataLayout, positions: tuple[np.ndarray, ...]) -> None:
     """Refuse rows of one covariate that would have to be in two places."""
     for covariate in layout.spec.covariates:
-        along = [i for i, table in enumerate(layout.tables) if _runs_along(covariate, table)]
+        along = [i for i, table in enumerate(layout.tables) if runs_along(covariate, table)]
         for i in along[1:]:
             if not np.array_equal(positions[i], positions[along[0]]):
                 names = [layout.tables[along[0]].name, layout.tables[i].name]

@@ -14,12 +14,11 @@ from pymc_amortized.diagnostics.metrics.uniformity import (
     pit_values,
     uniformity,
 )
+from pymc_amortized.diagnostics.network_plots import plot_distance, plot_history
 from pymc_amortized.diagnostics.plots import (
     plot_contraction,
     plot_corrected,
     plot_coverage,
-    plot_distance,
-    plot_history,
     plot_recovery,
     plot_reliability,
     plot_sbc,

@@ -1,7 +1,7 @@
 """Pictures of a check: each function returns matplotlib axes, one for each quantity."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,8 +10,6 @@ from pymc_amortized.diagnostics.metrics.calibration import Calibration, entries
 from pymc_amortized.diagnostics.metrics.coverage import expected_coverage
 from pymc_amortized.diagnostics.metrics.uniformity import band_level
 from pymc_amortized.errors import InvalidArgumentError
-from pymc_amortized.inference.amortized import Amortized
-from pymc_amortized.model.spec import ModelSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,8 +19,6 @@ __all__ = [
     "plot_contraction",
     "plot_corrected",
     "plot_coverage",
-    "plot_distance",
-    "plot_history",
     "plot_recovery",
     "plot_reliability",
     "plot_sbc",
@@ -31,25 +27,6 @@ __all__ = [
 _COLORS = {"network": "C1", "corrected": "C0"}
 _COLUMNS = 4
 _PANEL = (2.7, 2.5)
-
-
-class TrainedPosterior(Protocol):
-    """What is drawn of a trained network."""
-
-    @property
-    def history(self) -> Sequence[Mapping[str, float]]:
-        """Validation loss at each check of the training."""
-        ...
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The reading of the model."""
-        ...
-
-    @property
-    def inference(self) -> Amortized:
-        """What draws."""
-        ...
 
 
 def plot_sbc(
@@ -83,7 +60,7 @@ def plot_sbc(
     """
     calibration, color = _chosen(report, answers)
     chosen = list(_scalars(calibration, var_names))
-    axes = _axes(ax, len(chosen))
+    axes = panels(ax, len(chosen))
     points, low, high = band_level(calibration.num_datasets)
     for panel, (label, values) in zip(axes, chosen, strict=True):
         panel.fill_between(points, low - points, high - points, color="0.88", step="mid")
@@ -113,7 +90,7 @@ def plot_coverage(
 
     calibration, color = _chosen(report, answers)
     chosen = list(_scalars(calibration, var_names))
-    axes = _axes(ax, len(chosen))
+    axes = panels(ax, len(chosen))
     levels = np.linspace(0.02, 0.98, 49)
     num = calibration.num_datasets
     low, high = (stats.binom.ppf(q, num, levels) / num for q in (0.025, 0.975))
@@ -138,7 +115,7 @@ def plot_recovery(
     """
     calibration, color = _chosen(report, answers)
     chosen = list(_recovered(calibration, var_names))
-    axes = _axes(ax, len(chosen))
+    axes = panels(ax, len(chosen))
     for panel, (label, found) in zip(axes, chosen, strict=True):
         truth, mean, low, high, _ = found
         panel.vlines(truth, low, high, color=color, alpha=0.25, lw=0.8)
@@ -165,7 +142,7 @@ def plot_contraction(
     """
     calibration, color = _chosen(report, answers)
     chosen = list(_recovered(calibration, var_names))
-    axes = _axes(ax, len(chosen))
+    axes = panels(ax, len(chosen))
     for panel, (label, found) in zip(axes, chosen, strict=True):
         truth, mean, _, _, sd = found
         panel.plot(1 - sd**2 / truth.var(), (mean - truth) / sd, ".", color=color, ms=3)
@@ -190,7 +167,7 @@ def plot_reliability(
     """
     calibration, _ = _chosen(report, answers)
     tables = _by_name(calibration.reliability, var_names)
-    axes = _axes(ax, len(tables))
+    axes = panels(ax, len(tables))
     for panel, (name, table) in zip(axes, tables.items(), strict=True):
         panel.plot([0, 1], [0, 1], color="0.5", lw=0.8)
         for k in range(table.predicted.shape[1]):
@@ -230,7 +207,7 @@ def plot_corrected(
         _recovered(report.network, var_names), _recovered(corrected, var_names), strict=True
     )
     chosen = [(label, network, found) for (label, network), (_, found) in pairs]
-    axes = _axes(ax, len(chosen))
+    axes = panels(ax, len(chosen))
     for panel, (label, (_, mean, _, _, sd), (_, right, _, _, right_sd)) in zip(
         axes, chosen, strict=True
     ):
@@ -240,70 +217,6 @@ def plot_corrected(
         ends = [right.min(), right.max()]
         panel.plot(ends, ends, color="0.3", lw=0.8)
         panel.set(title=label, xlabel="corrected", ylabel="network alone")
-    return axes
-
-
-def plot_history(posterior: TrainedPosterior, *, ax: "Axes | None" = None) -> np.ndarray:
-    """Draw the validation loss over the training, each term by itself.
-
-    Where the curve still falls at its end, longer training will help.
-
-    Parameters
-    ----------
-    posterior : AmortizedPosterior
-        With its record of the training.
-    ax : matplotlib axes, or two of them, optional
-        Where to draw. Default: a new figure.
-
-    Returns
-    -------
-    numpy.ndarray of matplotlib axes
-        One for the parameters, and one for indicators where the model has any.
-    """
-    history = posterior.history
-    terms = {"posterior": "-log q(θ | y)", "classification": "cross-entropy of indicators"}
-    if not posterior.spec.indicators:
-        del terms["classification"]
-    axes = _axes(ax, len(terms))
-    for panel, (name, label) in zip(axes, terms.items(), strict=True):
-        panel.plot([h["step"] for h in history], [h[name] for h in history], color="C0")
-        panel.set(xlabel="step", ylabel="nats", title=label)
-    return axes
-
-
-def plot_distance(
-    posterior: TrainedPosterior,
-    data: Mapping[str, Any] | None = None,
-    *,
-    ax: "Axes | None" = None,
-) -> np.ndarray:
-    """Draw how far a data set lies from simulated ones, in the space of the network's summaries.
-
-    To the right of all simulated data sets, the network has seen nothing like it.
-
-    Parameters
-    ----------
-    posterior : AmortizedPosterior
-        A trained network.
-    data : mapping of str to array, optional
-        As in :meth:`AmortizedPosterior.sample`.
-    ax : matplotlib axes, optional
-        Where to draw. Default: a new figure.
-
-    Returns
-    -------
-    numpy.ndarray of matplotlib axes
-        One.
-    """
-    inference = posterior.inference
-    frames = inference.read(data).smooth.to(inference.problem.device)
-    reference = inference.reference
-    distance = float(reference.distance(inference.summarize(frames)[1])[0])
-    axes = _axes(ax, 1)
-    axes[0].hist(reference.distances.cpu().numpy(), bins=60, color="0.75", label="simulated")
-    axes[0].axvline(distance, color="C3", label="data")
-    axes[0].legend(frameon=False)
-    axes[0].set(xlabel="distance of the summary", ylabel="data sets")
     return axes
 
 
@@ -342,7 +255,7 @@ def _recovered(
             yield label, tuple(column[:, i] for column in columns)
 
 
-def _axes(ax: Any, count: int) -> np.ndarray:
+def panels(ax: Any, count: int) -> np.ndarray:
     """Return as many axes as there are quantities: those given, or those of a new figure."""
     if ax is not None:
         given = np.ravel(np.asarray(ax, dtype=object))

@@ -22,7 +22,7 @@ from pymc_amortized.model.spec import ModelSpec, without_density
 from pymc_amortized.results.builder import ResultBuilder, made_by
 from pymc_amortized.results.reading import SAMPLED, groups_with_posterior
 from pymc_amortized.rng import RandomSeed, torch_generator
-from pymc_amortized.simulation.simulator import compile_simulator
+from pymc_amortized.simulation.compiling import compile_simulator
 
 if TYPE_CHECKING:
     import pymc

@@ -11,9 +11,8 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.errors import DeviceError, ModelReadingError
-from pymc_amortized.graph.backend import Backend
-from pymc_amortized.model.compiled import CompiledModel, compile_model
+from pymc_amortized.errors import ModelReadingError
+from pymc_amortized.model.compiled import CompiledModel
 from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.fingerprint import fingerprint_parts
 from pymc_amortized.model.parameter_space import ParameterSpace
@@ -23,13 +22,13 @@ from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.simulation.simulated_data import Simulation, check_finite
 from pymc_amortized.symmetry.canonical_order import CanonicalOrder, Labelling
 from pymc_amortized.symmetry.exchangeable import Exchangeable, find_exchangeable
-from pymc_amortized.symmetry.invariance import invariance_of
+from pymc_amortized.symmetry.parts_invariance import invariance_of
 from pymc_amortized.typing import NamedTensors
 
 if TYPE_CHECKING:
     import pymc
 
-__all__ = ["Simulator", "compile_simulator"]
+__all__ = ["Simulator"]
 
 _NUM_FOR_SYMMETRY = 6
 
@@ -328,71 +327,3 @@ class Simulator:
         simulation = Simulation(parameters, indicators, observations)
         check_finite(simulation)
         return simulation
-
-
-def compile_simulator(
-    model: "pymc.Model | None" = None, *, device: str = "auto", backend: Backend = "auto"
-) -> Simulator:
-    """Compile a PyMC model to a simulator of batches of data sets.
-
-    Parameters
-    ----------
-    model : pymc.Model, optional
-        Default: the model of the surrounding ``with`` block. It is not changed.
-    device : str
-        ``"auto"`` (the GPU when there is one), or a torch device such as ``"cpu"`` or ``"cuda"``.
-    backend : {"auto", "torch", "pytensor"}
-        Where to simulate. ``"auto"`` is torch, and compiled PyTensor, with a warning, for variables
-        that need an operation which torch lacks.
-
-    Returns
-    -------
-    Simulator
-        With ``spec``, ``sample``, ``density`` and ``parameters``.
-
-    Raises
-    ------
-    ModelReadingError
-        If this is not a model that observes numbers.
-    UnsupportedModelError
-        If the model is outside of what can be answered.
-    DeviceError
-        If the device is not there.
-
-    Examples
-    --------
-    >>> import pymc as pm
-    >>> import pymc_amortized as pma
-    >>> with pm.Model() as model:
-    ...     p = pm.Beta("p", 2, 2)
-    ...     mu = pm.Normal("mu", [-2, 2], 1)
-    ...     z = pm.Bernoulli("z", p, shape=20)
-    ...     y = pm.Normal("y", mu[z], 1, observed=[0.0] * 20)
-    >>> simulator = pma.compile_simulator(model, device="cpu")
-    >>> simulator.spec.indicators[0].kind
-    'independent'
-    >>> simulator.sample(100, random_seed=1).observations["y"].shape
-    torch.Size([100, 20])
-    """
-    if backend not in ("auto", "torch", "pytensor"):
-        raise ModelReadingError(f"Expected backend 'auto', 'torch' or 'pytensor'; got {backend!r}.")
-    target = _device(device)
-    return Simulator(compile_model(model, backend), target)
-
-
-def _device(device: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        target = torch.device(device)
-    except RuntimeError as error:
-        raise DeviceError(
-            f"Expected a device such as 'auto', 'cpu' or 'cuda'; got {device!r}."
-        ) from error
-    if target.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(
-            f"Expected a CUDA device, as asked for by device={device!r}; torch finds none. Use the "
-            "processor, or let the package choose:\n\n"
-            "    pma.compile_simulator(model, device='auto')"
-        )
-    return target

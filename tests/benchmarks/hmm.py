@@ -201,7 +201,7 @@ def marginal_switch(signed_rt):
     """The same model with the chain summed out, for nutpie."""
     from pymc_amortized.data.dataset import read_dataset
     from pymc_amortized.data.layout import DataLayout
-    from pymc_amortized.inference.correction.nuts import framed_data
+    from pymc_amortized.inference.correction.framed import framed_data
     from pymc_amortized.model.density.marginal import MarginalModel
 
     simulator = pma.compile_simulator(cognitive_switch.build(signed_rt), device="cpu")

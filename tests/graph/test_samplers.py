@@ -11,7 +11,7 @@ import torch
 from pymc_amortized.compat import reference_mode
 from pymc_amortized.errors import UnconvertibleOpError
 from pymc_amortized.graph.backend import BatchedGraph
-from pymc_amortized.graph.rules.samplers import sampler
+from pymc_amortized.graph.samplers import sampler
 from tests.two_sample import LEVEL, smallest_p_value
 
 pytestmark = pytest.mark.usefixtures("interpreted")

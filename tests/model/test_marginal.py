@@ -11,7 +11,8 @@ import pymc_amortized as pma
 from pymc_amortized.compat import reference_mode
 from pymc_amortized.data.dataset import read_dataset
 from pymc_amortized.data.layout import DataLayout
-from pymc_amortized.inference.correction.nuts import framed_data, may_be_impossible
+from pymc_amortized.inference.correction.framed import framed_data
+from pymc_amortized.inference.correction.nuts import may_be_impossible
 from pymc_amortized.inference.exact import ExactModel
 from pymc_amortized.model.density.marginal import MarginalModel
 from tests import cases

@@ -4,13 +4,13 @@ Rules register themselves when their module is imported, so that all of them are
 """
 
 from pymc_amortized.graph.rules import (
+    control_flow,
     distributions,
     elementwise,
     indexing,
     linalg,
     markov_chain,
-    samplers,
-    scan,
+    multivariate,
     selected_component,
     tensor,
     truncation,

@@ -1,6 +1,6 @@
 """Samplers: torch draws for the distributions of PyTensor and PyMC.
 
-Each follows the contract of :data:`pymc_amortized.compile.random.Sampler`. Distributions that PyMC
+Each follows the contract of :data:`pymc_amortized.graph.samplers.Sampler`. Distributions that PyMC
 itself builds from others (HalfCauchy, Weibull, ZeroSumNormal, LKJCholeskyCov, ...) need no entry:
 their inner graphs are evaluated like any other.
 """
@@ -9,7 +9,6 @@ import math
 
 import pymc.distributions.continuous as pm_continuous
 import pymc.distributions.discrete as pm_discrete
-import pymc.distributions.multivariate as pm_multivariate
 import pytensor.tensor.random.basic as ptr
 import torch
 
@@ -17,9 +16,9 @@ from pytensor.graph.op import Op
 from torch import Generator, Tensor
 
 from pymc_amortized.errors import UnsupportedModelError
-from pymc_amortized.graph.rules.samplers import Sampler, sampler
+from pymc_amortized.graph.samplers import Sampler, register_samplers, sampler
 
-__all__: list[str] = []
+__all__ = ["Shape", "draw_beta", "draw_binomial", "float_type", "standard_gamma", "standard_normal"]
 
 Shape = tuple[int, ...]
 
@@ -29,25 +28,28 @@ Shape = tuple[int, ...]
 
 def _uniform(generator: Generator, shape: Shape, like: Tensor) -> Tensor:
     """Draw from the open interval (0, 1): logarithms of the result are finite."""
-    tiny = torch.finfo(_float(like)).tiny
-    draws = torch.rand(shape, generator=generator, dtype=_float(like), device=like.device)
+    tiny = torch.finfo(float_type(like)).tiny
+    draws = torch.rand(shape, generator=generator, dtype=float_type(like), device=like.device)
     return draws.clamp_min_(tiny)
 
 
-def _normal(generator: Generator, shape: Shape, like: Tensor) -> Tensor:
-    return torch.randn(shape, generator=generator, dtype=_float(like), device=like.device)
+def standard_normal(generator: Generator, shape: Shape, like: Tensor) -> Tensor:
+    """Draw from standard normal distributions."""
+    return torch.randn(shape, generator=generator, dtype=float_type(like), device=like.device)
 
 
 def _exponential(generator: Generator, shape: Shape, like: Tensor) -> Tensor:
     return -torch.log(_uniform(generator, shape, like))
 
 
-def _gamma(generator: Generator, shape: Shape, concentration: Tensor) -> Tensor:
-    expanded = concentration.to(_float(concentration)).expand(shape).contiguous()
+def standard_gamma(generator: Generator, shape: Shape, concentration: Tensor) -> Tensor:
+    """Draw from gamma distributions of scale 1."""
+    expanded = concentration.to(float_type(concentration)).expand(shape).contiguous()
     return torch._standard_gamma(expanded, generator=generator)
 
 
-def _float(like: Tensor) -> torch.dtype:
+def float_type(like: Tensor) -> torch.dtype:
+    """Return the type in which draws with such a parameter are made."""
     return like.dtype if like.dtype.is_floating_point else torch.float64
 
 
@@ -59,11 +61,13 @@ def _draw_uniform(generator: Generator, shape: Shape, low: Tensor, high: Tensor)
 
 
 def _draw_normal(generator: Generator, shape: Shape, mu: Tensor, sigma: Tensor) -> Tensor:
-    return torch.addcmul(mu.to(_float(mu)), sigma.to(_float(mu)), _normal(generator, shape, mu))
+    return torch.addcmul(
+        mu.to(float_type(mu)), sigma.to(float_type(mu)), standard_normal(generator, shape, mu)
+    )
 
 
 def _draw_half_normal(generator: Generator, shape: Shape, loc: Tensor, sigma: Tensor) -> Tensor:
-    return loc + sigma * _normal(generator, shape, sigma).abs_()
+    return loc + sigma * standard_normal(generator, shape, sigma).abs_()
 
 
 def _draw_log_normal(generator: Generator, shape: Shape, mu: Tensor, sigma: Tensor) -> Tensor:
@@ -75,23 +79,24 @@ def _draw_exponential(generator: Generator, shape: Shape, scale: Tensor) -> Tens
 
 
 def _draw_gamma(generator: Generator, shape: Shape, alpha: Tensor, scale: Tensor) -> Tensor:
-    return scale * _gamma(generator, shape, alpha)
+    return scale * standard_gamma(generator, shape, alpha)
 
 
 def _draw_inverse_gamma(generator: Generator, shape: Shape, alpha: Tensor, beta: Tensor) -> Tensor:
-    return beta / _gamma(generator, shape, alpha)
+    return beta / standard_gamma(generator, shape, alpha)
 
 
-def _draw_beta(generator: Generator, shape: Shape, alpha: Tensor, beta: Tensor) -> Tensor:
-    first, second = _gamma(generator, shape, alpha), _gamma(generator, shape, beta)
+def draw_beta(generator: Generator, shape: Shape, alpha: Tensor, beta: Tensor) -> Tensor:
+    """Draw from beta distributions."""
+    first, second = standard_gamma(generator, shape, alpha), standard_gamma(generator, shape, beta)
     return first / (first + second)
 
 
 def _draw_student_t(
     generator: Generator, shape: Shape, nu: Tensor, mu: Tensor, sigma: Tensor
 ) -> Tensor:
-    chi_square = 2 * _gamma(generator, shape, nu / 2)
-    return mu + sigma * _normal(generator, shape, sigma) * torch.sqrt(nu / chi_square)
+    chi_square = 2 * standard_gamma(generator, shape, nu / 2)
+    return mu + sigma * standard_normal(generator, shape, sigma) * torch.sqrt(nu / chi_square)
 
 
 def _draw_cauchy(generator: Generator, shape: Shape, loc: Tensor, scale: Tensor) -> Tensor:
@@ -116,7 +121,7 @@ def _draw_gumbel(generator: Generator, shape: Shape, loc: Tensor, scale: Tensor)
 
 
 def _draw_moyal(generator: Generator, shape: Shape, loc: Tensor, scale: Tensor) -> Tensor:
-    return loc - 2 * scale * torch.log(_normal(generator, shape, scale).abs_())
+    return loc - 2 * scale * torch.log(standard_normal(generator, shape, scale).abs_())
 
 
 def _draw_pareto(generator: Generator, shape: Shape, alpha: Tensor, scale: Tensor) -> Tensor:
@@ -130,7 +135,7 @@ def _draw_weibull(generator: Generator, shape: Shape, alpha: Tensor) -> Tensor:
 def _draw_generalized_gamma(
     generator: Generator, shape: Shape, alpha: Tensor, p: Tensor, scale: Tensor
 ) -> Tensor:
-    return scale * _gamma(generator, shape, alpha / p) ** (1 / p)
+    return scale * standard_gamma(generator, shape, alpha / p) ** (1 / p)
 
 
 def _draw_truncated_exponential(
@@ -153,8 +158,8 @@ def _draw_skew_normal(
     generator: Generator, shape: Shape, mu: Tensor, sigma: Tensor, alpha: Tensor
 ) -> Tensor:
     delta = alpha / torch.sqrt(1 + alpha**2)
-    folded = _normal(generator, shape, mu).abs_()
-    free = _normal(generator, shape, mu)
+    folded = standard_normal(generator, shape, mu).abs_()
+    free = standard_normal(generator, shape, mu)
     return mu + sigma * (delta * folded + torch.sqrt(1 - delta**2) * free)
 
 
@@ -162,12 +167,12 @@ def _draw_skew_student_t(
     generator: Generator, shape: Shape, a: Tensor, b: Tensor, mu: Tensor, sigma: Tensor
 ) -> Tensor:
     """Jones and Faddy's skew t: a transformed Beta(a, b)."""
-    x = _draw_beta(generator, shape, a, b)
+    x = draw_beta(generator, shape, a, b)
     return mu + sigma * (2 * x - 1) * torch.sqrt(a + b) / (2 * torch.sqrt(x * (1 - x)))
 
 
 def _draw_rice(generator: Generator, shape: Shape, b: Tensor, sigma: Tensor) -> Tensor:
-    first, second = b + _normal(generator, shape, b), _normal(generator, shape, b)
+    first, second = b + standard_normal(generator, shape, b), standard_normal(generator, shape, b)
     return sigma * torch.hypot(first, second)
 
 
@@ -182,7 +187,7 @@ def _draw_wald(generator: Generator, shape: Shape, mu: Tensor, lam: Tensor) -> T
 
     The smaller root is written as a quotient, which does not cancel where ``mu / lam`` is large.
     """
-    ratio = mu * _normal(generator, shape, mu).square() / (2 * lam)
+    ratio = mu * standard_normal(generator, shape, mu).square() / (2 * lam)
     root = mu / (1 + ratio + torch.sqrt(ratio * (2 + ratio)))
     u = _uniform(generator, shape, mu)
     return torch.where(u * (mu + root) <= mu, root, mu**2 / root)
@@ -227,23 +232,24 @@ def _draw_bernoulli(generator: Generator, shape: Shape, p: Tensor) -> Tensor:
     return (_uniform(generator, shape, p) < p).long()
 
 
-def _draw_binomial(generator: Generator, shape: Shape, n: Tensor, p: Tensor) -> Tensor:
-    counts = n.to(_float(p)).expand(shape).contiguous()
+def draw_binomial(generator: Generator, shape: Shape, n: Tensor, p: Tensor) -> Tensor:
+    """Draw from binomial distributions."""
+    counts = n.to(float_type(p)).expand(shape).contiguous()
     return torch.binomial(counts, p.expand(shape).contiguous(), generator=generator)
 
 
 def _draw_beta_binomial(
     generator: Generator, shape: Shape, n: Tensor, alpha: Tensor, beta: Tensor
 ) -> Tensor:
-    return _draw_binomial(generator, shape, n, _draw_beta(generator, shape, alpha, beta))
+    return draw_binomial(generator, shape, n, draw_beta(generator, shape, alpha, beta))
 
 
 def _draw_poisson(generator: Generator, shape: Shape, mu: Tensor) -> Tensor:
-    return torch.poisson(mu.to(_float(mu)).expand(shape).contiguous(), generator=generator)
+    return torch.poisson(mu.to(float_type(mu)).expand(shape).contiguous(), generator=generator)
 
 
 def _draw_negative_binomial(generator: Generator, shape: Shape, n: Tensor, p: Tensor) -> Tensor:
-    return torch.poisson(_gamma(generator, shape, n) * (1 - p) / p, generator=generator)
+    return torch.poisson(standard_gamma(generator, shape, n) * (1 - p) / p, generator=generator)
 
 
 def _draw_geometric(generator: Generator, shape: Shape, p: Tensor) -> Tensor:
@@ -281,114 +287,46 @@ def _draw_categorical(generator: Generator, shape: Shape, p: Tensor) -> Tensor:
     return found
 
 
-# Multivariate
-
-
-def _draw_multivariate_normal(
-    generator: Generator, shape: Shape, mu: Tensor, cov: Tensor
-) -> Tensor:
-    standard = _normal(generator, (*shape, cov.shape[-1]), cov)
-    return mu + (torch.linalg.cholesky(cov) @ standard.unsqueeze(-1)).squeeze(-1)
-
-
-def _draw_dirichlet(generator: Generator, shape: Shape, concentration: Tensor) -> Tensor:
-    expanded = concentration.to(_float(concentration)).expand(*shape, concentration.shape[-1])
-    return torch._sample_dirichlet(expanded.contiguous(), generator=generator)
-
-
-def _draw_multinomial(generator: Generator, shape: Shape, n: Tensor, p: Tensor) -> Tensor:
-    """Draw one category after the other, each binomial given the counts before it."""
-    remaining = n.to(_float(p)).expand(shape)
-    tail = p.flip(-1).cumsum(-1).flip(-1)
-    counts = []
-    for category in range(p.shape[-1] - 1):
-        share = (p[..., category] / tail[..., category]).nan_to_num(0.0).clamp(0, 1)
-        counts.append(_draw_binomial(generator, shape, remaining, share))
-        remaining = remaining - counts[-1]
-    return torch.stack([*counts, remaining], dim=-1)
-
-
-def _draw_matrix_normal(
-    generator: Generator, shape: Shape, mu: Tensor, row_factor: Tensor, column_factor: Tensor
-) -> Tensor:
-    sizes = (*shape, row_factor.shape[-1], column_factor.shape[-1])
-    return mu + row_factor @ _normal(generator, sizes, mu) @ column_factor.mT
-
-
-def _draw_wishart(generator: Generator, shape: Shape, nu: Tensor, scale: Tensor) -> Tensor:
-    """Draw by Bartlett's decomposition."""
-    size = scale.shape[-1]
-    order = torch.arange(size, device=scale.device)
-    degrees = nu.unsqueeze(-1) - order
-    diagonal = torch.sqrt(2 * _gamma(generator, (*shape, size), degrees / 2))
-    normals = _normal(generator, (*shape, size, size), scale)
-    factor = torch.tril(normals, -1) + torch.diag_embed(diagonal)
-    product = torch.linalg.cholesky(scale) @ factor
-    return product @ product.mT
-
-
-def _draw_stick_breaking(generator: Generator, shape: Shape, alpha: Tensor, k: Tensor) -> Tensor:
-    sticks = (*shape, int(k.flatten()[0]))
-    fractions = _draw_beta(generator, sticks, torch.ones_like(alpha)[..., None], alpha[..., None])
-    left = torch.cumprod(1 - fractions, dim=-1)
-    before = torch.cat([torch.ones_like(left[..., :1]), left[..., :-1]], dim=-1)
-    return torch.cat([before * fractions, left[..., -1:]], dim=-1)
-
-
-_SAMPLERS: dict[type, Sampler] = {
-    ptr.UniformRV: _draw_uniform,
-    ptr.NormalRV: _draw_normal,
-    ptr.HalfNormalRV: _draw_half_normal,
-    ptr.LogNormalRV: _draw_log_normal,
-    ptr.ExponentialRV: _draw_exponential,
-    ptr.GammaRV: _draw_gamma,
-    ptr.InvGammaRV: _draw_inverse_gamma,
-    ptr.BetaRV: _draw_beta,
-    ptr.StudentTRV: _draw_student_t,
-    ptr.CauchyRV: _draw_cauchy,
-    ptr.HalfCauchyRV: _draw_half_cauchy,
-    ptr.LaplaceRV: _draw_laplace,
-    ptr.LogisticRV: _draw_logistic,
-    ptr.GumbelRV: _draw_gumbel,
-    ptr.ParetoRV: _draw_pareto,
-    ptr.WeibullRV: _draw_weibull,
-    ptr.GenGammaRV: _draw_generalized_gamma,
-    ptr.TruncExponentialRV: _draw_truncated_exponential,
-    ptr.TriangularRV: _draw_triangular,
-    ptr.VonMisesRV: _draw_von_mises,
-    ptr.WaldRV: _draw_wald,
-    pm_continuous.WaldRV: _draw_shifted_wald,
-    pm_continuous.MoyalRV: _draw_moyal,
-    pm_continuous.SkewNormalRV: _draw_skew_normal,
-    pm_continuous.SkewStudentTRV: _draw_skew_student_t,
-    pm_continuous.RiceRV: _draw_rice,
-    pm_continuous.TruncatedNormalRV: _draw_truncated_normal,
-    ptr.BernoulliRV: _draw_bernoulli,
-    ptr.BinomialRV: _draw_binomial,
-    ptr.BetaBinomialRV: _draw_beta_binomial,
-    ptr.PoissonRV: _draw_poisson,
-    ptr.NegBinomialRV: _draw_negative_binomial,
-    ptr.GeometricRV: _draw_geometric,
-    ptr.IntegersRV: _draw_integers,
-    pm_discrete.DiscreteUniformRV: _draw_discrete_uniform,
-    ptr.CategoricalRV: _draw_categorical,
-    ptr.MvNormalRV: _draw_multivariate_normal,
-    ptr.DirichletRV: _draw_dirichlet,
-    ptr.MultinomialRV: _draw_multinomial,
-    pm_multivariate.MatrixNormalRV: _draw_matrix_normal,
-    pm_multivariate.WishartRV: _draw_wishart,
-    pm_multivariate.StickBreakingWeightsRV: _draw_stick_breaking,
-}
-
-
-def _register(op_class: type, function: Sampler) -> None:
-    @sampler.register(op_class)
-    def _(op: Op) -> Sampler:
-        return function
-
-
-for _op_class, _function in _SAMPLERS.items():
-    _register(_op_class, _function)
+register_samplers(
+    {
+        ptr.UniformRV: _draw_uniform,
+        ptr.NormalRV: _draw_normal,
+        ptr.HalfNormalRV: _draw_half_normal,
+        ptr.LogNormalRV: _draw_log_normal,
+        ptr.ExponentialRV: _draw_exponential,
+        ptr.GammaRV: _draw_gamma,
+        ptr.InvGammaRV: _draw_inverse_gamma,
+        ptr.BetaRV: draw_beta,
+        ptr.StudentTRV: _draw_student_t,
+        ptr.CauchyRV: _draw_cauchy,
+        ptr.HalfCauchyRV: _draw_half_cauchy,
+        ptr.LaplaceRV: _draw_laplace,
+        ptr.LogisticRV: _draw_logistic,
+        ptr.GumbelRV: _draw_gumbel,
+        ptr.ParetoRV: _draw_pareto,
+        ptr.WeibullRV: _draw_weibull,
+        ptr.GenGammaRV: _draw_generalized_gamma,
+        ptr.TruncExponentialRV: _draw_truncated_exponential,
+        ptr.TriangularRV: _draw_triangular,
+        ptr.VonMisesRV: _draw_von_mises,
+        ptr.WaldRV: _draw_wald,
+        pm_continuous.WaldRV: _draw_shifted_wald,
+        pm_continuous.MoyalRV: _draw_moyal,
+        pm_continuous.SkewNormalRV: _draw_skew_normal,
+        pm_continuous.SkewStudentTRV: _draw_skew_student_t,
+        pm_continuous.RiceRV: _draw_rice,
+        pm_continuous.TruncatedNormalRV: _draw_truncated_normal,
+        ptr.BernoulliRV: _draw_bernoulli,
+        ptr.BinomialRV: draw_binomial,
+        ptr.BetaBinomialRV: _draw_beta_binomial,
+        ptr.PoissonRV: _draw_poisson,
+        ptr.NegBinomialRV: _draw_negative_binomial,
+        ptr.GeometricRV: _draw_geometric,
+        ptr.IntegersRV: _draw_integers,
+        pm_discrete.DiscreteUniformRV: _draw_discrete_uniform,
+        ptr.CategoricalRV: _draw_categorical,
+    }
+)
 
 
 @sampler.register(pm_continuous.FlatRV)

@@ -24,7 +24,7 @@ from pymc_amortized.graph.interpreter import (
     batch_rule,
     torch_dtype,
 )
-from pymc_amortized.graph.rules.samplers import Sampler, sampler
+from pymc_amortized.graph.samplers import Sampler, sampler
 
 __all__ = ["SelectedComponentRV", "select_component"]
 

@@ -9,12 +9,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from pymc.logprob.utils import CheckParameterValue
-from pytensor.compile.builders import OpFromGraph
 from pytensor.compile.ops import TypeCastingOp
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
-from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar.basic import EQ, GE, GT, LE, LT, NEQ, ScalarOp, Switch
 from pytensor.tensor.basic import (
     Alloc,
@@ -32,10 +29,9 @@ from pytensor.tensor.sort import ArgSortOp, SortOp
 from pytensor.tensor.special import LogSoftmax, Softmax
 from torch import Tensor
 
-from pymc_amortized.compat import op_class, split_axis
+from pymc_amortized.compat import split_axis
 from pymc_amortized.errors import UnconvertibleOpError
 from pymc_amortized.graph.interpreter import (
-    BatchedGraph,
     Rule,
     Run,
     Value,
@@ -44,7 +40,7 @@ from pymc_amortized.graph.interpreter import (
 )
 from pymc_amortized.graph.rules.elementwise import scalar_function
 
-__all__ = ["nested_rule"]
+__all__ = []
 
 _COMPARISONS = (EQ, GE, GT, LE, LT, NEQ)
 
@@ -308,64 +304,3 @@ def _sorted(op: Op, node: Apply, output: int) -> Rule:
 
 
 # Control flow and nested graphs
-
-
-@batch_rule.register(op_class("IfElse"))
-def _if_else(op: Op, node: Apply) -> Rule:
-    def rule(run: Run, condition: Value, *branches: Value) -> Value | tuple[Value, ...]:
-        pairs = zip(branches[: op.n_outs], branches[op.n_outs :], strict=True)
-        if isinstance(condition, Tensor):
-            chosen = [
-                torch.where(_align(condition.bool(), run.lift(a)), run.lift(a), run.lift(b))
-                for a, b in pairs
-            ]
-        else:
-            chosen = [a if condition else b for a, b in pairs]
-        return tuple(chosen) if op.n_outs > 1 else chosen[0]
-
-    return rule
-
-
-@batch_rule.register(CheckParameterValue)
-def _check_parameter(op: CheckParameterValue, node: Apply) -> Rule:
-    """Make the log density -inf where a parameter is outside of its range, as PyMC does."""
-
-    def rule(run: Run, x: Value, *conditions: Value) -> Value:
-        x = run.lift(x)
-        for condition in conditions:
-            if isinstance(condition, Tensor) or not np.all(condition):
-                holds = _align(run.lift(condition).bool(), x)
-                # To ask costs less than a sweep over all of x, but on a GPU would wait for it.
-                if x.device.type != "cpu" or not bool(holds.all()):
-                    x = torch.where(holds, x, -torch.inf)
-        return x
-
-    return rule
-
-
-@batch_rule.register(CheckAndRaise)
-def _check(op: CheckAndRaise, node: Apply) -> Rule:
-    def rule(run: Run, x: Value, *conditions: Value) -> Value:
-        for condition in conditions:
-            if not bool(condition.all()):
-                raise op.exc_type(op.msg)
-        return x
-
-    return rule
-
-
-def _align(condition: Tensor, x: Tensor) -> Tensor:
-    """Give one condition per data set the number of axes that ``x`` has."""
-    return condition.reshape(*condition.shape, *(1,) * (x.ndim - condition.ndim))
-
-
-@batch_rule.register(OpFromGraph)
-def nested_rule(op: OpFromGraph, node: Apply) -> Rule:
-    """Evaluate the inner graph as a part of the outer one."""
-    graph = BatchedGraph(op.inner_inputs, op.inner_outputs)
-
-    def rule(run: Run, *values: Value) -> Value | tuple[Value, ...]:
-        outputs = graph.evaluate(run, values)
-        return tuple(outputs) if len(outputs) > 1 else outputs[0]
-
-    return rule

@@ -13,8 +13,8 @@ from pymc_amortized.graph.interpreter import (
     batch_rule,
     torch_dtype,
 )
-from pymc_amortized.graph.rules.samplers import Sampler, align_parameters, sampler
-from pymc_amortized.graph.rules.tensor import nested_rule
+from pymc_amortized.graph.rules.control_flow import nested_rule
+from pymc_amortized.graph.samplers import Sampler, align_parameters, sampler
 
 __all__: list[str] = []
 

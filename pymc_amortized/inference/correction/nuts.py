@@ -16,15 +16,14 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.data.frames import Frames
-from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
+from pymc_amortized.inference.correction.framed import framed_data
 from pymc_amortized.inference.draws import ChainDraws
 from pymc_amortized.inference.problem import Problem
-from pymc_amortized.model.density.marginal import FramedData, MarginalModel
-from pymc_amortized.model.spec import ObservationSpec
+from pymc_amortized.model.density.marginal import MarginalModel
 from pymc_amortized.simulation.simulator import Simulator
 
-__all__ = ["MarginalSampler", "framed_data", "may_be_impossible"]
+__all__ = ["MarginalSampler", "may_be_impossible"]
 
 _TARGET_ACCEPT = 0.9
 _NUM_SIMULATIONS = 32
@@ -318,34 +317,3 @@ def may_be_impossible(simulator: Simulator) -> bool:
         )
         for indicator in simulator.spec.indicators
     )
-
-
-def framed_data(layout: DataLayout, frames: Frames) -> FramedData:
-    """Return the one data set of frames as arrays, with the entries in use of each variable."""
-    used = {
-        o.name: _entries(o, selected[0].cpu().numpy(), grouped=table.grouped)
-        for table, selected in zip(layout.tables, frames.selected, strict=True)
-        for o in table.observations
-    }
-    return FramedData(
-        {name: x[0].cpu().numpy() for name, x in frames.observations.items()},
-        {name: x[0].cpu().numpy() for name, x in frames.covariates.items()},
-        used,
-        None if frames.times is None else _in_use(frames.times[0].cpu().numpy()),
-    )
-
-
-def _in_use(times: np.ndarray) -> np.ndarray:
-    return times[times >= 0]
-
-
-def _entries(o: ObservationSpec, rows: np.ndarray, *, grouped: bool) -> np.ndarray:
-    """Spread rows in use (m, R) over the entries of a variable, (m, *entries)."""
-    shape = o.owner.shape
-    if o.observed is not None and shape[: o.observed.ndim] != o.observed.shape:
-        shape = (*o.observed.shape, *shape[1:])
-    if grouped or not shape:
-        return rows.reshape(len(rows), *shape)
-    axes = next(a for a in range(1, len(shape) + 1) if math.prod(shape[:a]) == rows.shape[1])
-    spread = rows.reshape(len(rows), *shape[:axes], *(1,) * (len(shape) - axes))
-    return np.broadcast_to(spread, (len(rows), *shape))

@@ -6,13 +6,10 @@ are shuffled in the observation, in the indicator and in the covariate alike, ev
 must move along with its unit.
 """
 
-import itertools
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.traversal import ancestors, io_toposort
@@ -24,14 +21,12 @@ from pytensor.tensor.subtensor import Subtensor
 from pytensor.tensor.type import TensorType
 from torch import Tensor
 
-from pymc_amortized.graph.backend import BatchedGraph
 from pymc_amortized.model.complete_model import CompleteModel, Indicator, Observation
-from pymc_amortized.model.reading.response import Response, differs, observation_inputs
+from pymc_amortized.model.reading.pairing import Pairing, constant_value
+from pymc_amortized.model.reading.response import observation_inputs
 from pymc_amortized.model.reading.unit_map import UnitMap
 
 __all__ = ["Covariate", "UnitAxis", "find_covariates"]
-
-_MAX_CANDIDATES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +116,13 @@ def find_covariates(
         for position, variable in enumerate(v for v in candidates if v not in names):
             names[variable] = f"{observation.name}_covariate_{position}"
             axes[variable] = []
-        pairing = _Pairing(
+        pairing = Pairing(
             complete, observation, unit_maps[observation.name], draws, candidates, prior_of
         )
         found = pairing.find()
         exchangeable[observation.name] = found is not None
         for variable, axis in (found or {}).items():
-            if not _is_place(_value(variable), observation):
+            if not _is_place(constant_value(variable), observation):
                 axes[variable].append(UnitAxis(observation.name, axis))
         if found and not pairing.is_local(found):
             shared.update(found)
@@ -143,7 +138,7 @@ def find_covariates(
         Covariate(
             names[variable],
             variable,
-            _value(variable),
+            constant_value(variable),
             "data" if names[variable] in complete.data else "constant",
             tuple(unit_axes),
             variable not in shared,
@@ -204,10 +199,6 @@ def _is_place(values: np.ndarray, observation: Observation) -> bool:
     if not observation.split or values.dtype.kind not in "iu":
         return False
     return any(np.array_equal(values, place) for place in np.nonzero(observation.observed))
-
-
-def _value(variable: Variable) -> np.ndarray:
-    return np.asarray(BatchedGraph([], [variable])([])[0])
 
 
 def _indicator_along(
@@ -279,107 +270,3 @@ def _value_inputs(node: Apply) -> list[Variable]:
     if isinstance(node.op, Alloc | Reshape):
         return list(node.inputs[:1])
     return [variable for variable in node.inputs if isinstance(variable.type, TensorType)]
-
-
-class _Pairing:
-    """Looks for the covariates that must be permuted along with the units of an observation."""
-
-    def __init__(
-        self,
-        complete: CompleteModel,
-        observation: Observation,
-        unit_map: UnitMap,
-        draws: Mapping[str, Tensor],
-        candidates: Sequence[Variable],
-        prior_of: Indicator | None,
-    ) -> None:
-        self.response = Response(complete, observation, draws, candidates, prior_of)
-        self.values = {
-            variable: torch.as_tensor(np.array(_value(variable))).unsqueeze(0)
-            for variable in candidates
-        }
-        self.indicator = unit_map.indicator
-        self.draws = draws
-        shape = self.response.entry_shape
-        self.num_entries = shape[0] if shape else 1
-        self.permutation = torch.as_tensor(_derangement(self.num_entries))
-        self.row_of_entry = self._rows(observation)
-        self.unit_permutation = self._of_units(observation)
-        units = draws[self.indicator].shape[1:] if self.indicator is not None else ()
-        self.moves_indicator = bool(units) and units[0] == self.unit_permutation.numel()
-
-    def _rows(self, observation: Observation) -> Tensor:
-        """Return the unit of each entry: only observed ones have entries in a split variable."""
-        if not observation.split or observation.observed.ndim > 1:
-            return torch.arange(self.num_entries)
-        return torch.as_tensor(np.flatnonzero(observation.observed))
-
-    def _of_units(self, observation: Observation) -> Tensor:
-        """Return the permutation of all units that permutes the observed ones."""
-        if not observation.split or observation.observed.ndim > 1:
-            return self.permutation
-        whole = torch.arange(observation.observed.size)
-        whole[self.row_of_entry] = self.row_of_entry[self.permutation]
-        return whole
-
-    def find(self) -> dict[Variable, int] | None:
-        """Return the smallest set of covariates, with axes, that makes units exchangeable."""
-        if self.num_entries < 2:
-            return {}
-        options = [
-            (variable, axis)
-            for variable, value in self.values.items()
-            for axis, length in enumerate(value.shape[1:])
-            if length == self.unit_permutation.numel()
-        ][:_MAX_CANDIDATES]
-        for size in range(len(options) + 1):
-            for chosen in itertools.combinations(options, size):
-                if len({variable for variable, _ in chosen}) == size and self._holds(chosen):
-                    return dict(chosen)
-        return None
-
-    def is_local(self, chosen: Mapping[Variable, int]) -> bool:
-        """Whether the first half of the units responds to its own rows of covariates alone."""
-        own = self.num_entries // 2
-        last_row = int(self.row_of_entry[own - 1])
-        for row in range(self.response.values.shape[0]):
-            given: dict[Variable | str, Tensor] = dict(self.values)
-            before = self.response(given, row=row)
-            for variable, axis in chosen.items():
-                rows = torch.arange(self.unit_permutation.numel())
-                given[variable] = given[variable].index_select(axis + 1, rows.clamp(max=last_row))
-            after = self.response(given, row=row)
-            pairs = zip(before, after, strict=True)
-            if any(bool(differs(x[:, :own], y[:, :own]).any()) for x, y in pairs):
-                return False
-        return True
-
-    def _holds(self, chosen: Sequence[tuple[Variable, int]]) -> bool:
-        """Whether units can be permuted with the chosen covariates, under every draw."""
-        return all(self._holds_under(row, chosen) for row in range(self.response.values.shape[0]))
-
-    def _holds_under(self, row: int, chosen: Sequence[tuple[Variable, int]]) -> bool:
-        given: dict[Variable | str, Tensor] = dict(self.values)
-        before = self.response(given, row=row)
-        for variable, axis in chosen:
-            given[variable] = given[variable].index_select(axis + 1, self.unit_permutation)
-        if self.moves_indicator:
-            indicator = self.draws[self.indicator][row : row + 1]
-            given[self.indicator] = indicator.index_select(1, self.unit_permutation)
-        value = self.response.values[row : row + 1].index_select(1, self.permutation)
-        after = self.response(given, value, row)
-        return not any(
-            bool(differs(x.index_select(1, self.permutation), y).any())
-            for x, y in zip(before, after, strict=True)
-        )
-
-
-def _derangement(length: int) -> np.ndarray:
-    """Return a random permutation that leaves nothing in its place."""
-    rng = np.random.default_rng(1)
-    identity = np.arange(length)
-    while length > 1:
-        permutation = rng.permutation(length)
-        if not np.any(permutation == identity):
-            return permutation
-    return identity

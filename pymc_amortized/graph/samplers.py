@@ -1,6 +1,6 @@
 """The batched rule for random variables; the samplers themselves are in ``distributions``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import singledispatch
 
 import numpy as np
@@ -20,7 +20,7 @@ from pymc_amortized.graph.interpreter import (
     torch_dtype,
 )
 
-__all__ = ["Sampler", "align_parameters", "sampler"]
+__all__ = ["Sampler", "align_parameters", "register_samplers", "sampler"]
 
 Sampler = Callable[..., Tensor]
 """``sampler(generator, shape, *parameters) -> Tensor``.
@@ -85,3 +85,9 @@ def align_parameters(
         padded = x.reshape(x.shape[0], *(1,) * missing, *x.shape[1:]) if missing else x
         aligned.append(padded.double() if padded.dtype == torch.float32 else padded)
     return sizes, aligned
+
+
+def register_samplers(table: Mapping[type, Sampler]) -> None:
+    """Register samplers by the class of their distribution."""
+    for op_class, draw in table.items():
+        sampler.register(op_class)(lambda op, draw=draw: draw)

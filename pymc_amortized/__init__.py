@@ -18,10 +18,12 @@ from pymc_amortized.model.spec import ModelSpec
 from pymc_amortized.networks.build import Networks
 from pymc_amortized.networks.contracts import (
     AbstractClassificationNetwork,
+    AbstractDensityNetwork,
     AbstractFlow,
     AbstractPosteriorNetwork,
     AbstractSummaryNetwork,
 )
+from pymc_amortized.networks.posterior.mixture_density import MixtureDensity
 from pymc_amortized.networks.posterior.spline_flow import SplineFlow
 from pymc_amortized.networks.summary.deep_set import DeepSet
 from pymc_amortized.networks.summary.order_statistics import OrderStatisticsNetwork
@@ -43,6 +45,7 @@ from pymc_amortized.version import __version__
 
 __all__ = [
     "AbstractClassificationNetwork",
+    "AbstractDensityNetwork",
     "AbstractFlow",
     "AbstractPosteriorNetwork",
     "AbstractSummaryNetwork",
@@ -53,6 +56,7 @@ __all__ = [
     "ConvolutionalNetwork",
     "DeepSet",
     "LabelSwitching",
+    "MixtureDensity",
     "ModelSpec",
     "Networks",
     "OrderStatisticsNetwork",

@@ -35,8 +35,9 @@ from pymc_amortized.symmetry.canonical_order import CanonicalOrder
 from pymc_amortized.symmetry.order_choice import OrderBy, choose_orders
 from pymc_amortized.training.cache import Cache, NetworkCache, network_cache
 from pymc_amortized.training.config import Preset, TrainingConfig, training_config
-from pymc_amortized.training.loop import TrainingResult, train
+from pymc_amortized.training.loop import train
 from pymc_amortized.training.record import TrainingRecord
+from pymc_amortized.training.state import Checkpoint, TrainingResult
 from pymc_amortized.version import package_versions
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def _trained(
         space = space.with_normal_scores(prior)
     problem = Problem.of_model(simulator, layout, space)
     source = problem.source
-    first = source.draw(min(_MAX_FOR_SCALES, problem.memory.at_once(problem.entries)), seed)
+    first = source.draw(min(_MAX_FOR_SCALES, source.datasets_at_once), seed)
     estimator.fit_scaling(first)
     _warn_of_unvisited(layout, first)
     inference = Amortized.of_networks(problem, estimator)
@@ -263,8 +264,7 @@ def _trained(
         seed,
         progressbar=progressbar,
         accepted=share if can_check else None,
-        keep=keep,
-        resume=None if resume is None else (resume[0], resume[1]["state"]),
+        checkpoint=Checkpoint(keep, None if resume is None else (resume[0], resume[1]["state"])),
     )
     accepted = share(estimator, 2_000) if can_check else math.nan
     inference = inference.with_reference(source, seed + 2)

@@ -39,6 +39,8 @@ PUBLIC = {
     "Units",
     "CalibrationReport",
     "LabelSwitching",
+    "MixtureDensity",
+    "AbstractDensityNetwork",
     "add_indicators",
     "detect_label_switching",
     "relabel",

@@ -82,6 +82,11 @@ class DataLayout:
             found.append(replace(table.shape, learns=learns))
         return tuple(found)
 
+    @property
+    def entries(self) -> int:
+        """Numbers in the features of a data set of the largest size."""
+        return sum(t.shape.max_rows * t.shape.num_features for t in self.tables)
+
     def table_of(self, indicator: str) -> int | None:
         """Return the position of the one table that an indicator belongs to, None if several."""
         found = [

@@ -80,6 +80,12 @@ def calibrate_around(
             "likelihood of the observed data. Check over the whole prior instead:\n\n"
             "    posterior.check()"
         )
+    if not inference.estimator.has_density:
+        raise UnsupportedModelError(
+            "Expected a posterior network that knows its density, by which draws are weighed; "
+            f"{type(inference.estimator.posterior).__name__} does not. Check over the whole prior "
+            "instead:\n\n    posterior.check()"
+        )
     require_enough(num_datasets)
     inference.read(None)  # new data have the model's own size: refused, if not trained for it
     started = time.perf_counter()

@@ -309,7 +309,7 @@ def log_likelihoods(
 @torch.no_grad()
 def negative_log_posterior(inference: Amortized, simulated: Simulated) -> tuple[float, float]:
     """Return the mean of -log q(θ given y) at true values, in nats, and its standard error."""
-    if not inference.problem.space.size:
+    if not inference.problem.space.size or not inference.estimator.has_density:
         return math.nan, math.nan
     context = inference.context(simulated.frames.to(inference.problem.device))
     log_q = inference.log_network(simulated.scores.unsqueeze(0), context)[0].double()

@@ -15,6 +15,7 @@ from torch import Tensor
 from pymc_amortized.data.dataset import Dataset
 from pymc_amortized.data.frames import Frames
 from pymc_amortized.data.ties import find_atoms
+from pymc_amortized.errors import UnsupportedModelError
 from pymc_amortized.importance.weights import pareto_smooth
 from pymc_amortized.inference.exact import ExactModel
 from pymc_amortized.inference.problem import Problem
@@ -105,7 +106,7 @@ class Amortized:
 
     def with_reference(self, source: SimulationSource, seed: int) -> "Amortized":
         """Return the same, with summaries of simulated data sets to compare others with."""
-        at_once = min(_MAX_AT_ONCE, self.problem.memory.at_once(self.problem.entries))
+        at_once = min(_MAX_AT_ONCE, source.datasets_at_once)
         parts = [
             self.summarize(source.draw_frames(at_once, seed + i)[1])[1]
             for i in range(-(-_NUM_FOR_REFERENCE // at_once))
@@ -125,13 +126,21 @@ class Amortized:
     def draw_scores(
         self, context: Tensor, num_draws: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Draw standardized parameters (S, B, D) from the network, with log q (S, B)."""
+        """Draw standardized parameters (S, B, D) from the network, with log q (S, B).
+
+        NaN where the network does not know its density.
+        """
+        if not self.estimator.has_density:
+            scores = self.estimator.sample(context, num_draws, generator).double()
+            return scores, torch.full_like(scores[..., 0], math.nan)
         points = self.proposals.draw(context, num_draws, generator)
         scores, log_det = self.proposals.to_scores(points, context)
         return scores, self.proposals.log_prob(points, context) - log_det
 
     def log_network(self, scores: Tensor, context: Tensor) -> Tensor:
-        """Return log q (S, B) in nats of standardized parameters (S, B, D)."""
+        """Return log q (S, B) in nats of standardized parameters (S, B, D); NaN if not known."""
+        if not self.estimator.has_density:
+            return torch.full_like(scores[..., 0], math.nan)
         points, log_det = self.proposals.from_scores(scores, context)
         return self.proposals.log_prob(points, context) + log_det
 
@@ -144,6 +153,12 @@ class Amortized:
         Those that are out of canonical order have density 0, unless ``any_labels`` stands for all
         orders alike.
         """
+        if not self.estimator.has_density:
+            raise UnsupportedModelError(
+                "Expected a posterior network that knows its density; "
+                f"{type(self.estimator.posterior).__name__} draws only. Choose one that does:\n\n"
+                "    pma.fit(model, networks=pma.Networks(posterior=pma.SplineFlow))"
+            )
         labelling, log_count, space = self.problem.labelling, 0.0, self.problem.space
         if any_labels:
             parameters, log_count = labelling.arrange(parameters), labelling.log_count
@@ -165,8 +180,10 @@ class Amortized:
         """Return Pareto k (B,) of fresh simulated data sets."""
         _, frames, _ = source.draw_frames(num_datasets, seed)
         generator = torch.Generator(device=self.problem.device).manual_seed(seed)
-        scores, log_q = self.draw_scores(self.context(frames), num_draws, generator)
-        return pareto_smooth(self.problem.log_target(scores, frames) - log_q)[1]
+        context = self.context(frames)
+        points = self.proposals.draw(context, num_draws, generator)
+        log_q = self.proposals.log_prob(points, context)
+        return pareto_smooth(self.log_target_of(points, context, frames) - log_q)[1]
 
 
 def _moments(units: Units) -> Tensor:

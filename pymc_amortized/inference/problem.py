@@ -80,12 +80,7 @@ class Problem:
     @property
     def source(self) -> SimulationSource:
         """What draws data sets as networks are trained on them."""
-        return SimulationSource(self.simulator, self.layout, self.space)
-
-    @property
-    def entries(self) -> int:
-        """Numbers in the features of a data set of the largest size."""
-        return sum(shape.max_rows * shape.num_features for shape in self.layout.shapes)
+        return SimulationSource(self.simulator, self.layout, self.space, self.memory)
 
     @property
     def labelling(self) -> Labelling:

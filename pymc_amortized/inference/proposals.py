@@ -6,12 +6,15 @@ import torch
 
 from torch import Tensor
 
+from pymc_amortized.importance.student_mixture import StudentMixture, fit_student_mixture
 from pymc_amortized.networks.contracts import AbstractFlow, log_standard_normal
 from pymc_amortized.networks.estimator import Estimator
 
 __all__ = ["ProposalSpace", "proposal_space"]
 
 _MAX_ROWS = 65_536
+_DRAWS_TO_FIT = 2_000
+_MAX_FITTED = 256
 
 
 class ProposalSpace(ABC):
@@ -77,7 +80,7 @@ class _ScoreSpace(ProposalSpace):
     def draw(self, context: Tensor, num_draws: int, generator: torch.Generator) -> Tensor:
         step = max(1, _MAX_ROWS // context.shape[0])
         numbers = [min(step, num_draws - start) for start in range(0, num_draws, step)]
-        parts = [self.estimator.sample(context, number, generator)[0] for number in numbers]
+        parts = [self.estimator.sample(context, number, generator) for number in numbers]
         return torch.cat(parts).double()
 
     @torch.no_grad()
@@ -92,10 +95,59 @@ class _ScoreSpace(ProposalSpace):
         return self.to_scores(scores, context)
 
 
+class _FittedSpace(ProposalSpace):
+    """The scores, for a network that draws, and knows no density: a mixture fitted to its draws.
+
+    Proposals are draws of the mixture, whose density is known. It is fitted once for each data set
+    of a batch, to draws that are always the same.
+    """
+
+    def __init__(self, estimator: Estimator) -> None:
+        super().__init__(estimator)
+        self._fitted: dict[bytes, StudentMixture] = {}
+
+    def draw(self, context: Tensor, num_draws: int, generator: torch.Generator) -> Tensor:
+        return self._mixtures(context).sample(num_draws, generator)
+
+    def log_prob(self, points: Tensor, context: Tensor) -> Tensor:
+        return self._mixtures(context).log_prob(points)
+
+    def to_scores(self, points: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        return points, torch.zeros_like(points[..., :1]).sum(-1)
+
+    def from_scores(self, scores: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        return self.to_scores(scores, context)
+
+    @torch.no_grad()
+    def _mixtures(self, context: Tensor) -> StudentMixture:
+        keys = [row.numpy().tobytes() for row in context.cpu()]
+        if len(self._fitted) > _MAX_FITTED:
+            self._fitted.clear()
+        for b, key in enumerate(keys):
+            if key not in self._fitted:
+                self._fitted[key] = self._fit(context[b : b + 1])
+        parts = [self._fitted[key] for key in keys]
+        return StudentMixture(
+            torch.cat([part.log_weights for part in parts]),
+            torch.cat([part.location for part in parts]),
+            torch.cat([part.scale_tril for part in parts]),
+        )
+
+    def _fit(self, context: Tensor) -> StudentMixture:
+        generator = torch.Generator(device=context.device).manual_seed(0)
+        points = self.estimator.sample(context, _DRAWS_TO_FIT, generator).double()
+        equal = torch.zeros_like(points[..., 0])
+        return fit_student_mixture(points, equal, generator=generator)
+
+
 def proposal_space(estimator: Estimator) -> ProposalSpace:
-    """Return the base of the estimator's network if it is a flow, or else the scores."""
-    is_flow = isinstance(estimator.posterior, AbstractFlow)
-    return _BaseSpace(estimator) if is_flow else _ScoreSpace(estimator)
+    """Return the base of the estimator's network if it is a flow, or else the scores.
+
+    Of a network without a density, proposals are draws of a mixture that is fitted to its own.
+    """
+    if isinstance(estimator.posterior, AbstractFlow):
+        return _BaseSpace(estimator)
+    return _ScoreSpace(estimator) if estimator.has_density else _FittedSpace(estimator)
 
 
 def _parts(points: Tensor, context: Tensor) -> tuple[Tensor, ...]:

@@ -3,6 +3,7 @@
 import math
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 
@@ -12,6 +13,7 @@ from pymc_amortized.networks.units import Units
 
 __all__ = [
     "AbstractClassificationNetwork",
+    "AbstractDensityNetwork",
     "AbstractFlow",
     "AbstractPosteriorNetwork",
     "AbstractSummaryNetwork",
@@ -36,17 +38,39 @@ class AbstractSummaryNetwork(nn.Module, ABC):
 
 
 class AbstractPosteriorNetwork(nn.Module, ABC):
-    """A density of D standardized parameters given a context."""
+    """Draws D standardized parameters given a context, and says how it is trained to.
+
+    Attributes
+    ----------
+    density : {"exact", "bound", "none"}
+        What it knows of the density of its draws: the density itself, a lower bound of its
+        logarithm, or nothing. Correction weighs draws of the first by their density, and of the
+        others by that of a mixture that is fitted to them.
+    """
+
+    density: Literal["exact", "bound", "none"] = "none"
 
     @abstractmethod
-    def log_prob(self, scores: Tensor, context: Tensor) -> Tensor:
-        """Return log densities (B,) in nats of scores (B, D), given contexts (B, C)."""
+    def loss(
+        self, scores: Tensor, context: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return what is to be minimized (B,), for true scores (B, D) and contexts (B, C)."""
 
     @abstractmethod
     def sample(
         self, context: Tensor, num_draws: int, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return draws (S, B, D) and their log densities (S, B), given contexts (B, C)."""
+    ) -> Tensor:
+        """Return draws (S, B, D), given contexts (B, C)."""
+
+
+class AbstractDensityNetwork(AbstractPosteriorNetwork):
+    """A posterior network with an exact density, trained by maximum likelihood."""
+
+    density: Literal["exact", "bound", "none"] = "exact"
+
+    @abstractmethod
+    def log_prob(self, scores: Tensor, context: Tensor) -> Tensor:
+        """Return log densities (B,) in nats of scores (B, D), given contexts (B, C)."""
 
     def log_prob_of_draws(self, scores: Tensor, context: Tensor) -> Tensor:
         """Return log densities (S, B) in nats of scores (S, B, D), given contexts (B, C).
@@ -56,8 +80,14 @@ class AbstractPosteriorNetwork(nn.Module, ABC):
         repeated = context.expand(scores.shape[0], *context.shape).flatten(0, 1)
         return self.log_prob(scores.flatten(0, 1), repeated).unflatten(0, scores.shape[:2])
 
+    def loss(
+        self, scores: Tensor, context: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return -log q (B,) in nats, of true scores (B, D), given contexts (B, C)."""
+        return -self.log_prob(scores, context)
 
-class AbstractFlow(AbstractPosteriorNetwork):
+
+class AbstractFlow(AbstractDensityNetwork):
     """A posterior network that maps a standard normal distribution, its base, onto parameters.
 
     Corrections work in the base, where what the network has learned of the posterior's shape is
@@ -90,12 +120,11 @@ class AbstractFlow(AbstractPosteriorNetwork):
 
     def sample(
         self, context: Tensor, num_draws: int, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return draws (S, B, D) and their log densities (S, B), given contexts (B, C)."""
+    ) -> Tensor:
+        """Return draws (S, B, D), given contexts (B, C)."""
         shape = (num_draws, context.shape[0], self.num_parameters)
         points = torch.randn(shape, generator=generator, device=context.device, dtype=context.dtype)
-        scores, log_det = self.from_base(points, context)
-        return scores, log_standard_normal(points) - log_det
+        return self.from_base(points, context)[0]
 
 
 def log_standard_normal(points: Tensor) -> Tensor:

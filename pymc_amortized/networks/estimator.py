@@ -1,7 +1,6 @@
 """The estimator: summary, posterior and classification networks with one loss."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 
@@ -17,31 +16,10 @@ from pymc_amortized.networks.contracts import (
 from pymc_amortized.networks.scaling import FeatureScaling
 from pymc_amortized.networks.units import Units, UnitShape
 
-__all__ = ["Estimator", "Loss"]
+__all__ = ["Estimator"]
 
 _ROWS_PER_DATASET = 8
 _MIN_SEQUENCES = 16
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Loss:
-    """The two terms of the loss, as averages over data sets and over units, in nats.
-
-    Attributes
-    ----------
-    posterior : Tensor, shape ()
-        Negative log density of the parameters.
-    classification : Tensor, shape ()
-        Cross-entropy of the indicators.
-    """
-
-    posterior: Tensor
-    classification: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        """Their sum."""
-        return self.posterior + self.classification
 
 
 class Estimator(nn.Module):
@@ -115,12 +93,16 @@ class Estimator(nn.Module):
 
     def sample(
         self, context: Tensor, num_draws: int, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return scores (S, B, D) and log q (S, B)."""
+    ) -> Tensor:
+        """Return scores (S, B, D)."""
         if self.posterior is None:
-            shape = (num_draws, context.shape[0])
-            return context.new_zeros(*shape, 0), context.new_zeros(shape)
+            return context.new_zeros(num_draws, context.shape[0], 0)
         return self.posterior.sample(context, num_draws, generator)
+
+    @property
+    def has_density(self) -> bool:
+        """Whether log q is known."""
+        return self.posterior is None or self.posterior.density == "exact"
 
     def classify(self, table: int, units: Units, features: Tensor) -> Tensor:
         """Return log q(z given y, θ) (B, N, J, K) of a table's scaled units.
@@ -143,16 +125,23 @@ class Estimator(nn.Module):
     def _scaled_parameters(self, features: Tensor) -> Tensor:
         return self.parameter_scaling(_one_row(features)).values[:, 0]
 
-    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
-        """Return both terms of the loss; classification from about 8 rows of each data set."""
+    def losses(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Return the terms of the loss by name, as averages over data sets or units, in nats.
+
+        ``"posterior"``: that of the posterior network, -log q(θ given y) where it has a density.
+        ``"classification"``: the cross-entropy of indicators, from about 8 rows of each data set.
+        """
         units = self.scaled(batch.units)
         context = self.context(units)
-        posterior = -self.log_prob(batch.scores, context).mean()
+        posterior = context.new_zeros(())
+        if self.posterior is not None:
+            posterior = self.posterior.loss(batch.scores, context, generator).mean()
         terms = [
             self._cross_entropy(int(i), units[int(i)], batch, generator) for i in self.classifiers
         ]
         terms += [self._path_entropy(int(i), units[int(i)], batch) for i in self.path_networks]
-        return Loss(posterior, sum(terms, start=posterior.new_zeros(())))
+        classification = sum(terms, start=posterior.new_zeros(()))
+        return {"posterior": posterior, "classification": classification}
 
     def _cross_entropy(
         self, table: int, units: Units, batch: Batch, generator: torch.Generator | None

@@ -14,6 +14,7 @@ from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.tables import UnitTable
 from pymc_amortized.discrete import MarkovChain, simulate_states, state_probabilities
 from pymc_amortized.errors import UnsupportedModelError
+from pymc_amortized.memory import MEMORY, MemoryBudget
 from pymc_amortized.model.parameter_space import ParameterSpace
 from pymc_amortized.model.spec import IndicatorSpec
 from pymc_amortized.networks.batch import Batch
@@ -35,12 +36,24 @@ class SimulationSource:
         Tables of units, and the sizes to be trained for.
     space : ParameterSpace
         With normal scores fitted.
+    memory : MemoryBudget
+        How much is worked on at once.
     """
 
-    def __init__(self, simulator: Simulator, layout: DataLayout, space: ParameterSpace) -> None:
-        self.simulator = simulator
-        self.layout = layout
-        self.space = space
+    def __init__(
+        self,
+        simulator: Simulator,
+        layout: DataLayout,
+        space: ParameterSpace,
+        memory: MemoryBudget = MEMORY,
+    ) -> None:
+        self.simulator, self.layout, self.space = simulator, layout, space
+        self.memory = memory
+
+    @property
+    def datasets_at_once(self) -> int:
+        """How many data sets of the largest size are drawn together."""
+        return self.memory.at_once(self.layout.entries)
 
     def draw(self, num_datasets: int, seed: int) -> Batch:
         """Return a batch of B new data sets."""

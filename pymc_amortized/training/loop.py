@@ -4,7 +4,7 @@ import math
 import time
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,9 +16,11 @@ from pymc_amortized.networks.batch import Batch
 from pymc_amortized.networks.estimator import Estimator
 from pymc_amortized.simulation.training_data import SimulationSource
 from pymc_amortized.training.config import TrainingConfig
+from pymc_amortized.training.objectives import Objective, negative_log_probability
 from pymc_amortized.training.progress import TrainingProgress
+from pymc_amortized.training.state import Checkpoint, TrainingResult, TrainingState
 
-__all__ = ["TrainingResult", "TrainingState", "train"]
+__all__ = ["train"]
 
 _POOL = 4096
 _MAX_GRADIENT = 5.0
@@ -26,66 +28,7 @@ _WARMUP_STEPS = 100
 _CHECKS = 20
 _MAX_SKIPPED = 0.1
 _MIN_STEPS_TO_JUDGE = 50
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingState:
-    """Where training stands: all that is needed to go on, tensors apart.
-
-    Attributes
-    ----------
-    step : int
-        Steps done.
-    progress : float
-        How far through the learning rate's cycle, from 0 to 1.
-    horizon : int
-        Steps planned; fewer than configured once the loss is flat.
-    seconds : float
-        Spent so far.
-    skipped : int
-        Steps left out because they were not finite.
-    best_loss : float
-        The lowest validation loss, in nats per data set.
-    history : tuple of dict
-        At each check: step, seconds, validation loss of the posterior and of the classification.
-    """
-
-    step: int = 0
-    progress: float = 0.0
-    horizon: int = 0
-    seconds: float = 0.0
-    skipped: int = 0
-    best_loss: float = math.inf
-    history: tuple[dict[str, float], ...] = ()
-
-    def as_record(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
-        record = asdict(self)
-        if math.isinf(self.best_loss):
-            record["best_loss"] = None
-        return record
-
-    @staticmethod
-    def from_record(record: dict[str, Any]) -> "TrainingState":
-        """Undo :meth:`as_record`."""
-        best = math.inf if record["best_loss"] is None else record["best_loss"]
-        return TrainingState(**{**record, "best_loss": best, "history": tuple(record["history"])})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainingResult:
-    """What training has led to; the estimator holds the best weights.
-
-    Attributes
-    ----------
-    state : TrainingState
-        At the end.
-    interrupted : bool
-        Whether the user has stopped it.
-    """
-
-    state: TrainingState
-    interrupted: bool
+_NO_TERMS = ("step", "seconds")  # of an entry in the history
 
 
 @dataclass(slots=True, eq=False)
@@ -96,6 +39,7 @@ class _Run:
     source: SimulationSource
     config: TrainingConfig
     seed: int
+    objective: Objective
     state: TrainingState
     optimizer: torch.optim.Optimizer
     best: dict[str, Tensor]
@@ -112,9 +56,9 @@ def train(
     seed: int,
     *,
     progressbar: bool = True,
+    objective: Objective = negative_log_probability,
     accepted: Callable[[Estimator], float] | None = None,
-    keep: Callable[[dict[str, Tensor], dict[str, Any]], None] | None = None,
-    resume: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainingResult:
     """Train an estimator.
 
@@ -131,27 +75,30 @@ def train(
         goes on as an uninterrupted one.
     progressbar : bool
         Show one.
+    objective : callable
+        What is minimized.
     accepted : callable, optional
         Tells the share of fresh data sets with k below 0.7, to be shown.
-    keep : callable, optional
-        Called with tensors and a record about every half minute.
-    resume : tuple, optional
-        What ``keep`` was given last.
+    checkpoint : Checkpoint, optional
+        Where the state is kept, and what it was when an earlier run stopped.
 
     Raises
     ------
     TrainingError
         If more than one step in ten is not finite.
     """
-    run = _start(estimator, source, config, seed, resume)
+    checkpoint = checkpoint or Checkpoint()
+    run = _start(estimator, source, config, seed, objective)
+    if checkpoint.resume is not None:
+        _restore(run, *checkpoint.resume)
     interrupted = False
     with TrainingProgress(config.steps, progressbar) as bar:
         try:
-            _loop(run, bar, accepted, keep)
+            _loop(run, bar, accepted, checkpoint.keep)
         except KeyboardInterrupt:
             interrupted = True
-            if keep is not None:
-                keep(*_snapshot(run))
+            if checkpoint.keep is not None:
+                checkpoint.keep(*_snapshot(run))
     if run.best:
         estimator.load_state_dict(run.best)
     estimator.eval()
@@ -163,9 +110,10 @@ def _start(
     source: SimulationSource,
     config: TrainingConfig,
     seed: int,
-    resume: tuple[dict[str, Tensor], dict[str, Any]] | None,
+    objective: Objective,
 ) -> _Run:
-    validation = source.draw(config.num_validation, seed=_seed(seed, 1, 0))
+    num_validation = min(config.num_validation, source.datasets_at_once)
+    validation = source.draw(num_validation, seed=_seed(seed, 1, 0))
     optimizer = torch.optim.AdamW(
         estimator.parameters(),
         lr=config.learning_rate,
@@ -173,10 +121,7 @@ def _start(
         fused=True,
     )
     state = TrainingState(horizon=config.steps)
-    run = _Run(estimator, source, config, seed, state, optimizer, {}, validation)
-    if resume is not None:
-        _restore(run, *resume)
-    return run
+    return _Run(estimator, source, config, seed, objective, state, optimizer, {}, validation)
 
 
 def _seed(seed: int, kind: int, index: int) -> int:
@@ -218,7 +163,7 @@ def _step(run: _Run) -> float:
     batch = _next_batch(run)
     generator = torch.Generator(device=batch.scores.device)
     generator.manual_seed(_seed(run.seed, 2, run.state.step))
-    loss = run.estimator.loss(batch, generator).total
+    loss = sum(run.objective(run.estimator, batch, generator).values())
     run.optimizer.zero_grad()
     loss.backward()
     norms = [
@@ -237,7 +182,7 @@ def _step(run: _Run) -> float:
 def _next_batch(run: _Run) -> Batch:
     """Cut the next batch out of a pool that is simulated at once."""
     size = run.config.batch_size
-    per_pool = max(1, _POOL // size)
+    per_pool = max(1, min(_POOL, run.source.datasets_at_once) // size)
     index, place = divmod(run.state.step, per_pool)
     if run.pool is None or run.pool_index != index:
         run.pool = run.source.draw(per_pool * size, seed=_seed(run.seed, 0, index))
@@ -271,14 +216,10 @@ def _check(run: _Run) -> None:
     run.estimator.eval()
     generator = torch.Generator(device=run.validation.scores.device).manual_seed(0)
     with torch.no_grad():
-        loss = run.estimator.loss(run.validation, generator)
-    total = float(loss.total)
-    entry = {
-        "step": run.state.step,
-        "seconds": run.state.seconds,
-        "posterior": float(loss.posterior),
-        "classification": float(loss.classification),
-    }
+        terms = run.objective(run.estimator, run.validation, generator)
+    total = float(sum(terms.values()))
+    entry = {"step": run.state.step, "seconds": run.state.seconds}
+    entry |= {name: float(term) for name, term in terms.items()}
     history = (*run.state.history, entry)
     horizon = run.state.horizon
     if horizon == run.config.steps and _is_flat(history, run.config):
@@ -295,7 +236,7 @@ def _is_flat(history: tuple[dict[str, float], ...], config: TrainingConfig) -> b
     window = _CHECKS // 5
     if config.tolerance is None or len(history) < 2 * window:
         return False
-    losses = [entry["posterior"] + entry["classification"] for entry in history]
+    losses = [sum(x for name, x in entry.items() if name not in _NO_TERMS) for entry in history]
     return min(losses[:-window]) - min(losses[-window:]) < config.tolerance
 
 

@@ -21,11 +21,11 @@ from pymc_amortized.errors import (
     TrainingInterruptedWarning,
 )
 from pymc_amortized.inference.assembly import assemble
-from pymc_amortized.networks.estimator import Loss
 from pymc_amortized.simulation.training_data import SimulationSource
 from pymc_amortized.training import loop as training
 from pymc_amortized.training.config import TrainingConfig, training_config
-from pymc_amortized.training.loop import TrainingState, train
+from pymc_amortized.training.loop import train
+from pymc_amortized.training.state import Checkpoint, TrainingState
 from tests.trained import data, normal_mean
 
 QUICK = TrainingConfig(steps=60, batch_size=32, num_validation=64, tolerance=None)
@@ -123,18 +123,16 @@ def test_time_ends_the_cycle(prepared):
 
 def spoiled(estimator, when):
     """Let the loss of some steps be NaN."""
-    original, count = estimator.loss, [0]
+    original, count = estimator.losses, [0]
 
-    def loss(batch, generator=None):
+    def losses(batch, generator=None):
         found = original(batch, generator)
         if not estimator.training:
             return found
         count[0] += 1
-        return (
-            Loss(found.posterior * float("nan"), found.classification) if when(count[0]) else found
-        )
+        return found | {"posterior": found["posterior"] * float("nan")} if when(count[0]) else found
 
-    estimator.loss = loss
+    estimator.losses = losses
 
 
 def test_steps_that_are_not_finite_are_skipped(prepared):
@@ -176,12 +174,14 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(prepared, monkeypatch
     estimator, source = prepared()
     with monkeypatch.context() as patch:
         interrupt_at(patch, 25)
-        result = train(estimator, source, QUICK, 1, progressbar=False, keep=keep)
+        result = train(estimator, source, QUICK, 1, progressbar=False, checkpoint=Checkpoint(keep))
     assert result.interrupted
     assert result.state.step == 25
     assert TrainingState.from_record(kept["now"][1]) == result.state
     estimator, source = prepared()
-    result = train(estimator, source, QUICK, 1, progressbar=False, resume=kept["now"])
+    result = train(
+        estimator, source, QUICK, 1, progressbar=False, checkpoint=Checkpoint(resume=kept["now"])
+    )
     assert not result.interrupted
     assert result.state.step == 60
     assert same(weights(estimator), whole)
@@ -202,11 +202,18 @@ def test_the_test_of_going_on_sees_a_lost_optimizer(prepared, monkeypatch):
             QUICK,
             1,
             progressbar=False,
-            keep=lambda tensors, record: kept.update(now=(dict(tensors), record)),
+            checkpoint=Checkpoint(lambda tensors, record: kept.update(now=(dict(tensors), record))),
         )
     tensors = {n: x for n, x in kept["now"][0].items() if not n.startswith("optimizer")}
     estimator, source = prepared()
-    train(estimator, source, QUICK, 1, progressbar=False, resume=(tensors, kept["now"][1]))
+    train(
+        estimator,
+        source,
+        QUICK,
+        1,
+        progressbar=False,
+        checkpoint=Checkpoint(resume=(tensors, kept["now"][1])),
+    )
     assert not same(weights(estimator), whole)
 
 

@@ -183,6 +183,8 @@ class _Climb:
         space, context = self.inference.proposals, self.weighted.context[index]
         scores, log_det = space.to_scores(points, context)
         log_q, log_target = space.log_prob(points, context) - log_det, log_target - log_det
+        if not self.inference.estimator.has_density:
+            log_q = torch.full_like(log_q, math.nan)  # that of a mixture, not of the network
         log_evidence, error = self.weighted.evidence(pool)
         unknown = log_evidence.new_tensor(math.nan)
         log_evidence, error = (torch.where(accepted, x, unknown) for x in (log_evidence, error))

@@ -18,7 +18,6 @@ from pymc_amortized.model.spec import ModelSpec
 from pymc_amortized.networks.build import Networks
 from pymc_amortized.networks.contracts import (
     AbstractClassificationNetwork,
-    AbstractDensityNetwork,
     AbstractFlow,
     AbstractPosteriorNetwork,
     AbstractSummaryNetwork,
@@ -45,7 +44,6 @@ from pymc_amortized.version import __version__
 
 __all__ = [
     "AbstractClassificationNetwork",
-    "AbstractDensityNetwork",
     "AbstractFlow",
     "AbstractPosteriorNetwork",
     "AbstractSummaryNetwork",

@@ -84,7 +84,7 @@ class NonFiniteSimulationError(AmortizedError, FloatingPointError):
 
 
 class DensityUnavailableError(AmortizedError, NotImplementedError):
-    """A density is asked for that the model does not have."""
+    """A density is asked for that the model, or the network, does not have."""
 
 
 class DeviceError(AmortizedError, RuntimeError):

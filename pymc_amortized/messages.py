@@ -4,7 +4,9 @@ import logging
 import sys
 import warnings
 
-__all__ = ["log_info", "log_warning", "warn"]
+from types import FrameType
+
+__all__ = ["log_info", "log_warning", "name_of_door", "warn"]
 
 _PACKAGE = "pymc_amortized"
 
@@ -34,10 +36,21 @@ def warn(text: str, category: type[Warning]) -> None:
     warnings.warn(text, category, stacklevel=_users_level())
 
 
+def name_of_door() -> str:
+    """Return the name of the outermost function of this package: that which the user called."""
+    return _outermost()[1].f_code.co_name
+
+
 def _users_level() -> int:
-    level, outermost, frame = 1, 1, sys._getframe(1)
+    return _outermost()[0] + 1  # level 0 is this function, 1 that which warns: its stacklevel
+
+
+def _outermost() -> tuple[int, FrameType]:
+    """Return the outermost frame of this package, and how far above the caller's that is."""
+    level, frame = 0, sys._getframe(1)
+    found = level, frame
     while frame is not None:
         if frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
-            outermost = level
+            found = level, frame
         level, frame = level + 1, frame.f_back
-    return outermost + 1
+    return found

@@ -100,6 +100,7 @@ def test_labels():
     assert names["ordered_model"] is not names["sorted_model"]
 
 
+@pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AtypicalDataWarning")
 def test_extending():
     names = {"MyOp": MyOp, "MyRV": MyRV}
     for block in code_blocks("docs/extending.md"):
@@ -107,6 +108,14 @@ def test_extending():
     options = {"training": pma.TrainingConfig(steps=10), "cache": False, "progressbar": False}
     posterior = pma.fit(normal_mean(data()), networks=names["networks"], **options)
     assert posterior.inference.estimator.summaries[0].context_size == 2
+    assert type(posterior.inference.estimator.posterior) is names["Normal"]
+    assert np.isfinite(
+        posterior.sample(draws=50, correction="importance").sample_stats["log_q"]
+    ).all()
+    posterior = pma.fit(normal_mean(data()), networks=names["without_density"], **options)
+    for correction in ("none", "importance"):
+        drawn = posterior.sample(draws=50, correction=correction)
+        assert np.isnan(drawn.sample_stats["log_q"]).all()
     x = pt.dvector()
     [result] = BatchedGraph([x], [MyOp()(x, x)])([torch.ones(2, 3, dtype=torch.float64)])
     assert result.tolist() == [[0.0] * 3] * 2

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pymc as pm
 import pytest
+import xarray
 
 import pymc_amortized as pma
 
@@ -64,3 +65,25 @@ def test_doors_name_the_line_of_the_user(tmp_path):
         with contextlib.suppress(pma.errors.InvalidDataError):
             lines = caught_lines(door)
             assert lines == {line_of(door)}, door.__name__
+
+
+DOORS = {
+    "pma.compile_simulator(model)": pma.compile_simulator,
+    "pma.fit(model)": pma.fit,
+    "pma.sample(model=model)": pma.sample,
+    'pm.sample(method="amortized", model=model)': lambda: pm.sample(method="amortized"),
+    "pma.AmortizedSampler()(model)": lambda: pma.AmortizedSampler()(),
+    "pma.load(path, model)": lambda: pma.load("nowhere"),
+    "pma.add_indicators(idata, model)": lambda: pma.add_indicators(
+        xarray.DataTree.from_dict(
+            {"posterior": xarray.Dataset({"mu": (("chain", "draw"), np.zeros((1, 4)))})}
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("call", DOORS)
+def test_without_a_model_the_function_that_was_called_is_named(call):
+    with pytest.raises(pma.errors.ModelReadingError) as error:
+        DOORS[call]()
+    assert str(error.value).endswith(f"\n\n    {call}")

@@ -40,7 +40,6 @@ PUBLIC = {
     "CalibrationReport",
     "LabelSwitching",
     "MixtureDensity",
-    "AbstractDensityNetwork",
     "add_indicators",
     "detect_label_switching",
     "relabel",

@@ -15,12 +15,12 @@ from torch import Tensor
 from pymc_amortized.data.dataset import Dataset
 from pymc_amortized.data.frames import Frames
 from pymc_amortized.data.ties import find_atoms
-from pymc_amortized.errors import UnsupportedModelError
 from pymc_amortized.importance.weights import pareto_smooth
 from pymc_amortized.inference.exact import ExactModel
 from pymc_amortized.inference.problem import Problem
 from pymc_amortized.inference.proposals import ProposalSpace, proposal_space
 from pymc_amortized.inference.typicality import SummaryReference, fit_summary_reference
+from pymc_amortized.networks.contracts import no_density
 from pymc_amortized.networks.estimator import Estimator
 from pymc_amortized.networks.units import Units
 from pymc_amortized.simulation.training_data import SimulationSource
@@ -154,11 +154,7 @@ class Amortized:
         orders alike.
         """
         if not self.estimator.has_density:
-            raise UnsupportedModelError(
-                "Expected a posterior network that knows its density; "
-                f"{type(self.estimator.posterior).__name__} draws only. Choose one that does:\n\n"
-                "    pma.fit(model, networks=pma.Networks(posterior=pma.SplineFlow))"
-            )
+            raise no_density(self.estimator.posterior)
         labelling, log_count, space = self.problem.labelling, 0.0, self.problem.space
         if any_labels:
             parameters, log_count = labelling.arrange(parameters), labelling.log_count

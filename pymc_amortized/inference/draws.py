@@ -53,7 +53,7 @@ class Draws:
     log_joint : Tensor, shape (S,), or None
         log p(θ, y) in nats, over the model's own unconstrained parameters; None without a density.
     log_q : Tensor, shape (S,)
-        Log density of the network in nats, over the same.
+        Log density of the network in nats, over the same; NaN where it has none.
     diverging : Tensor of bool, shape (S,)
         Where the integrator of a Markov chain lost its way.
     rung : {"network", "importance", "adaptive", "mcmc"}

@@ -104,7 +104,7 @@ class _FittedSpace(ProposalSpace):
 
     def __init__(self, estimator: Estimator) -> None:
         super().__init__(estimator)
-        self._fitted: dict[bytes, StudentMixture] = {}
+        self._fitted: dict[tuple[int, bytes], StudentMixture] = {}
 
     def draw(self, context: Tensor, num_draws: int, generator: torch.Generator) -> Tensor:
         return self._mixtures(context).sample(num_draws, generator)
@@ -120,7 +120,9 @@ class _FittedSpace(ProposalSpace):
 
     @torch.no_grad()
     def _mixtures(self, context: Tensor) -> StudentMixture:
-        keys = [row.numpy().tobytes() for row in context.cpu()]
+        # Training changes weights, and perhaps no context.
+        version = sum(weight._version for weight in self.estimator.parameters())
+        keys = [(version, row.numpy().tobytes()) for row in context.cpu()]
         if len(self._fitted) > _MAX_FITTED:
             self._fitted.clear()
         for b, key in enumerate(keys):

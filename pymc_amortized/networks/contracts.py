@@ -9,15 +9,16 @@ import torch
 
 from torch import Tensor, nn
 
+from pymc_amortized.errors import DensityUnavailableError
 from pymc_amortized.networks.units import Units
 
 __all__ = [
     "AbstractClassificationNetwork",
-    "AbstractDensityNetwork",
     "AbstractFlow",
     "AbstractPosteriorNetwork",
     "AbstractSummaryNetwork",
     "log_standard_normal",
+    "no_density",
 ]
 
 
@@ -38,39 +39,45 @@ class AbstractSummaryNetwork(nn.Module, ABC):
 
 
 class AbstractPosteriorNetwork(nn.Module, ABC):
-    """Draws D standardized parameters given a context, and says how it is trained to.
+    """A distribution of D standardized parameters, their scores, given a context.
+
+    A network with a density needs ``log_prob`` and ``sample``; any other says that it has none, and
+    needs ``loss`` and ``sample``. What is drawn is corrected either way.
 
     Attributes
     ----------
     density : {"exact", "bound", "none"}
-        What it knows of the density of its draws: the density itself, a lower bound of its
-        logarithm, or nothing. Correction weighs draws of the first by their density, and of the
-        others by that of a mixture that is fitted to them.
+        What is known of the density of draws: itself, by ``log_prob``; a lower bound, the negative
+        of the loss; or nothing.
     """
 
-    density: Literal["exact", "bound", "none"] = "none"
-
-    @abstractmethod
-    def loss(
-        self, scores: Tensor, context: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Return what is to be minimized (B,), for true scores (B, D) and contexts (B, C)."""
+    density: Literal["exact", "bound", "none"] = "exact"
 
     @abstractmethod
     def sample(
         self, context: Tensor, num_draws: int, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Return draws (S, B, D), given contexts (B, C)."""
+        """Return draws (S, B, D), given contexts (B, C); all randomness is the generator's."""
 
+    def loss(
+        self, scores: Tensor, context: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return losses (B,) in nats of scores (B, D), given contexts (B, C).
 
-class AbstractDensityNetwork(AbstractPosteriorNetwork):
-    """A posterior network with an exact density, trained by maximum likelihood."""
+        By default the negative log density. Any other loss must be lowest, on average over
+        simulations, where draws follow the posterior.
+        """
+        return -self.log_prob(scores, context)
 
-    density: Literal["exact", "bound", "none"] = "exact"
-
-    @abstractmethod
     def log_prob(self, scores: Tensor, context: Tensor) -> Tensor:
-        """Return log densities (B,) in nats of scores (B, D), given contexts (B, C)."""
+        """Return log densities (B,) in nats of scores (B, D), given contexts (B, C).
+
+        Raises
+        ------
+        DensityUnavailableError
+            If the network has none.
+        """
+        raise no_density(self)
 
     def log_prob_of_draws(self, scores: Tensor, context: Tensor) -> Tensor:
         """Return log densities (S, B) in nats of scores (S, B, D), given contexts (B, C).
@@ -80,14 +87,8 @@ class AbstractDensityNetwork(AbstractPosteriorNetwork):
         repeated = context.expand(scores.shape[0], *context.shape).flatten(0, 1)
         return self.log_prob(scores.flatten(0, 1), repeated).unflatten(0, scores.shape[:2])
 
-    def loss(
-        self, scores: Tensor, context: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Return -log q (B,) in nats, of true scores (B, D), given contexts (B, C)."""
-        return -self.log_prob(scores, context)
 
-
-class AbstractFlow(AbstractDensityNetwork):
+class AbstractFlow(AbstractPosteriorNetwork):
     """A posterior network that maps a standard normal distribution, its base, onto parameters.
 
     Corrections work in the base, where what the network has learned of the posterior's shape is
@@ -121,10 +122,20 @@ class AbstractFlow(AbstractDensityNetwork):
     def sample(
         self, context: Tensor, num_draws: int, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Return draws (S, B, D), given contexts (B, C)."""
+        """Return draws (S, B, D), given contexts (B, C); all randomness is the generator's."""
         shape = (num_draws, context.shape[0], self.num_parameters)
         points = torch.randn(shape, generator=generator, device=context.device, dtype=context.dtype)
         return self.from_base(points, context)[0]
+
+
+def no_density(network: AbstractPosteriorNetwork) -> DensityUnavailableError:
+    """Return the error of asking a network for a density that it does not have."""
+    return DensityUnavailableError(
+        "Expected a posterior network with a density (density = 'exact', and a method log_prob); "
+        f"{type(network).__name__} has none: density = {network.density!r}, or log_prob is "
+        "missing. Its draws can be had, and corrected. For a density, train another one:\n\n"
+        "    pma.fit(model, networks=pma.Networks(posterior=pma.MixtureDensity))"
+    )
 
 
 def log_standard_normal(points: Tensor) -> Tensor:

@@ -97,7 +97,9 @@ class Estimator(nn.Module):
         """Return scores (S, B, D)."""
         if self.posterior is None:
             return context.new_zeros(num_draws, context.shape[0], 0)
-        return self.posterior.sample(context, num_draws, generator)
+        draws = self.posterior.sample(context, num_draws, generator)
+        # Networks written for version 0.5 return the log densities of their draws as well.
+        return draws[0] if isinstance(draws, tuple) else draws
 
     @property
     def has_density(self) -> bool:

@@ -74,10 +74,12 @@ def _find_device(device: str) -> torch.device:
         raise DeviceError(
             f"Expected a device such as 'auto', 'cpu' or 'cuda'; got {device!r}."
         ) from error
-    if target.type == "cuda" and not torch.cuda.is_available():
+    try:
+        torch.empty(1, device=target)
+    except Exception as error:  # of which kind depends on the device, and on how torch was built
         raise DeviceError(
-            f"Expected a CUDA device, as asked for by device={device!r}; torch finds none. Use the "
-            "processor, or let the package choose:\n\n"
-            "    pma.compile_simulator(model, device='auto')"
-        )
+            f"Expected a {target.type.upper()} device, as asked for by device={device!r}; torch "
+            f"finds none ({str(error).splitlines()[0]}). Use the processor, or let the package "
+            "choose:\n\n    pma.compile_simulator(model, device='auto')"
+        ) from error
     return target

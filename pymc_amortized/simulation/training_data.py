@@ -38,6 +38,11 @@ class SimulationSource:
         With normal scores fitted.
     memory : MemoryBudget
         How much is worked on at once.
+
+    Attributes
+    ----------
+    datasets_at_once : int
+        How many data sets of the largest size are drawn together.
     """
 
     def __init__(
@@ -48,12 +53,7 @@ class SimulationSource:
         memory: MemoryBudget = MEMORY,
     ) -> None:
         self.simulator, self.layout, self.space = simulator, layout, space
-        self.memory = memory
-
-    @property
-    def datasets_at_once(self) -> int:
-        """How many data sets of the largest size are drawn together."""
-        return self.memory.at_once(self.layout.entries)
+        self.datasets_at_once = memory.at_once(layout.entries)
 
     def draw(self, num_datasets: int, seed: int) -> Batch:
         """Return a batch of B new data sets."""

@@ -16,7 +16,7 @@ from tests.inference.test_ladder import RUNGS, exact_mean, flat, sample
 from tests.trained import NUM_UNITS, data, normal_mean
 
 
-class Normal(pma.AbstractDensityNetwork):
+class Normal(pma.AbstractPosteriorNetwork):
     """A normal distribution whose mean and scale depend on the context: no flow."""
 
     def __init__(self, num_parameters, context_size):

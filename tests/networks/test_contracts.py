@@ -9,7 +9,7 @@ import pymc_amortized as pma
 import pymc_amortized.networks.posterior.spline_flow as flow_module
 
 from pymc_amortized.networks.classification.unit_classifier import UnitClassifier
-from pymc_amortized.networks.contracts import AbstractDensityNetwork
+from pymc_amortized.networks.contracts import AbstractPosteriorNetwork
 from pymc_amortized.networks.posterior.spline_flow import SplineFlow, rational_quadratic_spline
 from pymc_amortized.networks.summary.order_statistics import quantile_grid
 from pymc_amortized.networks.units import Units, UnitShape
@@ -263,7 +263,7 @@ def test_draws_of_many_data_sets_at_once(monkeypatch):
     scores = 2 * torch.randn(30, 4, 3, dtype=torch.float64)
     context = torch.randn(4, 2, dtype=torch.float64)
     with torch.no_grad():
-        plain = AbstractDensityNetwork.log_prob_of_draws(flow, scores, context)
+        plain = AbstractPosteriorNetwork.log_prob_of_draws(flow, scores, context)
         whole = flow.sample(context, 30, torch.Generator().manual_seed(0))
         monkeypatch.setattr(flow_module, "_ROWS_PER_THREAD", 14)
         assert torch.allclose(flow.log_prob_of_draws(scores, context), plain, atol=1e-9)

@@ -11,16 +11,16 @@ from scipy import stats
 
 import pymc_amortized as pma
 
-from pymc_amortized.errors import UnsupportedModelError
-from pymc_amortized.networks.contracts import AbstractDensityNetwork
-from tests.networks.double import Generator
+from pymc_amortized.errors import DensityUnavailableError, UnsupportedModelError
+from pymc_amortized.networks.contracts import AbstractPosteriorNetwork
+from tests.networks.energy import EnergyGenerator
 from tests.trained import data, normal_mean
 
 NETWORKS = {
     "SplineFlow": functools.partial(pma.SplineFlow, num_layers=1, width=32),
     "MixtureDensity": functools.partial(pma.MixtureDensity, num_components=3, width=32),
     "one normal": functools.partial(pma.MixtureDensity, num_components=1, width=32),
-    "double": Generator,
+    "double": EnergyGenerator,
 }
 EXACT = [name for name in NETWORKS if name != "double"]
 # theta ~ N(0, I) and y = theta + noise, so that theta given y is normal, with known moments.
@@ -121,7 +121,7 @@ def test_densities_of_draws_are_those_of_single_points(learned, name):
     scores, context = torch.randn(7, 3, 2), torch.randn(3, 2)
     with torch.no_grad():
         whole = network.log_prob_of_draws(scores, context)
-        plain = AbstractDensityNetwork.log_prob_of_draws(network, scores, context)
+        plain = AbstractPosteriorNetwork.log_prob_of_draws(network, scores, context)
         assert torch.allclose(whole, plain, atol=1e-4)
         assert torch.allclose(network.loss(scores[0], context), -whole[0], atol=1e-4)
 
@@ -236,7 +236,7 @@ def test_a_network_without_a_density_says_so(fitted):
     assert np.isfinite(alone.sample_stats["lp"]).all()
     corrected = posterior.sample(draws=100, random_seed=1)
     assert np.isnan(corrected.sample_stats["log_q"]).all()
-    with pytest.raises(UnsupportedModelError, match="draws only"):
+    with pytest.raises(DensityUnavailableError, match="has none"):
         posterior.log_prob({"mu": np.zeros(3)})
     with pytest.raises(UnsupportedModelError, match="knows its density"):
         posterior.check(20, around=corrected)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from torch import Tensor, nn
 
-from pymc_amortized.networks.contracts import AbstractDensityNetwork
+from pymc_amortized.networks.contracts import AbstractPosteriorNetwork
 from pymc_amortized.networks.layers import Perceptron
 
 __all__ = ["MixtureDensity"]
@@ -16,7 +16,7 @@ _SMALLEST = 1e-3
 _SPREAD = 0.5
 
 
-class MixtureDensity(AbstractDensityNetwork):
+class MixtureDensity(AbstractPosteriorNetwork):
     r"""A mixture of K normal distributions with full covariance, given by the context [1]_.
 
     .. math:: q(\theta \mid y) = \sum_k w_k(y) \, N(\theta; m_k(y), L_k(y) L_k(y)^\top)

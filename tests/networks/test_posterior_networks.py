@@ -16,6 +16,7 @@ from pymc_amortized.networks.contracts import AbstractPosteriorNetwork
 from tests.networks.energy import EnergyGenerator
 from tests.trained import data, normal_mean
 
+pytestmark = pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AtypicalDataWarning")
 NETWORKS = {
     "SplineFlow": functools.partial(pma.SplineFlow, num_layers=1, width=32),
     "MixtureDensity": functools.partial(pma.MixtureDensity, num_components=3, width=32),

@@ -123,6 +123,7 @@ class Amortized:
             tensors[f"reference.{name}"] = getattr(reference, name)
         return tensors
 
+    @torch.no_grad()
     def draw_scores(
         self, context: Tensor, num_draws: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:

@@ -112,7 +112,7 @@ def test_draws_as_they_are(posterior):
     inference = posterior.inference
     context = inference.context(inference.read({"y": DATA}).smooth)
     draws, _ = inference.draw_scores(context, 4_000, torch.Generator().manual_seed(0))
-    expected = inference.parameters(draws)[1]["b"][:, 0].numpy()
+    expected = inference.problem.parameters(draws)[1]["b"][:, 0].numpy()
     for i in range(2):
         assert stats.ks_2samp(flat(idata, "b")[:, i], expected[:, i]).pvalue > 1e-4
     assert p_value_of_network(expected) < 1e-3

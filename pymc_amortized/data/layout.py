@@ -78,7 +78,7 @@ class DataLayout:
         for i, table in enumerate(self.tables):
             learns = "nothing"
             if table.indicator is not None and self.table_of(table.indicator.name) == i:
-                learns = "paths" if table.indicator.kind == "simulated" else "units"
+                learns = "paths" if table.indicator.is_drawn_only else "units"
             found.append(replace(table.shape, learns=learns))
         return tuple(found)
 

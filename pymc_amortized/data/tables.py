@@ -92,7 +92,7 @@ class UnitTable:
     @property
     def has_positions(self) -> bool:
         """Whether networks must see where a row is, for not all are alike."""
-        simulated = self.is_sequence and self.indicator.kind == "simulated"
+        simulated = self.is_sequence and self.indicator.is_drawn_only
         return not self.exchangeable or self.num_sequences > 1 or simulated
 
     @property
@@ -232,7 +232,7 @@ def _require_resizable(table: UnitTable, tables: Sequence[UnitTable], spec: Mode
         "the transition of its chain differs from step to step": table.is_sequence
         and table.indicator.time_varying,
         "the probabilities of its states are not known": table.is_sequence
-        and table.indicator.kind == "simulated",
+        and table.indicator.is_drawn_only,
         "several sequences lie side by side in it": table.num_sequences > 1,
         "several of its values belong to one unit": table.grouped,
         "it is a single value": not table.observations[0].shape,

@@ -274,7 +274,7 @@ def _filtering(
     vectors = inference.problem.space.unconstrain(simulated.parameters).expand(len(simulated), -1)
     nothing = torch.zeros(1, device=vectors.device)
     for spec in _answerable(inference):
-        for b, dataset in enumerate(simulated.datasets if spec.kind != "independent" else ()):
+        for b, dataset in enumerate(simulated.datasets if spec.is_sequence else ()):
             one = slice(b, b + 1)
             parameters = {name: x[one] for name, x in simulated.parameters.items()}
             truth = Draws(parameters, vectors[one], None, nothing, nothing > 0, "network")

@@ -84,7 +84,7 @@ def require_chains(
             "independent indicators by:\n\n    posterior.indicator_probabilities(data)"
         )
     for chain in chains:
-        if chain.kind == "simulated" and (to_go_on or kind == "viterbi"):
+        if chain.is_drawn_only and (to_go_on or kind == "viterbi"):
             wanted = "filter a stream" if to_go_on else "find the most probable path"
             raise UnsupportedModelError(
                 f"Expected a chain whose transition is known, to {wanted}; {chain.name!r} can be "

@@ -22,18 +22,12 @@ from pymc_amortized.graph.backend import (
 from pymc_amortized.model.complete_model import CompleteModel, Indicator
 from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.describe import describe
+from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
 from pymc_amortized.model.ordered_prior import LabelOrder, OrderedPrior, with_label_order
 from pymc_amortized.model.reading.completion import complete_model
 from pymc_amortized.model.reading.covariates import Covariate, find_covariates
-from pymc_amortized.model.reading.indicator_distribution import (
-    IndicatorDistribution,
-    UnitDistribution,
-    indicator_distribution,
-)
-from pymc_amortized.model.reading.states_from_draws import (
-    SimulatedDistribution,
-    simulated_distribution,
-)
+from pymc_amortized.model.reading.indicator_distribution import indicator_distribution
+from pymc_amortized.model.reading.states_from_draws import simulated_distribution
 from pymc_amortized.model.reading.unit_map import UnitMap, unit_map
 from pymc_amortized.model.restricted_prior import RestrictedPrior
 
@@ -52,7 +46,7 @@ class CompiledModel:
         The complete-data model.
     prior : RestrictedPrior
         Draws θ.
-    distributions : dict of str to IndicatorDistribution or SimulatedDistribution
+    distributions : dict of str to AbstractIndicatorDistribution
         p(z given θ).
     unit_maps : dict of str to UnitMap
         Which unit each observed value belongs to.
@@ -80,13 +74,13 @@ class CompiledModel:
             complete,
             self.unit_maps,
             draws,
-            [name for name, d in self.distributions.items() if isinstance(d, UnitDistribution)],
+            [name for name, d in self.distributions.items() if d.kind == "independent"],
         )
         if self.unit_covariates:
             self.distributions |= {
                 i.name: indicator_distribution(complete, i, draws, self.unit_covariates)
                 for i in complete.indicators
-                if isinstance(self.distributions[i.name], UnitDistribution)
+                if self.distributions[i.name].kind == "independent"
             }
         self.spec = describe(
             complete,
@@ -214,7 +208,7 @@ class CompiledModel:
 
     def _distribution(
         self, indicator: Indicator, draws: Mapping[str, Tensor]
-    ) -> IndicatorDistribution | SimulatedDistribution:
+    ) -> AbstractIndicatorDistribution:
         """Read the distribution of an indicator, or find its values by simulation."""
         try:
             return indicator_distribution(self.complete, indicator, draws)

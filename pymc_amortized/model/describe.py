@@ -12,13 +12,8 @@ from pymc_amortized.model.complete_model import (
     Parameter,
 )
 from pymc_amortized.model.density.likelihood import missing_densities
+from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
 from pymc_amortized.model.reading.covariates import Covariate
-from pymc_amortized.model.reading.indicator_distribution import (
-    ChainDistribution,
-    IndicatorDistribution,
-    UnitDistribution,
-)
-from pymc_amortized.model.reading.states_from_draws import SimulatedDistribution
 from pymc_amortized.model.reading.unit_map import UnitMap
 from pymc_amortized.model.restricted_prior import RestrictedPrior
 from pymc_amortized.model.spec import (
@@ -51,7 +46,7 @@ _SUPPORTS = {
 def describe(
     complete: CompleteModel,
     prior: RestrictedPrior,
-    distributions: Mapping[str, IndicatorDistribution | SimulatedDistribution],
+    distributions: Mapping[str, AbstractIndicatorDistribution],
     unit_maps: Mapping[str, UnitMap],
     covariates: Sequence[Covariate],
     draws: Mapping[str, Tensor],
@@ -65,7 +60,7 @@ def describe(
         The complete-data model.
     prior : RestrictedPrior
         Of its parameters.
-    distributions : mapping of str to IndicatorDistribution or SimulatedDistribution
+    distributions : mapping of str to AbstractIndicatorDistribution
         p(z given θ), by indicator.
     unit_maps : mapping of str to UnitMap
         Which unit each value belongs to, by observed variable.
@@ -110,27 +105,24 @@ def describe(
         ),
         potentials=tuple(complete.potentials),
         structure="set"
-        if all(isinstance(d, UnitDistribution) for d in distributions.values())
+        if all(d.kind == "independent" for d in distributions.values())
         else "sequence",
     )
 
 
 def _indicator_spec(
-    indicator: Indicator, distribution: IndicatorDistribution | SimulatedDistribution
+    indicator: Indicator, distribution: AbstractIndicatorDistribution
 ) -> IndicatorSpec:
-    is_chain = isinstance(distribution, ChainDistribution)
-    known = "markov" if is_chain else "independent"
-    reason = getattr(distribution, "reason", None)
     return IndicatorSpec(
         name=indicator.name,
         support=distribution.support,
         units=distribution.units,
-        kind=known if reason is None else "simulated",
+        kind=distribution.kind,
         order=distribution.order,
-        time_varying=is_chain and distribution.time_varying,
+        time_varying=distribution.time_varying,
         origin=indicator.origin,
         dims=indicator.dims,
-        density=reason,
+        density=distribution.reason,
     )
 
 

@@ -94,6 +94,16 @@ class IndicatorSpec:
         return self.kind != "independent"
 
     @property
+    def has_known_transition(self) -> bool:
+        """Whether this is a Markov chain whose transition is known."""
+        return self.kind == "markov"
+
+    @property
+    def is_drawn_only(self) -> bool:
+        """Whether states can be drawn, and no more is known of them."""
+        return self.kind == "simulated"
+
+    @property
     def num_components(self) -> int:
         """K."""
         return len(self.support)

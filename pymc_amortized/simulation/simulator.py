@@ -15,8 +15,8 @@ from pymc_amortized.errors import ModelReadingError
 from pymc_amortized.model.compiled import CompiledModel
 from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.fingerprint import fingerprint_parts
+from pymc_amortized.model.indicators.chain_distribution import ChainDistribution
 from pymc_amortized.model.parameter_space import ParameterSpace
-from pymc_amortized.model.reading.indicator_distribution import ChainDistribution
 from pymc_amortized.model.spec import ModelSpec
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.simulation.simulated_data import Simulation, check_finite

@@ -66,7 +66,7 @@ class SimulationSource:
         log_states = {
             i: self._log_states(table, parameters, codes[i].shape[1])
             for i, table in enumerate(self.layout.tables)
-            if table.is_sequence and table.indicator.kind == "markov"
+            if table.is_sequence and table.indicator.has_known_transition
         }
         return _compact(self.layout, Batch(units, scores, features, codes, log_states))
 
@@ -183,7 +183,7 @@ class SimulationSource:
     @staticmethod
     def _codes(table: UnitTable, indicator: Tensor) -> Tensor:
         codes = indicator - table.indicator.support[0]
-        if table.indicator.kind == "simulated":
+        if table.indicator.is_drawn_only:
             _require_known(table.indicator, codes)
         num_datasets, num_frames = codes.shape[:2]
         rows = 1 if not table.indicator.units else table.indicator.units[0]

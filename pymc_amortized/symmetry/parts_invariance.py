@@ -14,7 +14,6 @@ from pymc_amortized.model.complete_model import Observation
 from pymc_amortized.model.density.prior_density import PriorDensity
 from pymc_amortized.model.fingerprint import describe_value
 from pymc_amortized.model.parameter_space import ParameterSpace
-from pymc_amortized.model.reading.indicator_distribution import ChainDistribution
 from pymc_amortized.model.reading.response import Response
 from pymc_amortized.model.spec import IndicatorSpec
 from pymc_amortized.symmetry.invariance import (
@@ -117,10 +116,7 @@ class PartsInvariance(Invariance):
     def _tables(self, indicator: IndicatorSpec, parameters: NamedTensors) -> list[Tensor]:
         """Return log probabilities of an indicator; of a chain, of its start and its steps."""
         values = [parameters[p.name] for p in self.spec.parameters]
-        distribution = self.compiled.distributions[indicator.name]
-        if isinstance(distribution, ChainDistribution):
-            return [distribution.log_initial(values), distribution.log_transition(values)]
-        return [distribution.log_probs(values)]
+        return self.compiled.distributions[indicator.name].tables(values)
 
     @staticmethod
     def _exchanged(swap: Swap, indicator: IndicatorSpec, tables: Sequence[Tensor]) -> list[Tensor]:

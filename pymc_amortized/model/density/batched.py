@@ -8,19 +8,13 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.discrete import MarkovChain, forward_filter
-from pymc_amortized.discrete.log_sum import log_sum
 from pymc_amortized.errors import ParameterShapeError
 from pymc_amortized.graph.backend import BatchedGraph
 from pymc_amortized.model.complete_model import CompleteModel
 from pymc_amortized.model.density.likelihood import Likelihood, NamedData
 from pymc_amortized.model.density.prior_density import PriorDensity
+from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
 from pymc_amortized.model.reading.covariates import Covariate
-from pymc_amortized.model.reading.indicator_distribution import (
-    ChainDistribution,
-    IndicatorDistribution,
-    UnitDistribution,
-)
 from pymc_amortized.model.reading.unit_map import UnitMap
 from pymc_amortized.typing import NamedTensors
 
@@ -37,7 +31,7 @@ class SymbolicDensity:
         Of the parameters, in the order of the model.
     prior : BatchedGraph
         From unconstrained parameters to their log density, and to constrained parameters.
-    distributions : dict of str to IndicatorDistribution
+    distributions : dict of str to AbstractIndicatorDistribution
         Of each indicator.
     likelihoods : dict of str to Likelihood
         Of each observed variable.
@@ -47,7 +41,7 @@ class SymbolicDensity:
 
     names: tuple[str, ...]
     prior: BatchedGraph
-    distributions: Mapping[str, IndicatorDistribution]
+    distributions: Mapping[str, AbstractIndicatorDistribution]
     likelihoods: Mapping[str, Likelihood]
     covariates: tuple[Covariate, ...]
 
@@ -69,7 +63,7 @@ class BatchedDensity:
     def __init__(
         self,
         complete: CompleteModel,
-        distributions: Mapping[str, IndicatorDistribution],
+        distributions: Mapping[str, AbstractIndicatorDistribution],
         unit_maps: Mapping[str, UnitMap],
         covariates: Sequence[Covariate] = (),
     ) -> None:
@@ -97,7 +91,7 @@ class BatchedDensity:
         """Log prior density of each parameter; see :meth:`PriorDensity.log_terms`."""
         return self.prior.log_terms(parameters)
 
-    def indicator_distribution(self, indicator: str | None = None) -> IndicatorDistribution:
+    def indicator_distribution(self, indicator: str | None = None) -> AbstractIndicatorDistribution:
         """Return the distribution of an indicator given parameters.
 
         Its ``log_probs(...)`` (independent indicators), or ``log_initial(...)`` and
@@ -124,13 +118,7 @@ class BatchedDensity:
         total = torch.zeros((), dtype=torch.float64)
         for name, distribution in self._distributions.items():
             codes = indicators[name] - distribution.support[0]
-            if isinstance(distribution, UnitDistribution):
-                table = distribution.log_probs(values)
-                table = table.expand(codes.shape[0], *table.shape[1:])
-                terms = table.gather(-1, codes.unsqueeze(-1))
-                total = total + terms.reshape(terms.shape[0], -1).sum(-1)
-            else:
-                total = total + _log_path(distribution, values, codes)
+            total = total + distribution.log_prob(values, codes)
         return total
 
     def log_likelihood(
@@ -237,7 +225,7 @@ class BatchedDensity:
         total = torch.zeros((), dtype=torch.float64)
         for name, distribution in self._distributions.items():
             emission = self.log_likelihood(values, observations, name)
-            total = total + _summed_out(distribution, ordered, emission, observations)
+            total = total + distribution.sum_out(ordered, emission, observations)
         for likelihood in self._likelihoods.values():
             if (likelihood.unit_map.owner < 0).any():
                 total = total + likelihood.without_unit(likelihood.table(values, observations))
@@ -282,43 +270,3 @@ class BatchedDensity:
         if indicator not in names:
             raise ParameterShapeError(f"Expected an indicator among {names}; got {indicator!r}.")
         return indicator
-
-
-def _summed_out(
-    distribution: IndicatorDistribution,
-    values: Sequence[Tensor],
-    emission: Tensor,
-    observations: NamedData,
-) -> Tensor:
-    if isinstance(distribution, UnitDistribution):
-        terms = log_sum(distribution.log_probs(values, observations) + emission)
-        return terms.reshape(terms.shape[0], -1).sum(-1)
-    chain = MarkovChain(
-        distribution.log_initial(values),
-        distribution.log_transition(values),
-        emission,
-        distribution.order,
-        time_varying=distribution.time_varying,
-    )
-    log_marginal = forward_filter(chain).log_marginal
-    return log_marginal.reshape(log_marginal.shape[0], -1).sum(-1)
-
-
-def _log_path(distribution: ChainDistribution, values: Sequence[Tensor], codes: Tensor) -> Tensor:
-    """Log probability (S,) of whole chains (S, *chains, T)."""
-    order, num_times = distribution.order, codes.shape[-1]
-    num_states = len(distribution.support)
-    initial = distribution.log_initial(values)
-    transition = distribution.log_transition(values)
-    initial = initial.expand(codes.shape[0], *initial.shape[1:])
-    transition = transition.expand(codes.shape[0], *transition.shape[1:])
-    if not distribution.time_varying:
-        transition = transition.unsqueeze(-order - 2)
-    lagged = [codes[..., lag : num_times - order + lag] for lag in range(order + 1)]
-    first = sum(codes[..., lag] * num_states ** (order - 1 - lag) for lag in range(order))
-    step = sum(code * num_states ** (order - lag) for lag, code in enumerate(lagged))
-    start = initial.flatten(-order).gather(-1, first.unsqueeze(-1)).squeeze(-1)
-    table = transition.flatten(-order - 1)
-    table = table.expand(*table.shape[:-2], num_times - order, table.shape[-1])
-    moves = table.gather(-1, step.unsqueeze(-1)).squeeze(-1).sum(-1)
-    return (start + moves).reshape(codes.shape[0], -1).sum(-1)

@@ -15,8 +15,8 @@ from torch import Tensor
 from pymc_amortized.errors import DensityUnavailableError, UnsupportedModelError
 from pymc_amortized.graph.logp import density_graph, elementwise_logp
 from pymc_amortized.model.complete_model import CompleteModel, Observation
+from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
 from pymc_amortized.model.reading.covariates import Covariate
-from pymc_amortized.model.reading.indicator_distribution import IndicatorDistribution
 from pymc_amortized.model.reading.response import differs, observation_inputs
 from pymc_amortized.model.reading.unit_map import UnitMap
 from pymc_amortized.typing import NamedTensors
@@ -38,7 +38,7 @@ class Likelihood:
         One of its observations.
     unit_map : UnitMap
         Which unit each entry belongs to.
-    distribution : IndicatorDistribution or None
+    distribution : AbstractIndicatorDistribution or None
         Distribution of the indicator, if there is one.
     covariates : sequence of Covariate
         Those that can be given anew, among the observations.
@@ -54,7 +54,7 @@ class Likelihood:
         complete: CompleteModel,
         observation: Observation,
         unit_map: UnitMap,
-        distribution: IndicatorDistribution | None,
+        distribution: AbstractIndicatorDistribution | None,
         covariates: Sequence[Covariate] = (),
     ) -> None:
         self.name = observation.name

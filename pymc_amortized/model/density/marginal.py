@@ -19,8 +19,6 @@ from pytensor.graph.rewriting.utils import rewrite_graph
 from pymc_amortized.errors import UnsupportedModelError
 from pymc_amortized.model.density.batched import BatchedDensity, SymbolicDensity
 from pymc_amortized.model.density.likelihood import Likelihood
-from pymc_amortized.model.density.symbolic_chain import log_marginal_of_chain
-from pymc_amortized.model.reading.indicator_distribution import ChainDistribution
 
 __all__ = ["FramedData", "MarginalModel"]
 
@@ -102,7 +100,7 @@ class MarginalModel:
         self._framed = framed
         self._guarded = guarded
         _require_parameters(self._parts)
-        self._has_times = framed and bool(self._chains())
+        self._has_times = framed and any(d.order for d in self._parts.distributions.values())
         self.size = sum(math.prod(shape) for shape in self._shapes)
         self._stand_ins = self._data_variables()
         self.data = self._shared_variables()
@@ -202,35 +200,17 @@ class MarginalModel:
         )
         total = log_prior + sum(table.sum() for table in tables[len(names) :])
         for name, table in zip(names, tables, strict=False):
-            total += self._summed_out(name, table, list(parameters.values()))
+            total += self._sum_out(name, table, list(parameters.values()))
         # Before derivatives are taken, or those of sums of exponentials are 0 / 0.
         stable = rewrite_graph(total, include=("canonicalize", "stabilize"))
         return pt.switch(pt.isnan(stable), -np.inf, stable)
 
-    def _chains(self) -> dict[str, ChainDistribution]:
-        return {
-            name: distribution
-            for name, distribution in self._parts.distributions.items()
-            if isinstance(distribution, ChainDistribution)
-        }
-
-    def _summed_out(self, name: str, table: Variable, parameters: Sequence[Variable]) -> Variable:
-        """Sum an indicator out of its table ([m,] *units, K); a chain by the forward algorithm."""
-        chain = self._chains().get(name)
-        if chain is None:
-            return pt.logsumexp(table, axis=-1).sum()
-        num_states = len(chain.support)
+    def _sum_out(self, name: str, table: Variable, parameters: Sequence[Variable]) -> Variable:
+        """Sum an indicator out of its table ([m,] *units, K)."""
+        distribution = self._parts.distributions[name]
         if self._has_times:
-            table = table.reshape((-1, num_states))[self.data["times"]]
-        initial, transition = chain.symbolic_tables(parameters)
-        return log_marginal_of_chain(
-            initial,
-            transition,
-            table,
-            num_states=num_states,
-            order=chain.order,
-            time_varying=chain.time_varying,
-        ).sum()
+            table = table.reshape((-1, len(distribution.support)))[self.data["times"]]
+        return distribution.symbolic_sum_out(parameters, table)
 
     def _tables(
         self, parameters: Mapping[str, Variable]
@@ -245,9 +225,7 @@ class MarginalModel:
             if key.startswith("value:")
         }
         joint = {
-            name: pt.zeros((*distribution.units, len(distribution.support)))
-            if isinstance(distribution, ChainDistribution)
-            else distribution.symbolic_log_probs(list(parameters.values()), values)
+            name: distribution.symbolic_prior(list(parameters.values()), values)
             for name, distribution in self._parts.distributions.items()
         }
         rest = []

@@ -3,7 +3,6 @@
 import itertools
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pytensor.tensor as pt
@@ -15,7 +14,6 @@ from pymc.distributions.discrete import DiscreteUniformRV
 from pymc.distributions.distribution import SymbolicRandomVariable
 from pymc_extras.distributions.timeseries import DiscreteMarkovChainRV
 from pytensor.graph.basic import Variable
-from pytensor.graph.replace import graph_replace
 from torch import Tensor
 
 from pymc_amortized.compat import has_time_varying_transitions
@@ -23,140 +21,17 @@ from pymc_amortized.errors import UnsupportedModelError
 from pymc_amortized.graph.backend import BatchedGraph
 from pymc_amortized.graph.logp import density_graph, elementwise_logp
 from pymc_amortized.model.complete_model import CompleteModel, Indicator
+from pymc_amortized.model.indicators.chain_distribution import ChainDistribution
+from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
+from pymc_amortized.model.indicators.unit_distribution import UnitDistribution
 from pymc_amortized.model.reading.covariates import Covariate
 from pymc_amortized.model.reading.markov_from_logp import StateProbe
 from pymc_amortized.model.reading.markov_from_scan import read_scan_chain
 
 __all__ = [
-    "ChainDistribution",
-    "IndicatorDistribution",
-    "UnitDistribution",
     "indicator_distribution",
 ]
 
-
-@dataclass(frozen=True, slots=True)
-class UnitDistribution:
-    """Independent indicators: log p(z_i = k given θ).
-
-    Attributes
-    ----------
-    support : tuple of int
-        The K values.
-    units : tuple of int
-        Shape of the units.
-    """
-
-    support: tuple[int, ...]
-    units: tuple[int, ...]
-    _tables: tuple[BatchedGraph, ...]
-    _components_last: bool
-    _covariates: tuple[Covariate, ...] = ()
-
-    order = 0
-
-    def log_probs(
-        self, parameters: Sequence[Tensor], covariates: Mapping[str, Tensor | np.ndarray] = {}
-    ) -> Tensor:
-        """Return log probabilities (S, *units, K), with the model's covariates or given ones."""
-        num_draws = parameters[0].shape[0] if parameters else 1
-        given = [*parameters, *(covariates.get(c.name, c.values) for c in self._covariates)]
-        tables = [_as_batch(graph(given)[0], parameters) for graph in self._tables]
-        table = tables[0] if self._components_last else torch.stack(tables, dim=-1)
-        missing = len(self.units) + 2 - table.ndim
-        table = table.reshape(table.shape[0], *(1,) * missing, *table.shape[1:])
-        return table.expand(num_draws, *self.units, len(self.support))
-
-    def symbolic_log_probs(
-        self, parameters: Sequence[Variable], covariates: Mapping[str, Variable]
-    ) -> Variable:
-        """Return log probabilities of one draw as a PyTensor graph, (*units, K)."""
-        given = [*parameters, *(covariates[c.name] for c in self._covariates)]
-        tables = [
-            graph_replace(
-                list(graph.outputs),
-                dict(zip(graph.inputs, given, strict=True)),
-                strict=False,
-            )[0]
-            for graph in self._tables
-        ]
-        if self._components_last:
-            return pt.broadcast_to(tables[0], (*self.units, len(self.support)))
-        return pt.stack([pt.broadcast_to(table, self.units) for table in tables], axis=-1)
-
-
-@dataclass(frozen=True, slots=True)
-class ChainDistribution:
-    """A Markov chain: log p(z_1, …, z_L) and log p(z_t given z_{t-L}, …, z_{t-1}).
-
-    Attributes
-    ----------
-    support : tuple of int
-        The K values.
-    units : tuple of int
-        Shape of the units; time is the last axis.
-    order : int
-        L.
-    time_varying : bool
-        Whether the transition has an axis of time.
-    """
-
-    support: tuple[int, ...]
-    units: tuple[int, ...]
-    order: int
-    time_varying: bool
-    _initial: BatchedGraph
-    _transition: BatchedGraph
-
-    def log_initial(self, parameters: Sequence[Tensor]) -> Tensor:
-        """Return log probabilities (S, *chains, K, ..., K) of the first L states."""
-        table = torch.stack(
-            [_as_batch(value, parameters) for value in self._initial(parameters)], dim=-1
-        )
-        states = (len(self.support),) * self.order
-        return self._spread(table.reshape(*table.shape[:-1], *states), self.order, parameters)
-
-    def log_transition(self, parameters: Sequence[Tensor]) -> Tensor:
-        """Return log probabilities (S, *chains, [T - L,] K, ..., K)."""
-        values = [_as_batch(value, parameters) for value in self._transition(parameters)]
-        core_ndim = self.order + 1 + self.time_varying
-        if len(values) > 1:
-            # One graph for each pair of states, each a value per time point.
-            num_states = len(self.support)
-            stacked = torch.stack(values, dim=-1)
-            table = stacked.reshape(*stacked.shape[:-1], num_states, num_states)
-        else:
-            [table] = values
-        return self._spread(table, core_ndim, parameters)
-
-    def symbolic_tables(self, parameters: Sequence[Variable]) -> tuple[Variable, Variable]:
-        """Return both tables of one draw as PyTensor graphs; axes of chains may be missing."""
-        num_states = len(self.support)
-
-        def outputs(graph: BatchedGraph) -> list[Variable]:
-            known = dict(zip(graph.inputs, parameters, strict=True))
-            return graph_replace(list(graph.outputs), known, strict=False)
-
-        initial = pt.stack(pt.broadcast_arrays(*outputs(self._initial)), axis=-1)
-        leading = [initial.shape[axis] for axis in range(initial.ndim - 1)]
-        initial = initial.reshape((*leading, *(num_states,) * self.order))
-        values = outputs(self._transition)
-        if len(values) == 1:
-            return initial, values[0]
-        stacked = pt.stack(values, axis=-1)
-        leading = [stacked.shape[axis] for axis in range(stacked.ndim - 1)]
-        return initial, stacked.reshape((*leading, num_states, num_states))
-
-    def _spread(self, table: Tensor, core_ndim: int, parameters: Sequence[Tensor]) -> Tensor:
-        num_draws = parameters[0].shape[0] if parameters else 1
-        chains = self.units[:-1]
-        core = table.shape[table.ndim - core_ndim :]
-        missing = len(chains) + core_ndim + 1 - table.ndim
-        table = table.reshape(table.shape[0], *(1,) * missing, *table.shape[1:])
-        return table.expand(num_draws, *chains, *core)
-
-
-IndicatorDistribution = UnitDistribution | ChainDistribution
 
 _TOLERANCE = 1e-6
 
@@ -166,7 +41,7 @@ def indicator_distribution(
     indicator: Indicator,
     draws: Mapping[str, Tensor],
     covariates: Sequence[Covariate] = (),
-) -> IndicatorDistribution:
+) -> AbstractIndicatorDistribution:
     """Read the distribution of an indicator.
 
     Parameters
@@ -221,14 +96,6 @@ def _constant_states(indicator: Indicator, shape: Sequence[int], value: int) -> 
     return pt.constant(np.full(shape, value, dtype=indicator.variable.type.dtype))
 
 
-def _as_batch(value: np.ndarray | Tensor, parameters: Sequence[Tensor]) -> Tensor:
-    """Give a constant table a batch axis, on the device of the parameters."""
-    if isinstance(value, Tensor):
-        return value
-    device = parameters[0].device if parameters else None
-    return torch.as_tensor(value, device=device).unsqueeze(0)
-
-
 def _support(
     complete: CompleteModel, indicator: Indicator, values: Sequence[Tensor]
 ) -> tuple[int, ...]:
@@ -278,7 +145,7 @@ def _custom_distribution(
     indicator: Indicator,
     units: tuple[int, ...],
     values: Sequence[Tensor],
-) -> IndicatorDistribution:
+) -> AbstractIndicatorDistribution:
     """Read a custom distribution over states: from its scan, or else by asking its density."""
     if len(units) == 1 and isinstance(indicator.variable.owner.op, SymbolicRandomVariable):
         scanned = read_scan_chain(indicator.variable.owner, complete.parameter_variables, values)

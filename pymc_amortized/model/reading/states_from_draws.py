@@ -1,35 +1,13 @@
 """A distribution over states that can be drawn, and of which no more is known."""
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from pymc_amortized.errors import UnsupportedModelError
+from pymc_amortized.model.indicators.simulated_distribution import SimulatedDistribution
 
-__all__ = ["SimulatedDistribution", "simulated_distribution"]
+__all__ = ["simulated_distribution"]
 
 _MAX_STATES = 64
-
-
-@dataclass(frozen=True, slots=True)
-class SimulatedDistribution:
-    """States of sequences that a model draws, but says no probabilities of.
-
-    Attributes
-    ----------
-    support : tuple of int
-        The K values, from the smallest to the largest that was drawn.
-    units : tuple of int
-        Shape of the units; time is the last axis.
-    reason : str
-        Why its probabilities are not known.
-    """
-
-    support: tuple[int, ...]
-    units: tuple[int, ...]
-    reason: str
-
-    order = 0
 
 
 def simulated_distribution(name: str, states: Tensor, reason: str) -> SimulatedDistribution:

@@ -1,0 +1,3 @@
+"""The distribution of indicators given parameters: one class for each kind."""
+
+__all__: list[str] = []

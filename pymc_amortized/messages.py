@@ -6,11 +6,19 @@ import warnings
 
 from types import FrameType
 
-__all__ = ["log_info", "log_warning", "name_of_door", "warn"]
+__all__ = ["door_with_model", "log_info", "log_warning", "warn"]
 
 _PACKAGE = "pymc_amortized"
 
 
+_WITH_MODEL = {
+    "__call__": "pma.AmortizedSampler()(model)",
+    "add_indicators": "pma.add_indicators(idata, model)",
+    "fit": "pma.fit(model)",
+    "load": "pma.load(path, model)",
+    "sample": "pma.sample(model=model)",
+    "with_method": 'pm.sample(method="amortized", model=model)',
+}
 _log = logging.getLogger(_PACKAGE)
 if not logging.root.handlers and not _log.handlers:  # as PyMC does: shown unless configured
     _log.setLevel(logging.INFO)
@@ -36,9 +44,9 @@ def warn(text: str, category: type[Warning]) -> None:
     warnings.warn(text, category, stacklevel=_users_level())
 
 
-def name_of_door() -> str:
-    """Return the name of the outermost function of this package: that which the user called."""
-    return _outermost()[1].f_code.co_name
+def door_with_model() -> str:
+    """Return how the function that the user called is given a model, as code."""
+    return _WITH_MODEL.get(_outermost()[1].f_code.co_name, "pma.compile_simulator(model)")
 
 
 def _users_level() -> int:

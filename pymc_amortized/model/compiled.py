@@ -74,13 +74,13 @@ class CompiledModel:
             complete,
             self.unit_maps,
             draws,
-            [name for name, d in self.distributions.items() if d.kind == "independent"],
+            [name for name, d in self.distributions.items() if d.is_independent],
         )
         if self.unit_covariates:
             self.distributions |= {
                 i.name: indicator_distribution(complete, i, draws, self.unit_covariates)
                 for i in complete.indicators
-                if self.distributions[i.name].kind == "independent"
+                if self.distributions[i.name].is_independent
             }
         self.spec = describe(
             complete,

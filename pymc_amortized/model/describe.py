@@ -104,9 +104,7 @@ def describe(
             for name, variable in complete.deterministics.items()
         ),
         potentials=tuple(complete.potentials),
-        structure="set"
-        if all(d.kind == "independent" for d in distributions.values())
-        else "sequence",
+        structure="set" if all(d.is_independent for d in distributions.values()) else "sequence",
     )
 
 

@@ -94,13 +94,8 @@ class IndicatorSpec:
         return self.kind != "independent"
 
     @property
-    def has_known_transition(self) -> bool:
-        """Whether this is a Markov chain whose transition is known."""
-        return self.kind == "markov"
-
-    @property
     def is_drawn_only(self) -> bool:
-        """Whether states can be drawn, and no more is known of them."""
+        """Whether no more is known of it than its draws."""
         return self.kind == "simulated"
 
     @property
@@ -260,11 +255,8 @@ class ModelSpec:
 
     def _headline(self) -> str:
         size = sum(int(np.prod(p.unconstrained_shape)) for p in self.parameters)
-        latent = (
-            "no indicator: parameters only"
-            if not self.indicators
-            else ", ".join(i.name for i in self.indicators)
-        )
+        names = ", ".join(i.name for i in self.indicators)
+        latent = names or "no indicator: parameters only"
         density = "with density" if self.has_density else "without density"
         return f"Model of a {self.structure}, {density}: {size} unconstrained parameters; {latent}"
 
@@ -326,10 +318,8 @@ def _covariate_rows(covariates: Sequence[CovariateSpec]) -> list[list[str]]:
 
 def _deterministic_rows(deterministics: Sequence[DeterministicSpec]) -> list[list[str]]:
     rows = [["name", "computed from"]]
-    for d in deterministics:
-        source = "parameters and indicators" if d.depends_on_indicators else "parameters"
-        rows.append([d.name, source])
-    return rows
+    sources = {True: "parameters and indicators", False: "parameters"}
+    return rows + [[d.name, sources[d.depends_on_indicators]] for d in deterministics]
 
 
 def _shape(shape: tuple[int, ...], dims: Dims) -> str:

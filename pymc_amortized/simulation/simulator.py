@@ -206,10 +206,9 @@ class Simulator:
         """
         if self._as_written is not None:
             return self._as_written.exchangeable
-        kinds = {indicator.kind for indicator in self.spec.indicators}
         counts = {indicator.num_components for indicator in self.spec.indicators}
         lengths = {length for p in self.spec.parameters for length in p.shape}
-        if "simulated" in kinds or counts.isdisjoint(lengths):
+        if any(i.is_drawn_only for i in self.spec.indicators) or counts.isdisjoint(lengths):
             return ()
         few = self.sample(_NUM_FOR_SYMMETRY, 0)
         invariance = invariance_of(

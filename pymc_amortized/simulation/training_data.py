@@ -66,7 +66,7 @@ class SimulationSource:
         log_states = {
             i: self._log_states(table, parameters, codes[i].shape[1])
             for i, table in enumerate(self.layout.tables)
-            if table.is_sequence and table.indicator.has_known_transition
+            if table.is_sequence and table.indicator.order
         }
         return _compact(self.layout, Batch(units, scores, features, codes, log_states))
 

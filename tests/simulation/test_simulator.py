@@ -314,12 +314,16 @@ def test_no_model_at_all():
         pma.compile_simulator()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_cuda_asked_for_and_absent():
+DEVICES = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+
+
+@pytest.mark.parametrize("device", [name for name, is_there in DEVICES.items() if not is_there])
+def test_a_device_asked_for_and_absent(device):
     with pm.Model() as model:
         _observed()
-    with pytest.raises(errors.DeviceError, match="device='auto'"):
-        pma.compile_simulator(model, device="cuda")
+    with pytest.raises(errors.DeviceError, match="device='auto'") as error:
+        pma.compile_simulator(model, device=device)
+    assert device.upper() in str(error.value)
 
 
 def test_other_arguments():

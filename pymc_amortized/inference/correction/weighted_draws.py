@@ -148,7 +148,7 @@ class WeightedDraws:
         )
         found: set[int] = set()
         for indicator in self.inference.problem.spec.indicators:
-            if indicator.has_known_transition:
+            if indicator.order:
                 emission = self.inference.problem.exact.log_emission(
                     indicator, parameters, self.frames.select(index)
                 )

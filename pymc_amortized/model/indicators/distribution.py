@@ -39,6 +39,11 @@ class AbstractIndicatorDistribution(ABC):
     time_varying: bool
     reason: str | None
 
+    @property
+    def is_independent(self) -> bool:
+        """Whether units are independent given the parameters."""
+        return self.kind == "independent"
+
     @abstractmethod
     def tables(self, parameters: Sequence[Tensor]) -> list[Tensor]:
         """Return all tables of log probabilities, labels on their last axes."""

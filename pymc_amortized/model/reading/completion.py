@@ -23,7 +23,7 @@ from pytensor.tensor.random.op import RandomVariable
 from pymc_amortized.compat import inline, is_marginal, marginalized_name
 from pymc_amortized.errors import ModelReadingError, UnsupportedModelError
 from pymc_amortized.graph.rules.selected_component import select_component
-from pymc_amortized.messages import name_of_door
+from pymc_amortized.messages import door_with_model
 from pymc_amortized.model.complete_model import (
     CompleteModel,
     Indicator,
@@ -32,17 +32,6 @@ from pymc_amortized.model.complete_model import (
 )
 
 __all__ = ["complete_model"]
-
-
-_CALLS = {
-    "__call__": "pma.AmortizedSampler()(model)",
-    "add_indicators": "pma.add_indicators(idata, model)",
-    "fit": "pma.fit(model)",
-    "load": "pma.load(path, model)",
-    "sample": "pma.sample(model=model)",
-    "with_method": 'pm.sample(method="amortized", model=model)',
-}
-"""How each door is given its model."""
 
 
 def complete_model(model: pm.Model | None = None) -> CompleteModel:
@@ -78,7 +67,7 @@ def _checked_model(model: pm.Model | None) -> pm.Model:
         except TypeError as error:
             raise ModelReadingError(
                 "Expected a model, or a surrounding `with model:` block; got neither. Pass it:\n\n"
-                f"    {_CALLS.get(name_of_door(), 'pma.compile_simulator(model)')}"
+                f"    {door_with_model()}"
             ) from error
     if not isinstance(model, pm.Model):
         raise ModelReadingError(

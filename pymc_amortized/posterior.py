@@ -3,47 +3,34 @@
 import os
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-import torch
+import xarray
 
 from torch import Tensor
 
 from pymc_amortized.diagnostics.around import calibrate_around
 from pymc_amortized.diagnostics.calibration_report import CalibrationReport
 from pymc_amortized.diagnostics.check import calibrate
-from pymc_amortized.errors import UnsupportedModelError
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.inference.amortized import Amortized
-from pymc_amortized.inference.arguments import (
-    check_count,
-    check_request,
-    require_chains,
-)
+from pymc_amortized.inference.arguments import check_count, check_request, require_chains
 from pymc_amortized.inference.draws import Correction
 from pymc_amortized.model.spec import ModelSpec
 from pymc_amortized.results.delivery import Delivery
 from pymc_amortized.results.network_report import network_html, network_text
-from pymc_amortized.results.states import states_dataset
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.state_filter import StateFilter
 from pymc_amortized.symmetry.answer_labels import Labels, check_labels
 from pymc_amortized.training.files import write_file
 from pymc_amortized.training.record import TrainingRecord
 
-if TYPE_CHECKING:
-    import xarray
-
 __all__ = ["AmortizedPosterior"]
-
-_DRAWS_FOR_PROBABILITIES = 1_000
 
 
 class AmortizedPosterior:
-    """A network trained for a model, which answers any data set of it.
-
-    Built by :func:`pymc_amortized.fit` and :func:`pymc_amortized.load`.
+    """A network trained for a model, which answers any data set of it: see :func:`fit`.
 
     Attributes
     ----------
@@ -65,7 +52,7 @@ class AmortizedPosterior:
 
     @property
     def history(self) -> tuple[dict[str, float], ...]:
-        """Validation loss at each check of the training: step, seconds, and both terms in nats."""
+        """Step, seconds, and both terms of the validation loss in nats, check by check."""
         return self.record.history
 
     def sample(
@@ -86,33 +73,27 @@ class AmortizedPosterior:
         Parameters
         ----------
         data : mapping of str to array, optional
-            Every observed variable by name, of a size trained for; and covariates, if the network
-            was trained with ``sizes``. Missing values as masked arrays. Default: the data of the
-            model.
+            Observed variables by name, of a size trained for; and covariates, if the network was
+            trained with ``sizes``. Missing values as masked arrays. Default: those of the model.
         draws, chains : int
             As in PyMC. Draws are independent; chains only divide them.
         correction : {"auto", "none", "importance", "adaptive", "mcmc"}
-            How far the network's draws are corrected by the model's exact density. ``"none"``
-            leaves them as they are. ``"importance"`` weighs and resamples them. ``"adaptive"``
-            fits mixtures of Student t distributions to the weighted draws, round after round, and
-            weighs new draws of the last of them. ``"mcmc"`` runs NUTS on the density with
-            indicators summed out, started from the weighted draws. ``"auto"`` climbs from one to
-            the next until the draws are accepted.
+            How the model's exact density corrects the network's draws: not at all; by weights and
+            resampling; by mixtures of Student t distributions fitted to the weighted draws; by NUTS
+            that starts from these. ``"auto"`` climbs from one to the next until they are accepted.
         acceptance : AcceptanceRule, optional
             When draws are accepted. Default: Pareto k at most 0.7 and an importance ESS of at least
             400; or R-hat at most 1.01, and a bulk ESS of at least 400.
         labels : {"canonical", "symmetric"}
             Of exchangeable components: in ascending order of one parameter (``order_by`` of
-            :func:`pymc_amortized.fit`), or permuted at random, draw by draw, which is the posterior
-            of the model as it is written, with a mode for each order.
+            :func:`pymc_amortized.fit`), or permuted at random, as in the posterior of the model.
         random_seed : int, sequence of int, numpy.random.Generator or None
             As in PyMC.
         var_names : sequence of str, optional
-            Which variables to keep. Indicators that neither these nor deterministics among them
-            need are not drawn.
+            Which variables to keep. Indicators that none of them needs are not drawn.
         idata_kwargs : mapping, optional
-            ``{"log_likelihood": True}`` adds the log likelihood of each unit, indicators summed
-            out; ``{"log_prior": True}`` the log prior, as PyMC computes it.
+            ``{"log_likelihood": True, "log_prior": True}`` adds the log likelihood of each unit,
+            indicators summed out, and the log prior, as PyMC computes it.
 
         Returns
         -------
@@ -170,19 +151,16 @@ class AmortizedPosterior:
         ----------
         datasets : sequence of mapping, or mapping of str to array
             B data sets, each as in :meth:`sample`; or arrays (B, *shape) of all of them by name.
-        draws, chains, correction, acceptance, labels, random_seed, var_names
-            As in :meth:`sample`.
-        progressbar : bool
-            Whether to show how many are done.
+        draws, chains, correction, acceptance, labels, random_seed, var_names, progressbar
+            As in :meth:`sample`, and in PyMC.
 
         Returns
         -------
         InferenceData or DataTree
             As of :meth:`sample`, with a dimension ``dataset`` after ``chain`` and ``draw``. The
             group ``answers`` says of each data set what its draws come from, whether they were
-            accepted, Pareto k, ESS, the evidence, and, where it could not be answered, why: its
-            draws are then NaN, and its indicators -1. Data sets that are shorter than others are
-            filled up likewise.
+            accepted, Pareto k, ESS, the evidence, and why it could not be answered, if so. Its
+            draws are then NaN, and its indicators -1, as is what shorter data sets lack.
 
         Raises
         ------
@@ -202,8 +180,8 @@ class AmortizedPosterior:
         ...     mu = pm.Normal("mu", 0, 1)
         ...     y = pm.Normal("y", mu, 1, observed=[0.5, 1.5])
         >>> options = {"random_seed": 1, "progressbar": False}
-        >>> config = pma.TrainingConfig(steps=200)
-        >>> posterior = pma.fit(model, training=config, cache=False, **options)
+        >>> quick = pma.TrainingConfig(steps=200)
+        >>> posterior = pma.fit(model, training=quick, cache=False, **options)
         >>> idata = posterior.sample_many({"y": np.array([[0.5, 1.5], [2.0, 2.5]])}, **options)
         >>> dict(idata.posterior["mu"].sizes), idata.answers["checked"].values.tolist()
         ({'chain': 4, 'draw': 1000, 'dataset': 2}, ['accepted', 'accepted'])
@@ -217,19 +195,9 @@ class AmortizedPosterior:
         *,
         correction: Correction = "auto",
         random_seed: RandomSeed = None,
-    ) -> "xarray.Dataset":
-        """Return p(z_i = k given y), dims (*units, component), averaged over 1,000 draws of θ.
-
-        ``data``, ``correction`` and ``random_seed`` are as in :meth:`sample`.
-        """
-        if not self.spec.indicators:
-            raise UnsupportedModelError(
-                "Expected a model with indicators; this one has parameters only. See them by:\n\n"
-                "    posterior.sample().posterior"
-            )
-        wanted = self._delivery.ask(_DRAWS_FOR_PROBABILITIES, 1, correction)
-        answer = self._delivery.answer(data, wanted, random_seed)
-        return self._delivery.built(answer, wanted, list(wanted.indicators)).probabilities()
+    ) -> xarray.Dataset:
+        """Return p(z_i = k given y) (*units, component), by 1,000 draws; see :meth:`sample`."""
+        return self._delivery.probabilities(data, correction, random_seed)
 
     def indicators(
         self,
@@ -239,7 +207,7 @@ class AmortizedPosterior:
         draws: int = 1000,
         correction: Correction = "auto",
         random_seed: RandomSeed = None,
-    ) -> "xarray.Dataset":
+    ) -> xarray.Dataset:
         """Return what the data say of the states of Markov chains.
 
         Parameters
@@ -253,20 +221,15 @@ class AmortizedPosterior:
         Returns
         -------
         xarray.Dataset
-            For each chain, dims (*units, state) for probabilities, (chain, draw, *units) for paths,
-            and (*units,) for the most probable path.
+            Of each chain: probabilities (*units, state), paths (chain, draw, *units), or the most
+            probable path (*units,).
 
         Raises
         ------
         UnsupportedModelError
-            If the model has no Markov chain, or the most probable path is asked of one whose
-            transition is not known.
+            If there is no Markov chain, or no known transition for the most probable path.
         """
-        chains = require_chains(self.spec, kind)
-        wanted = self._delivery.ask(draws, 1, correction)
-        answer = self._delivery.answer(data, wanted, random_seed)
-        builder = self._delivery.built(answer, wanted, list(wanted.indicators))
-        return states_dataset(builder, answer, kind, [c.name for c in chains])
+        return self._delivery.states(data, kind, draws, correction, random_seed)
 
     def filter(
         self,
@@ -286,13 +249,12 @@ class AmortizedPosterior:
         Returns
         -------
         StateFilter
-            Whose ``update(new_data)`` costs one step for each new point, and whose
-            ``forecast(steps)`` draws what comes next.
+            ``update(new_data)`` costs a step for each new point; ``forecast(steps)`` draws more.
 
         Raises
         ------
         UnsupportedModelError
-            If the model has no Markov chain, or one that does not go on as it began.
+            If there is no Markov chain, or one that does not go on as it began.
         """
         [chain] = require_chains(self.spec, "filtering", to_go_on=True)
         wanted = self._delivery.ask(draws, 1, correction, var_names=())
@@ -311,9 +273,9 @@ class AmortizedPosterior:
     ) -> CalibrationReport:
         """Tell whether answers can be trusted, by data sets whose true values are known.
 
-        Data sets are simulated from the model, at the sizes that the network was trained for, and
-        answered by the network alone and with corrections. Ranks of true values must be uniform,
-        and probabilities of indicators must come true as often as they say.
+        Data sets are simulated at the sizes that the network was trained for, and answered with and
+        without corrections. Ranks of true values must be uniform, and probabilities of indicators
+        must come true as often as they say.
 
         Parameters
         ----------
@@ -322,8 +284,7 @@ class AmortizedPosterior:
         draws, correction, random_seed
             As in :meth:`sample`. ``correction="none"`` looks at the network alone.
         around : InferenceData or DataTree, optional
-            An answer for observed data: calibration is then checked for data like these, by
-            posterior simulation-based calibration, and corrected by importance sampling.
+            An answer: data like its own are simulated, and answered by importance sampling.
 
         Returns
         -------
@@ -362,8 +323,7 @@ class AmortizedPosterior:
         Returns
         -------
         numpy.ndarray, shape (S,)
-            log q(θ given y) in nats, over PyMC's unconstrained parameters; -inf outside of their
-            support.
+            log q(θ given y) in nats, over PyMC's unconstrained parameters; -inf off their support.
 
         Raises
         ------
@@ -371,23 +331,12 @@ class AmortizedPosterior:
             If a parameter is missing, unknown, or of another shape than the model's.
         """
         check_labels(labels)
-        inference, device = self.inference, self.inference.problem.device
-        dataset = inference.read(data)
-        tensors = {
-            name: torch.as_tensor(np.asarray(x, dtype=float), device=device)
-            for name, x in parameters.items()
-        }
-        log_q = inference.log_posterior(tensors, dataset, any_labels=labels == "symmetric")
+        dataset, any_labels = self.inference.read(data), labels == "symmetric"
+        log_q = self.inference.log_posterior(parameters, dataset, any_labels=any_labels)
         return log_q.cpu().numpy()
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the network to a file, to be read by :func:`pymc_amortized.load`.
-
-        Parameters
-        ----------
-        path : str or PathLike
-            Where to. An existing file is replaced, at once.
-        """
+        """Write the network to a file, replaced at once if it exists; see :func:`load`."""
         write_file(path, self.tensors(), self.record.as_record())
 
     def tensors(self) -> dict[str, Tensor]:

@@ -24,7 +24,6 @@ from pymc_amortized.networks.contracts import no_density
 from pymc_amortized.networks.estimator import Estimator
 from pymc_amortized.networks.units import Units
 from pymc_amortized.simulation.training_data import SimulationSource
-from pymc_amortized.typing import NamedTensors
 
 __all__ = ["Amortized"]
 
@@ -147,7 +146,7 @@ class Amortized:
 
     @torch.no_grad()
     def log_posterior(
-        self, parameters: NamedTensors, dataset: Dataset, *, any_labels: bool
+        self, parameters: Mapping[str, Any], dataset: Dataset, *, any_labels: bool
     ) -> Tensor:
         """Return log q (S,) in nats of parameters (S, *shape), unconstrained as in the model.
 
@@ -157,6 +156,10 @@ class Amortized:
         if not self.estimator.has_density:
             raise no_density(self.estimator.posterior)
         labelling, log_count, space = self.problem.labelling, 0.0, self.problem.space
+        parameters = {
+            name: torch.as_tensor(np.asarray(x, dtype=float), device=self.problem.device)
+            for name, x in parameters.items()
+        }
         if any_labels:
             parameters, log_count = labelling.arrange(parameters), labelling.log_count
         vector, inside = space.unconstrain_within(parameters)

@@ -5,11 +5,19 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import xarray
+
 from pymc_amortized.data.dataset_list import read_datasets
+from pymc_amortized.errors import UnsupportedModelError
 from pymc_amortized.importance.acceptance import AcceptanceRule, acceptance_rule
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.answer import Answer, Answering, Wanted
-from pymc_amortized.inference.arguments import check_count, check_request, indicators_to_draw
+from pymc_amortized.inference.arguments import (
+    check_count,
+    check_request,
+    indicators_to_draw,
+    require_chains,
+)
 from pymc_amortized.inference.draws import Correction
 from pymc_amortized.results.answer_report import (
     answer_facts,
@@ -21,12 +29,15 @@ from pymc_amortized.results.builder import ResultBuilder
 from pymc_amortized.results.log_densities import log_likelihood, log_prior
 from pymc_amortized.results.many import AnswersTable, fill
 from pymc_amortized.results.network_report import network_attrs
+from pymc_amortized.results.states import states_dataset
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.symmetry.answer_labels import AnswerLabels, Labels
 from pymc_amortized.training.progress import dataset_progress
 from pymc_amortized.training.record import TrainingRecord
 
 __all__ = ["Delivery"]
+
+_DRAWS_FOR_PROBABILITIES = 1_000
 
 
 class Delivery:
@@ -128,6 +139,40 @@ class Delivery:
         table.warn(self.spec, builder.left_out)
         attrs = self._attrs(time.perf_counter() - started, wanted)
         return builder.result(attrs, {"answers": table.to_dataset(builder.axes)})
+
+    def probabilities(
+        self, data: Mapping[str, Any] | None, correction: Correction, random_seed: RandomSeed
+    ) -> xarray.Dataset:
+        """Return p(z_i = k given y), averaged over draws of the parameters.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If the model has no indicators.
+        """
+        if not self.spec.indicators:
+            raise UnsupportedModelError(
+                "Expected a model with indicators; this one has parameters only. See them by:\n\n"
+                "    posterior.sample().posterior"
+            )
+        wanted = self.ask(_DRAWS_FOR_PROBABILITIES, 1, correction)
+        answer = self.answer(data, wanted, random_seed)
+        return self.built(answer, wanted, list(wanted.indicators)).probabilities()
+
+    def states(
+        self,
+        data: Mapping[str, Any] | None,
+        kind: str,
+        draws: int,
+        correction: Correction,
+        random_seed: RandomSeed,
+    ) -> xarray.Dataset:
+        """Return what data say of chains; see :meth:`AmortizedPosterior.indicators`."""
+        chains = require_chains(self.spec, kind)
+        wanted = self.ask(draws, 1, correction)
+        answer = self.answer(data, wanted, random_seed)
+        builder = self.built(answer, wanted, list(wanted.indicators))
+        return states_dataset(builder, answer, kind, [c.name for c in chains])
 
     def built(
         self, answer: Answer, wanted: Wanted, var_names: Sequence[str] | None

@@ -28,7 +28,14 @@ from pymc_amortized.errors import (
 from pymc_amortized.graph.interpreter import BatchedGraph, Value, as_tensor
 from pymc_amortized.messages import warn
 
-__all__ = ["Backend", "BatchedFunction", "PyTensorGraph", "SwitchingGraph", "batched_function"]
+__all__ = [
+    "Backend",
+    "BatchedFunction",
+    "DrawnInTurn",
+    "PyTensorGraph",
+    "SwitchingGraph",
+    "batched_function",
+]
 
 Backend = Literal["auto", "torch", "pytensor"]
 
@@ -57,6 +64,42 @@ def batched_function(
         if backend == "pytensor"
         else SwitchingGraph(inputs, outputs, may_switch=backend == "auto")
     )
+
+
+class DrawnInTurn:
+    """Variables drawn one after the other, each given all before it.
+
+    Parameters
+    ----------
+    before : sequence of Variable
+        What is given to all of them.
+    variables : sequence of Variable
+        Each may depend on ``before``, and on those that precede it.
+    backend : {"auto", "torch", "pytensor"}
+        Where to draw.
+    """
+
+    def __init__(
+        self, before: Sequence[Variable], variables: Sequence[Variable], backend: Backend
+    ) -> None:
+        self._functions = [
+            batched_function([*before, *variables[:i]], [variable], backend)
+            for i, variable in enumerate(variables)
+        ]
+
+    def __call__(
+        self,
+        values: Sequence[Value],
+        *,
+        batch: int,
+        device: torch.device,
+        generator: torch.Generator,
+    ) -> list[Tensor]:
+        """Return one tensor (B, *shape) per variable."""
+        given = list(values)
+        for function in self._functions:
+            given += function(given, batch=batch, device=device, generator=generator)
+        return given[len(values) :]
 
 
 class SwitchingGraph:

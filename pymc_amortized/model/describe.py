@@ -72,11 +72,13 @@ def describe(
         For each observed variable, whether its units can be permuted.
     """
     missing = missing_densities(complete)
+    unconstrained = prior.bijections.forward(draws)
     along_units = [c.variable for c in covariates if c.unit_axes]
     observed = [observation.variable for observation in complete.observations]
     return ModelSpec(
         parameters=tuple(
-            _parameter_spec(complete, parameter, prior, draws) for parameter in complete.parameters
+            _parameter_spec(complete, parameter, draws, unconstrained[parameter.name])
+            for parameter in complete.parameters
         ),
         indicators=tuple(
             _indicator_spec(indicator, distributions[indicator.name])
@@ -127,13 +129,9 @@ def _indicator_spec(
 def _parameter_spec(
     complete: CompleteModel,
     parameter: Parameter,
-    prior: RestrictedPrior,
     draws: Mapping[str, Tensor],
+    unconstrained: Tensor,
 ) -> ParameterSpec:
-    names = [p.name for p in complete.parameters]
-    position = names.index(parameter.name)
-    parents = [draws[name] for name in names[:position]]
-    unconstrained = prior.bijections[position].forward(draws[parameter.name], parents)
     op = parameter.variable.owner.op
     transform = None if parameter.transform is None else parameter.transform.name
     dims = complete.model.named_vars_to_dims.get(parameter.name)

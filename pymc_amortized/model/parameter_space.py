@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.errors import NonFiniteSimulationError, ParameterShapeError
-from pymc_amortized.model.bijections import Bijection
+from pymc_amortized.model.bijections import Bijections
 from pymc_amortized.model.normal_scores import NormalScores, fit_normal_scores
 from pymc_amortized.model.spec import ParameterSpec
 from pymc_amortized.typing import NamedTensors
@@ -29,7 +29,7 @@ class ParameterSpace:
     ----------
     specs : tuple of ParameterSpec
         The parameters, in the order of the model, which is that of the vector.
-    bijections : tuple of Bijection
+    bijections : Bijections
         Their transforms.
     normal_scores : NormalScores or None
         The map under which prior draws are standard normal in each coordinate, once fitted.
@@ -49,7 +49,7 @@ class ParameterSpace:
     """
 
     specs: tuple[ParameterSpec, ...]
-    bijections: tuple[Bijection, ...]
+    bijections: Bijections
     normal_scores: NormalScores | None = None
 
     @property
@@ -119,12 +119,7 @@ class ParameterSpace:
 
     def constrain(self, vector: Tensor) -> dict[str, Tensor]:
         """Map a vector (S, D) to parameters (S, *shape) by name, by PyMC's own transforms."""
-        constrained: dict[str, Tensor] = {}
-        parts = self.split(vector)
-        for bijection in self.bijections:
-            parents = list(constrained.values())
-            constrained[bijection.name] = bijection.backward(parts[bijection.name], parents)
-        return constrained
+        return self.bijections.backward(self.split(vector))
 
     def unconstrain(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Map parameters (S, *shape) by name to a vector (S, D).
@@ -134,13 +129,8 @@ class ParameterSpace:
         ParameterShapeError
             If a parameter is missing or has another shape than the model's.
         """
-        parts: dict[str, Tensor] = {}
-        parents: list[Tensor] = []
-        for spec, bijection in zip(self.specs, self.bijections, strict=True):
-            value = self._checked(spec, parameters)
-            parts[spec.name] = bijection.forward(value, parents)
-            parents.append(value)
-        return self.join(parts)
+        values = {spec.name: self._checked(spec, parameters) for spec in self.specs}
+        return self.join(self.bijections.forward(values))
 
     def unconstrain_within(self, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Map parameters by name to a vector (S, D), and tell which lie in their support (S,).

@@ -7,7 +7,7 @@ again *as a whole*: to redraw one variable alone would change the prior of those
 
 import math
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +26,9 @@ from pymc_amortized.graph.backend import (
     Backend,
     BatchedFunction,
     BatchedGraph,
-    batched_function,
+    DrawnInTurn,
 )
-from pymc_amortized.model.bijections import Bijection, bijections
+from pymc_amortized.model.bijections import Bijections
 from pymc_amortized.model.complete_model import CompleteModel, Parameter
 
 __all__ = ["RestrictedPrior"]
@@ -39,10 +39,10 @@ _NUM_FOR_MASS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """How one parameter is drawn, given those before it."""
+    """How parameters are drawn, given those before them, and what is done with the last of them."""
 
     draw: BatchedFunction
-    bijection: Bijection
+    last: int
     descending: bool | None
     may_leave_image: bool
 
@@ -65,24 +65,15 @@ class RestrictedPrior:
             for parameter in complete.parameters
         ]
         self.bijections = self.bijections_of(complete.parameters)
-        variables = complete.parameter_variables
-        self._stages = [
-            _Stage(
-                batched_function(variables[:position], [parameter.variable], backend),
-                bijection,
-                _sorting(parameter),
-                _may_leave_image(parameter),
-            )
-            for position, (parameter, bijection) in enumerate(
-                zip(complete.parameters, self.bijections, strict=True)
-            )
-        ]
+        self._stages = tuple(_stages(complete, backend))
         self._potential_names = tuple(complete.potentials)
-        self._potentials = BatchedGraph(variables, list(complete.potentials.values()))
+        self._potentials = BatchedGraph(
+            complete.parameter_variables, list(complete.potentials.values())
+        )
 
-    def bijections_of(self, parameters: Sequence[Parameter]) -> tuple[Bijection, ...]:
+    def bijections_of(self, parameters: Sequence[Parameter]) -> Bijections:
         """Return the bijections of these parameters, perhaps with other transforms."""
-        return bijections(parameters, self._values)
+        return Bijections(parameters, self._values)
 
     def sample(
         self, num_datasets: int, device: torch.device, generator: torch.Generator
@@ -153,9 +144,9 @@ class RestrictedPrior:
         """
         draws, _ = self._propose(2, device, generator)
         log_sorted = -sum(
-            math.prod(draw.shape[1:-1]) * math.lgamma(draw.shape[-1] + 1)
-            for draw, stage in zip(draws, self._stages, strict=True)
-            if stage.descending is not None
+            math.prod(draws[s.last].shape[1:-1]) * math.lgamma(draws[s.last].shape[-1] + 1)
+            for s in self._stages
+            if s.descending is not None
         )
         if not any(stage.may_leave_image for stage in self._stages) and not self._potential_names:
             return log_sorted, 0.0
@@ -174,13 +165,13 @@ class RestrictedPrior:
         drawn: list[Tensor] = []
         accepted = torch.ones(batch, dtype=torch.bool, device=device)
         for stage in self._stages:
-            [draw] = stage.draw(drawn, batch=batch, device=device, generator=generator)
+            drawn += stage.draw(drawn, batch=batch, device=device, generator=generator)
             if stage.descending is not None:
-                draw = draw.sort(dim=-1, descending=stage.descending).values
+                drawn[-1] = drawn[-1].sort(dim=-1, descending=stage.descending).values
             if stage.may_leave_image:
-                accepted &= stage.bijection.in_image(draw, drawn)
-            drawn.append(draw)
-        for name, potential in zip(self._potential_names, self._potentials(drawn), strict=True):
+                accepted &= self.bijections.in_image(stage.last, drawn)
+        potentials = self._potentials(drawn) if self._potential_names else []
+        for name, potential in zip(self._potential_names, potentials, strict=True):
             batched = isinstance(potential, Tensor)
             tensor = potential if batched else torch.as_tensor(potential, device=device)[None]
             accepted &= self._allowed(name, tensor, batch)
@@ -202,7 +193,7 @@ class RestrictedPrior:
     def _check_rate(self, num_kept: int, num_proposed: int) -> None:
         rate = num_kept / num_proposed
         if num_proposed >= 20_000 and rate < MINIMAL_ACCEPTANCE_RATE:
-            names = [s.bijection.name for s in self._stages if s.may_leave_image]
+            names = [self._names[s.last] for s in self._stages if s.may_leave_image]
             raise AcceptanceRateError(
                 "Expected at least 1 in 1,000 prior draws to satisfy the constraints of "
                 f"{[*names, *self._potential_names]}; got {num_kept} of {num_proposed:,}. Sorting "
@@ -212,6 +203,18 @@ class RestrictedPrior:
                 '    mu = pm.Deterministic("mu", pt.concatenate([[mu0], mu0 + pt.cumsum(gaps)]))',
                 acceptance_rate=rate,
             )
+
+
+def _stages(complete: CompleteModel, backend: Backend) -> Iterator[_Stage]:
+    """Yield stages, each of which ends where a draw is sorted, or may be rejected."""
+    variables, first = complete.parameter_variables, 0
+    for last, parameter in enumerate(complete.parameters):
+        descending, may_leave_image = _sorting(parameter), _may_leave_image(parameter)
+        ends = descending is not None or may_leave_image or last == len(variables) - 1
+        if ends:
+            draw = DrawnInTurn(variables[:first], variables[first : last + 1], backend)
+            yield _Stage(draw, last, descending, may_leave_image)
+            first = last + 1
 
 
 def _sorting(parameter: Parameter) -> bool | None:

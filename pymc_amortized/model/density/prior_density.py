@@ -1,17 +1,16 @@
 """The batched density of a model's parameters, as it is before any data."""
 
-from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 
 import pytensor.tensor as pt
 import torch
 
-from pytensor.graph.basic import Apply, Variable
-from pytensor.tensor.type import TensorType
+from pytensor.graph.basic import Variable
 from torch import Tensor
 
 from pymc_amortized.graph.backend import BatchedGraph
 from pymc_amortized.graph.logp import conditioned_on, density_graph, elementwise_logp
+from pymc_amortized.model.bijections import apply_transform
 from pymc_amortized.model.complete_model import CompleteModel
 from pymc_amortized.typing import NamedTensors
 
@@ -103,16 +102,11 @@ def _prior_graph(complete: CompleteModel, *, with_parameters: bool = False) -> B
     constrained: dict[Variable, Variable] = {}
     terms = []
     for parameter, value in zip(complete.parameters, values, strict=True):
-        variable, transform = parameter.variable, parameter.transform
-        point = value
-        if transform is not None:
-            arguments = [v for v in variable.owner.inputs if isinstance(v.type, TensorType)]
-            backward = partial(_of_transform, transform.backward, value, variable.owner)
-            jacobian = partial(_of_transform, transform.log_jac_det, value, variable.owner)
-            point = conditioned_on(constrained, arguments, backward)
-            terms.append(conditioned_on(constrained, arguments, jacobian).sum())
-        terms.append(elementwise_logp(variable, point, constrained).sum())
-        constrained[variable] = point
+        point = apply_transform(parameter, "backward", value, constrained)
+        if parameter.transform is not None:
+            terms.append(apply_transform(parameter, "log_jac_det", value, constrained).sum())
+        terms.append(elementwise_logp(parameter.variable, point, constrained).sum())
+        constrained[parameter.variable] = point
     for potential in complete.potentials.values():
         terms.append(conditioned_on(constrained, [potential], lambda p: p).sum())
     total = sum(terms, start=pt.constant(0.0))
@@ -128,12 +122,3 @@ def _prior_terms_graph(complete: CompleteModel) -> BatchedGraph:
         before = {v: given[v] for v in complete.parameter_variables[:position]}
         terms.append(elementwise_logp(parameter.variable, value, before))
     return density_graph(values, terms)
-
-
-def _of_transform(
-    function: Callable[..., Variable], value: Variable, node: Apply, *arguments: Variable
-) -> Variable:
-    """Apply a transform's method, which wants all inputs of the random variable's node."""
-    supply = iter(arguments)
-    inputs = [next(supply) if isinstance(v.type, TensorType) else v for v in node.inputs]
-    return function(value, *inputs)

@@ -79,13 +79,13 @@ class Pairing:
         """Whether the first half of the units responds to its own rows of covariates alone."""
         own = self.num_entries // 2
         last_row = int(self.row_of_entry[own - 1])
-        for row in range(self.response.values.shape[0]):
+        for rows in self.response.pieces():
             given: dict[Variable | str, Tensor] = dict(self.values)
-            before = self.response(given, row=row)
+            before = self.response(given, rows=rows)
             for variable, axis in chosen.items():
-                rows = torch.arange(self.unit_permutation.numel())
-                given[variable] = given[variable].index_select(axis + 1, rows.clamp(max=last_row))
-            after = self.response(given, row=row)
+                units = torch.arange(self.unit_permutation.numel())
+                given[variable] = given[variable].index_select(axis + 1, units.clamp(max=last_row))
+            after = self.response(given, rows=rows)
             pairs = zip(before, after, strict=True)
             if any(bool(differs(x[:, :own], y[:, :own]).any()) for x, y in pairs):
                 return False
@@ -93,18 +93,18 @@ class Pairing:
 
     def _holds(self, chosen: Sequence[tuple[Variable, int]]) -> bool:
         """Whether units can be permuted with the chosen covariates, under every draw."""
-        return all(self._holds_under(row, chosen) for row in range(self.response.values.shape[0]))
+        return all(self._holds_under(rows, chosen) for rows in self.response.pieces())
 
-    def _holds_under(self, row: int, chosen: Sequence[tuple[Variable, int]]) -> bool:
+    def _holds_under(self, rows: Tensor, chosen: Sequence[tuple[Variable, int]]) -> bool:
         given: dict[Variable | str, Tensor] = dict(self.values)
-        before = self.response(given, row=row)
+        before = self.response(given, rows=rows)
         for variable, axis in chosen:
             given[variable] = given[variable].index_select(axis + 1, self.unit_permutation)
         if self.moves_indicator:
-            indicator = self.draws[self.indicator][row : row + 1]
+            indicator = self.draws[self.indicator][rows]
             given[self.indicator] = indicator.index_select(1, self.unit_permutation)
-        value = self.response.values[row : row + 1].index_select(1, self.permutation)
-        after = self.response(given, value, row)
+        value = self.response.values[rows].index_select(1, self.permutation)
+        after = self.response(given, value, rows)
         return not any(
             bool(differs(x.index_select(1, self.permutation), y).any())
             for x, y in zip(before, after, strict=True)

@@ -7,7 +7,7 @@ indicator or of a covariate shows at the entries that depend on it, and at no ot
 
 import math
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytensor.tensor as pt
 import torch
@@ -18,9 +18,12 @@ from torch import Tensor
 
 from pymc_amortized.errors import DensityUnavailableError, UnsupportedModelError
 from pymc_amortized.graph.logp import density_graph, elementwise_logp
+from pymc_amortized.memory import MEMORY
 from pymc_amortized.model.complete_model import CompleteModel, Indicator, Observation
 
 __all__ = ["Response", "differs", "entry_shape", "observation_inputs"]
+
+_NUMBERS_PER_ENTRY = 32
 
 
 def entry_shape(observation: Observation) -> tuple[int, ...]:
@@ -80,6 +83,7 @@ class Response:
         own = draws[observation.name]
         if observation.split:
             own = own[:, torch.as_tensor(observation.observed, device=own.device)]
+        self.num_draws = len(own)
         self.values = own.to(getattr(torch, value.type.dtype))
         self._given: dict[Variable | str, Tensor] = {
             variable: draws[name] for variable, name in zip(inputs, names, strict=False)
@@ -110,33 +114,36 @@ class Response:
         self,
         given: Mapping[Variable | str, Tensor],
         value: Tensor | None = None,
-        row: int = 0,
+        rows: Tensor | None = None,
     ) -> list[Tensor]:
         """Return responses (R, *entries, features), for R runs.
 
         Parameters
         ----------
-        given : mapping of str or Variable to Tensor, shape (R, *shape)
-            What differs from the draw, by name or variable.
+        given : mapping of str or Variable to Tensor, shape (R or 1, *shape)
+            What differs from the draws, by name or variable.
         value : Tensor, shape (R, *entries, *event), optional
             Values of the observation.
-        row : int
-            Which draw everything else is taken from.
+        rows : Tensor of int, shape (R,), optional
+            Which draw everything else is taken from, run by run. Default: each draw once.
         """
+        rows = torch.arange(self.num_draws) if rows is None else rows
         changed = {self._by_name.get(key, key): tensor for key, tensor in given.items()}
         if self._prior_of is not None and self._prior_of[0] in given:
             changed[self._prior_of[1]] = given[self._prior_of[0]]
-        value = self.values[row : row + 1] if value is None else value
-        num_runs = max(tensor.shape[0] for tensor in (*changed.values(), value))
-        tensors = [
-            changed[v] if v in changed else self._given[v][row : row + 1] for v in self._inputs
-        ]
+        value, num_runs = self.values[rows] if value is None else value, len(rows)
+        tensors = [changed[v] if v in changed else self._given[v][rows] for v in self._inputs]
         arguments = [x.expand(num_runs, *x.shape[1:]) for x in (*tensors, value)]
         results = self._graph(arguments, batch=num_runs)
         return [
             self._align(result, trailing, num_runs)
             for result, trailing in zip(results, self._trailing, strict=True)
         ]
+
+    def pieces(self, num_runs: int = 1) -> Iterator[Tensor]:
+        """Yield all draws, in pieces that fit into memory with so many runs of each."""
+        each = _NUMBERS_PER_ENTRY * num_runs * math.prod(self.entry_shape)
+        yield from torch.arange(self.num_draws).split(MEMORY.at_once(each))
 
     def _align(self, result: object, trailing: int, num_runs: int) -> Tensor:
         tensor = torch.as_tensor(result)

@@ -122,15 +122,19 @@ class _Probe:
     ) -> None:
         self.name = observation.name
         self.indicator_name = indicator.name
-        self.num_draws, *shape = draws[indicator.name].shape
-        self.shape = tuple(shape)
+        self.shape = tuple(draws[indicator.name].shape[1:])
         self._response = Response(complete, observation, draws)
 
-    def respond(self, indicator: Tensor, row: int) -> list[Tensor]:
-        """Return the response of each entry to indicators (R, units): (R, entries, features)."""
-        runs = indicator.reshape(-1, *self.shape)
-        responses = self._response({self.indicator_name: runs}, row=row)
-        return [r.reshape(r.shape[0], -1, r.shape[-1]) for r in responses]
+    def respond(self, indicator: Tensor, rows: Tensor) -> list[Tensor]:
+        """Return the response of each entry to indicators (R, units), under n draws.
+
+        Of shape (n, R, entries, features).
+        """
+        runs = indicator.repeat(len(rows), 1).reshape(-1, *self.shape)
+        draws = rows.repeat_interleave(len(indicator))
+        responses = self._response({self.indicator_name: runs}, rows=draws)
+        shape = (len(rows), len(indicator), math.prod(self._response.entry_shape))
+        return [r.reshape(*shape, r.shape[-1]) for r in responses]
 
     def owner(self, support: Sequence[int], generator: torch.Generator) -> np.ndarray:
         num_units = math.prod(self.shape)
@@ -143,9 +147,9 @@ class _Probe:
         for value in support[1:]:
             runs = torch.cat([base, torch.where(bits == 1, value, support[0])])
             changed = torch.zeros(num_bits, found.numel(), dtype=torch.bool)
-            for row in range(self.num_draws):
-                for response in self.respond(runs, row):
-                    changed |= differs(response[1:], response[:1])
+            for rows in self._response.pieces(len(runs)):
+                for response in self.respond(runs, rows):
+                    changed |= differs(response[:, 1:], response[:, :1]).any(0)
             found |= (changed.long() * weights[:, None]).sum(0)
         owner = found - 1
         self._verify(owner, support, num_units, generator)
@@ -164,10 +168,11 @@ class _Probe:
         chosen = picks[:, owner.clamp(min=0, max=num_units - 1)]  # (runs, entries)
         entries = torch.arange(owner.numel())
         agrees = bool((owner < num_units).all())
-        for row in range(self.num_draws):
-            tables = self.respond(values[:, None].expand(-1, num_units), row)
-            for response, table in zip(self.respond(values[picks], row), tables, strict=True):
-                agrees = agrees and not bool(differs(response, table[chosen, entries]).any())
+        for rows in self._response.pieces(max(len(values), len(picks))):
+            tables = self.respond(values[:, None].expand(-1, num_units), rows)
+            responses = self.respond(values[picks], rows)
+            for response, table in zip(responses, tables, strict=True):
+                agrees = agrees and not bool(differs(response, table[:, chosen, entries]).any())
         if not agrees:
             raise UnsupportedModelError(
                 f"Expected each value of {self.name!r} to depend on one unit of "

@@ -26,10 +26,10 @@ __all__ = [
     "marginalized_name",
     "one_index_ops",
     "op_class",
+    "own_axis",
     "positive_definite_ops",
     "reference_mode",
     "result_of_groups",
-    "split_axis",
     "supports_time_varying_chains",
 ]
 
@@ -68,10 +68,9 @@ def positive_definite_ops() -> tuple[type, ...]:
     return (module.PosDefMatrix,) if hasattr(module, "PosDefMatrix") else ()
 
 
-def split_axis(op: Op, values: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
-    """Separate the axis from the values: PyTensor 2 has it among them, PyTensor 3 in the op."""
-    axis = getattr(op, "axis", None)
-    return (values[0], values[1:]) if axis is None else (axis, values)
+def own_axis(op: Op) -> int | None:
+    """Return the axis of an operation as PyTensor 3 has it; None where it is the first input."""
+    return getattr(op, "axis", None)
 
 
 def has_time_varying_transitions(op: Op) -> bool:

@@ -256,10 +256,12 @@ def _is_shared(parameter: Variable) -> bool:
 def _may_leave_image(parameter: Parameter) -> bool:
     """Whether draws can lie where the transform does not reach.
 
-    They cannot under the transform that PyMC itself chose for the distribution. An interval may
-    have been narrowed by the user, so its type alone does not tell.
+    They cannot under the transform that PyMC itself chose for the distribution, nor once they are
+    sorted, if all that is asked of them is to be in order. An interval may have been narrowed by
+    the user, so its type alone does not tell.
     """
-    if parameter.transform is None:
+    only_ordered = all(isinstance(part, Ordered) for part in _parts(parameter.transform))
+    if parameter.transform is None or (only_ordered and _sorting(parameter) is not None):
         return False
     if isinstance(parameter.transform, IntervalTransform):
         return True

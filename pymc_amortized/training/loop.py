@@ -44,6 +44,7 @@ class _Run:
     optimizer: torch.optim.Optimizer
     best: dict[str, Tensor]
     validation: Batch
+    weights: list[list[nn.Parameter]]
     pool: Batch | None = None
     pool_index: int = -1
     started: float = field(default_factory=time.perf_counter)
@@ -121,7 +122,10 @@ def _start(
         fused=True,
     )
     state = TrainingState(horizon=config.steps)
-    return _Run(estimator, source, config, seed, objective, state, optimizer, {}, validation)
+    weights = estimator.independent_weights()
+    return _Run(
+        estimator, source, config, seed, objective, state, optimizer, {}, validation, weights
+    )
 
 
 def _seed(seed: int, kind: int, index: int) -> int:
@@ -166,10 +170,7 @@ def _step(run: _Run) -> float:
     loss = sum(run.objective(run.estimator, batch, generator).values())
     run.optimizer.zero_grad()
     loss.backward()
-    norms = [
-        nn.utils.clip_grad_norm_(part, _MAX_GRADIENT)
-        for part in run.estimator.independent_weights()
-    ]
+    norms = [nn.utils.clip_grad_norm_(part, _MAX_GRADIENT) for part in run.weights]
     finite = bool(torch.isfinite(torch.stack([loss.detach(), *norms])).all())
     if finite:
         run.optimizer.step()

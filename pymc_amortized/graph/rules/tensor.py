@@ -29,7 +29,7 @@ from pytensor.tensor.sort import ArgSortOp, SortOp
 from pytensor.tensor.special import LogSoftmax, Softmax
 from torch import Tensor
 
-from pymc_amortized.compat import split_axis
+from pymc_amortized.compat import own_axis
 from pymc_amortized.errors import UnconvertibleOpError
 from pymc_amortized.graph.interpreter import (
     Rule,
@@ -159,22 +159,27 @@ def _make_vector(op: MakeVector, node: Apply) -> Rule:
 @batch_rule.register(Join)
 def _join(op: Join, node: Apply) -> Rule:
     ndim = node.outputs[0].type.ndim
-    dtype = torch_dtype(node.outputs[0].type.dtype)
+    dtype, own = torch_dtype(node.outputs[0].type.dtype), own_axis(op)
 
     def rule(run: Run, *values: Value) -> Tensor:
-        axis, xs = split_axis(op, values)
+        axis, xs = _axis_apart(own, values)
         position = int(_unbatched(op, axis)) % ndim + 1
         return torch.cat([run.expand(x).to(dtype) for x in xs], dim=position)
 
     return rule
 
 
+def _axis_apart(own: int | None, values: Sequence[Value]) -> tuple[Value, Sequence[Value]]:
+    """Separate the axis from the values, where an operation does not have it of its own."""
+    return (values[0], values[1:]) if own is None else (own, values)
+
+
 @batch_rule.register(Split)
 def _split(op: Split, node: Apply) -> Rule:
-    ndim = node.inputs[0].type.ndim
+    ndim, own = node.inputs[0].type.ndim, own_axis(op)
 
     def rule(run: Run, x: Value, *values: Value) -> tuple[Tensor, ...]:
-        axis, (sizes,) = split_axis(op, values)
+        axis, (sizes,) = _axis_apart(own, values)
         position = int(_unbatched(op, axis)) % ndim + 1
         return run.lift(x).split(_numbers(op, sizes), dim=position)
 
@@ -293,10 +298,10 @@ def _argsort(op: ArgSortOp, node: Apply) -> Rule:
 
 
 def _sorted(op: Op, node: Apply, output: int) -> Rule:
-    ndim = node.inputs[0].type.ndim
+    ndim, own = node.inputs[0].type.ndim, own_axis(op)
 
     def rule(run: Run, x: Value, *values: Value) -> Tensor:
-        axis, _ = split_axis(op, values)
+        axis, _ = _axis_apart(own, values)
         position = int(_unbatched(op, axis)) % ndim + 1
         return torch.sort(run.lift(x), dim=position, stable=True)[output]
 

@@ -172,7 +172,7 @@ def fit_simulator(
                 f"The cached network does not fit, and is trained anew: {error}",
                 CacheWarning,
             )
-    posterior = _trained(simulator, layout, estimator, record, seed, progressbar, store)
+    posterior = _train_posterior(simulator, layout, estimator, record, seed, progressbar, store)
     if posterior.record.interrupted:
         warn(
             f"Training was interrupted after {posterior.record.steps:,} of {config.steps:,} steps; "
@@ -219,7 +219,7 @@ def _blank_record(
     )
 
 
-def _trained(
+def _train_posterior(
     simulator: Simulator,
     layout: DataLayout,
     estimator: Estimator,
@@ -268,7 +268,7 @@ def _trained(
     )
     accepted = share(estimator, 2_000) if can_check else math.nan
     inference = inference.with_reference(source, seed + 2)
-    return AmortizedPosterior(inference, _finished(record, result, accepted))
+    return AmortizedPosterior(inference, _finish_record(record, result, accepted))
 
 
 def _warn_of_unvisited(layout: DataLayout, batch: Batch) -> None:
@@ -294,7 +294,9 @@ def _fits(estimator: Estimator, tensors: Mapping[str, Tensor]) -> bool:
     )
 
 
-def _finished(record: TrainingRecord, result: TrainingResult, accepted: float) -> TrainingRecord:
+def _finish_record(
+    record: TrainingRecord, result: TrainingResult, accepted: float
+) -> TrainingRecord:
     state = result.state
     return replace(
         record,

@@ -301,10 +301,10 @@ def teach_pymc() -> None:
     """Teach ``pm.sample`` the keyword ``method``, once however often it is called."""
     if getattr(pymc.sample, "knows_amortized", False):
         return
-    pymc.sample = _with_method(pymc.sample)
+    pymc.sample = _add_method(pymc.sample)
 
 
-def _with_method(original: Callable[..., Any]) -> Callable[..., Any]:
+def _add_method(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def with_method(*args: Any, method: str | None = None, **kwargs: Any) -> Any:
         if method is None or method == "mcmc":

@@ -87,7 +87,7 @@ class StateFilter:
     @property
     def probabilities(self) -> np.ndarray:
         """p(z_t = k given y up to t) of the last state, (K,)."""
-        return self._averaged(self._log_filtered).cpu().numpy()
+        return self._average(self._log_filtered).cpu().numpy()
 
     @property
     def ess(self) -> float:
@@ -160,7 +160,7 @@ class StateFilter:
         picked = torch.multinomial(
             self._log_weights.exp(), num_draws, replacement=True, generator=self._generator
         )
-        states = self._states_ahead(picked, int(steps))
+        states = self._draw_states_ahead(picked, int(steps))
         num_rows = self._indicator.units[-1]
         num_frames = math.ceil(int(steps) / num_rows)
         padded = torch.nn.functional.pad(states, (0, num_frames * num_rows - int(steps)))
@@ -173,18 +173,20 @@ class StateFilter:
             parameters, self._generator_seed(), indicators={name: in_frames.reshape(-1, num_rows)}
         )
         leading = {"sample": num_draws, "time": int(steps)}
-        arrays = [self._ahead(name, states + self._indicator.support[0], leading)]
+        arrays = [self._array_ahead(name, states + self._indicator.support[0], leading)]
         for observed, values in simulation.observations.items():
             of_draws = values.reshape(num_draws, num_frames * num_rows, *values.shape[2:])
-            arrays.append(self._ahead(observed, of_draws[:, : int(steps)], leading))
+            arrays.append(self._array_ahead(observed, of_draws[:, : int(steps)], leading))
         return dataset_of(arrays)
 
-    def _ahead(self, name: str, values: Tensor, leading: Mapping[str, int]) -> xarray.DataArray:
+    def _array_ahead(
+        self, name: str, values: Tensor, leading: Mapping[str, int]
+    ) -> xarray.DataArray:
         axes = ModelAxes(self._inference.problem.simulator, [], leading)
         array = axes.array(name, values.cpu().numpy(), None, leading)
         return array.assign_coords(time=np.arange(leading["time"]) + self.num_times)
 
-    def _states_ahead(self, picked: Tensor, steps: int) -> Tensor:
+    def _draw_states_ahead(self, picked: Tensor, steps: int) -> Tensor:
         """Draw codes (S, steps) of the states that follow."""
         every = len(self._log_weights)
         filtered = self._log_filtered.expand(every, -1)[picked].exp()
@@ -225,9 +227,9 @@ class StateFilter:
         if self._weighed:
             self._log_weights = (self._log_weights + evidence).log_softmax(0)
         self.num_times += 1
-        return self._averaged(self._log_filtered)
+        return self._average(self._log_filtered)
 
-    def _averaged(self, log_filtered: Tensor) -> Tensor:
+    def _average(self, log_filtered: Tensor) -> Tensor:
         """Average probabilities of tuples (S or 1, M) over draws, as those of the last state."""
         weights = self._log_weights.exp().unsqueeze(-1)
         tuples = (weights * log_filtered.exp()).sum(0)

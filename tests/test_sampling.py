@@ -55,10 +55,10 @@ def test_wrapped_once():
 
 @pytest.mark.parametrize("method", [{}, {"method": None}, {"method": "mcmc"}], ids=str)
 def test_other_calls_go_to_pymc_as_they_are(monkeypatch, method):
-    from pymc_amortized.sampling import _with_method
+    from pymc_amortized.sampling import _add_method
 
     calls = []
-    hooked = _with_method(lambda *args, **kwargs: calls.append((args, kwargs)) or "theirs")
+    hooked = _add_method(lambda *args, **kwargs: calls.append((args, kwargs)) or "theirs")
     assert hooked(7, tune=3, nuts={"target_accept": 0.9}, **method) == "theirs"
     assert calls == [((7,), {"tune": 3, "nuts": {"target_accept": 0.9}})]
 

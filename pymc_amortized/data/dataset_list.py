@@ -36,7 +36,7 @@ def split_datasets(datasets: Any, names: Sequence[str]) -> list[Mapping[str, Any
         f'\n    posterior.sample_many({{"{names[0]}": np.stack(datasets)}})'
     )
     if isinstance(datasets, Mapping):
-        datasets = {name: _as_array(name, x, way_out) for name, x in datasets.items()}
+        datasets = {name: _to_array(name, x, way_out) for name, x in datasets.items()}
         lengths = {name: len(x) if x.ndim else 0 for name, x in datasets.items()}
         if len(set(lengths.values())) != 1 or 0 in lengths.values():
             raise InvalidDataError(
@@ -58,7 +58,7 @@ def split_datasets(datasets: Any, names: Sequence[str]) -> list[Mapping[str, Any
     return list(datasets)
 
 
-def _as_array(name: str, values: Any, way_out: str) -> np.ndarray:
+def _to_array(name: str, values: Any, way_out: str) -> np.ndarray:
     """Return values as an array, whose first axis is counted and not labelled."""
     try:
         return values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)

@@ -72,22 +72,22 @@ def stack_frames(parts: Sequence[Frames]) -> Frames:
     tensor([ 5, 15])
     """
     num_frames = max(part.num_frames for part in parts)
-    whole = [_padded(part, num_frames) for part in parts]
+    whole = [_pad(part, num_frames) for part in parts]
     return Frames(
         {name: torch.cat([w.observations[name] for w in whole]) for name in whole[0].observations},
         {name: torch.cat([w.covariates[name] for w in whole]) for name in whole[0].covariates},
         tuple(torch.cat(masks) for masks in zip(*(w.selected for w in whole), strict=True)),
-        None if parts[0].times is None else _stacked_times([part.times for part in parts]),
+        None if parts[0].times is None else _stack_times([part.times for part in parts]),
     )
 
 
-def _stacked_times(times: Sequence[Tensor]) -> Tensor:
+def _stack_times(times: Sequence[Tensor]) -> Tensor:
     longest = max(x.shape[1] for x in times)
     padded = [torch.nn.functional.pad(x, (0, longest - x.shape[1]), value=-1) for x in times]
     return torch.cat(padded)
 
 
-def _padded(frames: Frames, num_frames: int) -> Frames:
+def _pad(frames: Frames, num_frames: int) -> Frames:
     missing = num_frames - frames.num_frames
     if not missing:
         return frames

@@ -20,7 +20,7 @@ from pymc_amortized.data.tables import (
     _NUM_FREQUENCIES,
     Sizes,
     UnitTable,
-    _checked_sizes,
+    _check_sizes,
     _require_resizable,
     _tables,
 )
@@ -58,7 +58,7 @@ class DataLayout:
     ) -> None:
         self.spec = spec
         self.covariates = dict(covariates)
-        self.tables = _tables(spec, _checked_sizes(spec, sizes))
+        self.tables = _tables(spec, _check_sizes(spec, sizes))
         for table in self.tables:
             if table.resized:
                 _require_resizable(table, self.tables, spec)
@@ -124,7 +124,7 @@ class DataLayout:
             columns.append(places.expand(*shape, -1))
         values = torch.cat(columns, dim=-1).flatten(1, 2)
         if table.is_sequence:
-            return _in_time(values, selected.flatten(1), frames.times)
+            return _order_in_time(values, selected.flatten(1), frames.times)
         return Units(values, selected.flatten(1))
 
     def _covariate_rows(
@@ -140,7 +140,7 @@ class DataLayout:
         return rows.repeat_interleave(shape[2] // rows.shape[2], dim=2)
 
 
-def _in_time(values: Tensor, observed: Tensor, times: Tensor | None) -> Units:
+def _order_in_time(values: Tensor, observed: Tensor, times: Tensor | None) -> Units:
     """Bring rows (B, m R, F) into the order of time, and tell where something is observed."""
     in_use = torch.ones_like(observed)
     if times is not None:

@@ -124,7 +124,7 @@ class UnitTable:
 
     def entries_observed(self, o: ObservationSpec) -> np.ndarray:
         """Return which entries of a variable the model has observed, (R, entries in a row)."""
-        return _entries_observed(o, self.num_rows)
+        return _find_observed_entries(o, self.num_rows)
 
     def shows_mask(self, o: ObservationSpec) -> bool:
         """Whether rows can be observed in part, so that networks must see which part."""
@@ -157,7 +157,7 @@ def _table(
     first = observations[0]
     grouped = indicator is not None and not _is_aligned(first, indicator)
     num_rows = _num_rows(first, indicator, grouped)
-    masks = [_entries_observed(o, num_rows) for o in observations]
+    masks = [_find_observed_entries(o, num_rows) for o in observations]
     observed_rows = np.concatenate(masks, axis=1).any(1)
     covariates = {
         c.name: (c, c.unit_axes[o.name])
@@ -195,13 +195,13 @@ def _is_aligned(observation: ObservationSpec, indicator: IndicatorSpec) -> bool:
         return False
     num_rows, per_row = math.prod(indicator.units[:axes]), math.prod(indicator.units[axes:])
     row = _full_owner(observation).reshape(num_rows, -1) // per_row
-    here = _entries_observed(observation, num_rows)
+    here = _find_observed_entries(observation, num_rows)
     return bool(
         (row == np.arange(num_rows)[:, None])[here.repeat(row.shape[1] // here.shape[1], 1)].all()
     )
 
 
-def _checked_sizes(spec: ModelSpec, sizes: Sizes) -> dict[str, tuple[int, int]]:
+def _check_sizes(spec: ModelSpec, sizes: Sizes) -> dict[str, tuple[int, int]]:
     names = [o.name for o in spec.observations]
     checked = {}
     if sizes is not None and not isinstance(sizes, Mapping):
@@ -279,7 +279,7 @@ def _num_rows(o: ObservationSpec, indicator: IndicatorSpec | None, grouped: bool
     return o.shape[0]
 
 
-def _entries_observed(o: ObservationSpec, num_rows: int) -> np.ndarray:
+def _find_observed_entries(o: ObservationSpec, num_rows: int) -> np.ndarray:
     """Return which entries are observed, (rows, entries in a row)."""
     observed = np.ones(_full_owner(o).shape, dtype=bool)
     if o.observed is not None:

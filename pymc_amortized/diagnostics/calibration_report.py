@@ -190,7 +190,7 @@ def _verdict(calibration: Calibration) -> Iterator[str]:
     contraction = {
         label: value
         for variable, found in calibration.recovery.items()
-        for label, value in _labelled(calibration, variable, found.contraction)
+        for label, value in _label_values(calibration, variable, found.contraction)
     }
     if contraction:
         shown = ", ".join(f"{label} {value:.2f}" for label, value in contraction.items())
@@ -204,7 +204,7 @@ def _verdict(calibration: Calibration) -> Iterator[str]:
         )
 
 
-def _labelled(
+def _label_values(
     calibration: Calibration, variable: str, values: np.ndarray
 ) -> Iterator[tuple[str, float]]:
     labels = [label for label, _ in entries(calibration.pit[variable])]

@@ -58,7 +58,7 @@ def plot_sbc(
     numpy.ndarray of matplotlib axes
         One for each scalar.
     """
-    calibration, color = _chosen(report, answers)
+    calibration, color = _choose_calibration(report, answers)
     chosen = list(_scalars(calibration, var_names))
     axes = panels(ax, len(chosen))
     points, low, high = band_level(calibration.num_datasets)
@@ -88,7 +88,7 @@ def plot_coverage(
     """
     from scipy import stats
 
-    calibration, color = _chosen(report, answers)
+    calibration, color = _choose_calibration(report, answers)
     chosen = list(_scalars(calibration, var_names))
     axes = panels(ax, len(chosen))
     levels = np.linspace(0.02, 0.98, 49)
@@ -113,8 +113,8 @@ def plot_recovery(
 
     Parameters and returned axes are those of :func:`plot_sbc`; ``var_names`` are parameters.
     """
-    calibration, color = _chosen(report, answers)
-    chosen = list(_recovered(calibration, var_names))
+    calibration, color = _choose_calibration(report, answers)
+    chosen = list(_find_recoveries(calibration, var_names))
     axes = panels(ax, len(chosen))
     for panel, (label, found) in zip(axes, chosen, strict=True):
         truth, mean, low, high, _ = found
@@ -140,8 +140,8 @@ def plot_contraction(
     rare at any contraction. Parameters and returned axes are those of :func:`plot_sbc`;
     ``var_names`` are parameters.
     """
-    calibration, color = _chosen(report, answers)
-    chosen = list(_recovered(calibration, var_names))
+    calibration, color = _choose_calibration(report, answers)
+    chosen = list(_find_recoveries(calibration, var_names))
     axes = panels(ax, len(chosen))
     for panel, (label, found) in zip(axes, chosen, strict=True):
         truth, mean, _, _, sd = found
@@ -165,8 +165,8 @@ def plot_reliability(
     probabilities are too far from 0 and 1, the opposite one whose are too near. Parameters and
     returned axes are those of :func:`plot_sbc`; ``var_names`` are indicators.
     """
-    calibration, _ = _chosen(report, answers)
-    tables = _by_name(calibration.reliability, var_names)
+    calibration, _ = _choose_calibration(report, answers)
+    tables = _group_by_name(calibration.reliability, var_names)
     axes = panels(ax, len(tables))
     for panel, (name, table) in zip(axes, tables.items(), strict=True):
         panel.plot([0, 1], [0, 1], color="0.5", lw=0.8)
@@ -197,14 +197,16 @@ def plot_corrected(
     InvalidArgumentError
         If the report has no corrected answers.
     """
-    corrected, _ = _chosen(report, "corrected")
+    corrected, _ = _choose_calibration(report, "corrected")
     if corrected.num_datasets != report.network.num_datasets:
         raise InvalidArgumentError(
             "Expected an answer for each data set; some could not be corrected, so that answers "
             "cannot be compared one by one."
         )
     pairs = zip(
-        _recovered(report.network, var_names), _recovered(corrected, var_names), strict=True
+        _find_recoveries(report.network, var_names),
+        _find_recoveries(corrected, var_names),
+        strict=True,
     )
     chosen = [(label, network, found) for (label, network), (_, found) in pairs]
     axes = panels(ax, len(chosen))
@@ -220,12 +222,14 @@ def plot_corrected(
     return axes
 
 
-def _chosen(report: CalibrationReport, answers: AnswersOf | None) -> tuple[Calibration, str]:
+def _choose_calibration(
+    report: CalibrationReport, answers: AnswersOf | None
+) -> tuple[Calibration, str]:
     calibration = report.chosen(answers)
     return calibration, _COLORS["network" if calibration is report.network else "corrected"]
 
 
-def _by_name(found: Any, var_names: Sequence[str] | None) -> dict[str, Any]:
+def _group_by_name(found: Any, var_names: Sequence[str] | None) -> dict[str, Any]:
     """Return variables by name, in the order asked for."""
     names = list(found) if var_names is None else var_names
     if isinstance(names, str) or any(name not in found for name in names):
@@ -238,15 +242,15 @@ def _by_name(found: Any, var_names: Sequence[str] | None) -> dict[str, Any]:
 def _scalars(
     calibration: Calibration, var_names: Sequence[str] | None
 ) -> Iterator[tuple[str, np.ndarray]]:
-    for array in _by_name(dict(calibration.pit.data_vars), var_names).values():
+    for array in _group_by_name(dict(calibration.pit.data_vars), var_names).values():
         yield from entries(array)
 
 
-def _recovered(
+def _find_recoveries(
     calibration: Calibration, var_names: Sequence[str] | None
 ) -> Iterator[tuple[str, tuple[np.ndarray, ...]]]:
     """Yield truth, mean, interval and sd (B,) of each scalar parameter by its label."""
-    for name, found in _by_name(calibration.recovery, var_names).items():
+    for name, found in _group_by_name(calibration.recovery, var_names).items():
         columns = [
             x.reshape(len(x), -1)
             for x in (found.truth, found.mean, found.low, found.high, found.sd)

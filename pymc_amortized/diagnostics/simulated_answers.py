@@ -212,7 +212,7 @@ def answer(
                 name: torch.stack([draws.parameters[name] for draws in found], dim=1)
                 for name in simulated.parameters
             },
-            scores=_standardized(inference, vectors),
+            scores=_standardize(inference, vectors),
             shares=shares,
             probabilities=probabilities,
             filtering=_filtering(inference, answered, generator),
@@ -284,7 +284,7 @@ def _filtering(
     return found
 
 
-def _standardized(inference: Amortized, vectors: Tensor) -> Tensor:
+def _standardize(inference: Amortized, vectors: Tensor) -> Tensor:
     if not inference.problem.space.size:
         return vectors
     return inference.problem.space.standardize(vectors.flatten(0, 1))[0].unflatten(

@@ -118,41 +118,45 @@ def _draw_paths(
     shape = (len(forward), num_paths, filtered.shape[-1])
     options = {"generator": generator, "dtype": filtered.dtype, "device": filtered.device}
     uniforms = torch.rand(shape, **options)
-    tuples, lost = _backwards(filtered, forward.log_transition.exp(), uniforms)
+    tuples, lost = _draw_backwards(filtered, forward.log_transition.exp(), uniforms)
     if bool(lost.any()):
         index = lost.nonzero()[:, 0]
-        tuples[..., index] = _backwards_by_logarithms(forward.select(index), uniforms[..., index])
+        tuples[..., index] = _draw_backwards_by_logarithms(
+            forward.select(index), uniforms[..., index]
+        )
     states = states_of_tuples(tuples.movedim(0, -1), chain.num_states, chain.order)
     return states.reshape(num_paths, *forward.batch, chain.num_times)
 
 
-def _backwards(filtered: Tensor, matrix: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+def _draw_backwards(filtered: Tensor, matrix: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Draw paths (n, paths, B) from the last step on; which chains had weights too small, (B,)."""
     tuples = torch.empty(uniforms.shape, dtype=torch.int64, device=filtered.device)
     smallest = torch.ones_like(uniforms[0])
     for step in range(len(filtered) - 1, -1, -1):
         weights = filtered[step].unsqueeze(1)
         if step + 1 < len(filtered):
-            weights = weights * _into(matrix, step, tuples[step + 1])
+            weights = weights * _take_step_into(matrix, step, tuples[step + 1])
         edges = weights.cumsum(0)
         tuples[step] = (uniforms[step] * edges[-1] >= edges[:-1]).sum(0)
         smallest = torch.minimum(smallest, edges[-1])
     return tuples, (smallest < TOO_SMALL).any(0)
 
 
-def _backwards_by_logarithms(forward: ForwardPass, uniforms: Tensor) -> Tensor:
+def _draw_backwards_by_logarithms(forward: ForwardPass, uniforms: Tensor) -> Tensor:
     log_filtered, _ = log_filter(forward.log_initial, forward.log_transition, forward.log_emission)
     tuples = torch.empty(uniforms.shape, dtype=torch.int64, device=uniforms.device)
     for step in range(len(forward) - 1, -1, -1):
         log_weights = log_filtered[step].unsqueeze(1).expand(-1, uniforms.shape[1], -1)
         if step + 1 < len(forward):
-            log_weights = log_weights + _into(forward.log_transition, step, tuples[step + 1])
+            log_weights = log_weights + _take_step_into(
+                forward.log_transition, step, tuples[step + 1]
+            )
         edges = log_weights.softmax(0).cumsum(0)
         tuples[step] = (uniforms[step] * edges[-1] >= edges[:-1]).sum(0)
     return tuples
 
 
-def _into(matrix: Tensor, step: int, following: Tensor) -> Tensor:
+def _take_step_into(matrix: Tensor, step: int, following: Tensor) -> Tensor:
     """Return the entries (M, paths, B) of a step's matrix that lead to what follows (paths, B)."""
     of_step = matrix[min(step, len(matrix) - 1)].unsqueeze(2)  # (M, M, 1, B)
     index = following.expand(of_step.shape[0], 1, *following.shape)

@@ -77,10 +77,10 @@ def forward_filter(chain: MarkovChain) -> Filtered:
 
 def filtering(chain: MarkovChain, forward: ForwardPass) -> Tensor:
     """Return filtering probabilities (*batch, T, K)."""
-    filtered = chain.unfold(_in_order(forward.filtered, forward.batch))
+    filtered = chain.unfold(_restore_axes(forward.filtered, forward.batch))
     if chain.order == 1:
         return filtered
-    return torch.cat([*_early_filtering(chain), filtered[..., chain.order - 1 :, :]], dim=-2)
+    return torch.cat([*_filter_early(chain), filtered[..., chain.order - 1 :, :]], dim=-2)
 
 
 def backward_messages(chain: MarkovChain) -> Tensor:
@@ -105,7 +105,7 @@ def backward_messages(chain: MarkovChain) -> Tensor:
     """
     forward = forward_pass(chain)
     messages, log_scale = backward_pass(forward)
-    return _in_order(messages.log() + log_scale.unsqueeze(1), forward.batch)
+    return _restore_axes(messages.log() + log_scale.unsqueeze(1), forward.batch)
 
 
 def smooth(chain: MarkovChain) -> Tensor:
@@ -149,18 +149,18 @@ def smoothing(chain: MarkovChain, forward: ForwardPass) -> Tensor:
     joint = joint / total.clamp(min=TOO_SMALL)
     if bool(lost.any()):
         index = lost.nonzero()[:, 0]
-        joint = joint.index_copy(-1, index, _by_logarithms(forward.select(index)))
-    return chain.unfold(_in_order(joint, forward.batch))
+        joint = joint.index_copy(-1, index, _smooth_by_logarithms(forward.select(index)))
+    return chain.unfold(_restore_axes(joint, forward.batch))
 
 
-def _by_logarithms(forward: ForwardPass) -> Tensor:
+def _smooth_by_logarithms(forward: ForwardPass) -> Tensor:
     """Smooth where filter and messages have next to nothing in common, (n, M, B)."""
     log_filtered, _ = log_filter(forward.log_initial, forward.log_transition, forward.log_emission)
     joint = log_filtered + log_messages(forward)
     return (joint - finite(logsumexp(joint, 1)).unsqueeze(1)).exp()
 
 
-def _early_filtering(chain: MarkovChain) -> list[Tensor]:
+def _filter_early(chain: MarkovChain) -> list[Tensor]:
     """Filter the first L - 1 time points, which the first tuple does not separate."""
     batch, order, states = chain.batch_shape, chain.order, chain.num_states
     emission = chain.emissions()
@@ -175,6 +175,6 @@ def _early_filtering(chain: MarkovChain) -> list[Tensor]:
     return early
 
 
-def _in_order(values: Tensor, batch: torch.Size) -> Tensor:
+def _restore_axes(values: Tensor, batch: torch.Size) -> Tensor:
     """Bring (n, K, B) to (*batch, n, K)."""
     return values.movedim(-1, 0).reshape(*batch, *values.shape[:2])

@@ -78,7 +78,7 @@ def forward_pass(chain: MarkovChain) -> ForwardPass:
     transition = transition.reshape(*transition.shape[:3], -1)
     emission = emission.movedim((-2, -1), (0, 1))
     emission = emission.reshape(*emission.shape[:2], -1)
-    filtered, log_marginal, lost = _scaled_filter(initial, transition, emission)
+    filtered, log_marginal, lost = _filter_scaled(initial, transition, emission)
     if bool(lost.any()):
         index = lost.nonzero()[:, 0]
         some = (x[..., index] for x in (initial, transition, emission))
@@ -88,11 +88,11 @@ def forward_pass(chain: MarkovChain) -> ForwardPass:
     return ForwardPass(initial, transition, emission, filtered, log_marginal, batch)
 
 
-def _scaled_filter(
+def _filter_scaled(
     log_initial: Tensor, log_transition: Tensor, log_emission: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return filtering probabilities, log marginals, and which chains need logarithms."""
-    weight, peak = _scaled(log_emission)
+    weight, peak = _scale(log_emission)
     matrix, last_matrix = log_transition.exp(), log_transition.shape[0] - 1
     predicted = log_initial.exp()
     filtered, totals = [], []
@@ -110,7 +110,7 @@ def _scaled_filter(
     return torch.stack(filtered), log_marginal, lost
 
 
-def _scaled(log_emission: Tensor) -> tuple[Tensor, Tensor]:
+def _scale(log_emission: Tensor) -> tuple[Tensor, Tensor]:
     """Return emissions (n, M, B) relative to their largest at each step, and its log (n, B)."""
     peak = finite(log_emission.detach().amax(1))
     return (log_emission - peak.unsqueeze(1)).exp(), peak
@@ -138,7 +138,7 @@ def backward_pass(forward: ForwardPass) -> tuple[Tensor, Tensor]:
 
     The messages of a step add up to 1, or to 0 where what follows is impossible.
     """
-    messages, log_scale, lost = _scaled_messages(forward)
+    messages, log_scale, lost = _pass_scaled_messages(forward)
     if bool(lost.any()):
         index = lost.nonzero()[:, 0]
         again = log_messages(forward.select(index))
@@ -149,8 +149,8 @@ def backward_pass(forward: ForwardPass) -> tuple[Tensor, Tensor]:
     return messages, log_scale
 
 
-def _scaled_messages(forward: ForwardPass) -> tuple[Tensor, Tensor, Tensor]:
-    weight, peak = _scaled(forward.log_emission)
+def _pass_scaled_messages(forward: ForwardPass) -> tuple[Tensor, Tensor, Tensor]:
+    weight, peak = _scale(forward.log_emission)
     matrix, last_matrix = forward.log_transition.exp(), forward.log_transition.shape[0] - 1
     last = torch.ones_like(weight[0])
     messages, totals = [last / last.sum(0)], [last.sum(0)]

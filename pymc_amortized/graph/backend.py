@@ -133,7 +133,7 @@ class SwitchingGraph:
         if self.pytensor_graph is None:
             try:
                 results = self.torch_graph(values, batch=batch, device=device, generator=generator)
-                return [_full(value, batch, device) for value in results]
+                return [_expand_to_batch(value, batch, device) for value in results]
             except UnconvertibleOpError as error:
                 if not self.may_switch:
                     raise
@@ -147,7 +147,7 @@ class SwitchingGraph:
         return self.pytensor_graph(values, batch=batch, device=device, generator=generator)
 
 
-def _full(value: Value, batch: int, device: torch.device) -> Tensor:
+def _expand_to_batch(value: Value, batch: int, device: torch.device) -> Tensor:
     tensor = value if isinstance(value, Tensor) else as_tensor(value, device).unsqueeze(0)
     return tensor.expand(batch, *tensor.shape[1:])
 
@@ -193,7 +193,11 @@ class PyTensorGraph:
         ):
             state.set_value(child, borrow=True)
         arrays = [
-            _full(value, batch, torch.device("cpu")).detach().cpu().numpy().astype(v.type.dtype)
+            _expand_to_batch(value, batch, torch.device("cpu"))
+            .detach()
+            .cpu()
+            .numpy()
+            .astype(v.type.dtype)
             for value, v in zip(values, self.inputs, strict=True)
         ]
         try:

@@ -199,7 +199,7 @@ class BatchedGraph:
         for variable in self.outputs:
             self._slot(variable)
         self._output_slots = tuple(self._slots[variable] for variable in self.outputs)
-        self._steps = tuple(self._with_lifetimes(steps))
+        self._steps = tuple(self._add_lifetimes(steps))
 
     def __call__(
         self,
@@ -250,7 +250,7 @@ class BatchedGraph:
     def _slot(self, variable: Variable) -> int:
         if variable not in self._slots:
             self._slots[variable] = len(self._initial)
-            self._initial.append(_fixed_value(variable))
+            self._initial.append(_find_fixed_value(variable))
         return self._slots[variable]
 
     def _target(self, variable: Variable) -> int:
@@ -263,7 +263,7 @@ class BatchedGraph:
         self._initial.append(None)
         return len(self._initial) - 1
 
-    def _with_lifetimes(self, steps: list[_Step]) -> list[_Step]:
+    def _add_lifetimes(self, steps: list[_Step]) -> list[_Step]:
         last_use: dict[int, int] = {}
         for index, step in enumerate(steps):
             last_use.update(dict.fromkeys((*step.inputs, *step.outputs), index))
@@ -312,7 +312,7 @@ def _performs(node: Apply) -> bool:
     return not (random or isinstance(node.op, HasInnerGraph | RNGConsumerOp))
 
 
-def _fixed_value(variable: Variable) -> Any:
+def _find_fixed_value(variable: Variable) -> Any:
     if isinstance(variable.type, RandomType):
         return None
     if isinstance(variable, Constant):

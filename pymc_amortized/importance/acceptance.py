@@ -15,7 +15,7 @@ __all__ = ["AcceptanceRule", "acceptance_rule"]
 _ALL_BUT_EQUAL = 0.9
 
 
-class _Chains(Protocol):
+class _McmcChains(Protocol):
     rhat: float
     ess: float
     diverging: Tensor
@@ -31,12 +31,12 @@ class AcceptanceRule:
         Largest shape of the tail of the importance weights, above 0 and below 1. For few draws it
         is smaller, 1 - 1 / log10 of their number [1]_.
     ess : float
-        Smallest effective sample size in draws, of importance weights and of Markov chains; as many
+        Smallest effective sample size in draws, of importance weights and of MCMC chains; as many
         as were asked for, if these are fewer.
     rhat : float
-        Largest rank-normalized split R-hat of Markov chains, above 1 [2]_.
+        Largest rank-normalized split R-hat of MCMC chains, above 1 [2]_.
     divergences : float
-        Largest share of draws of Markov chains that diverge, from 0 to 1.
+        Largest share of draws of MCMC chains that diverge, from 0 to 1.
 
     Raises
     ------
@@ -91,11 +91,11 @@ class AcceptanceRule:
         """Tell for which data sets weighted draws are an answer, (B,)."""
         return self.relies_on(weights) & (weights.ess >= self.ess)
 
-    def accepts_chains(self, chains: _Chains) -> bool:
-        """Tell whether Markov chains can be believed, as far as they themselves show."""
-        least = min(self.ess, chains.diverging.numel() / 2)
-        few = float(chains.diverging.double().mean()) <= self.divergences
-        return chains.rhat <= self.rhat and chains.ess >= least and few
+    def accepts_mcmc(self, mcmc: _McmcChains) -> bool:
+        """Tell whether MCMC chains can be believed, as far as they themselves show."""
+        least = min(self.ess, mcmc.diverging.numel() / 2)
+        few = float(mcmc.diverging.double().mean()) <= self.divergences
+        return mcmc.rhat <= self.rhat and mcmc.ess >= least and few
 
     def judge_weights(self, pareto_k: float, ess: float, num_draws: int) -> str:
         """Say what weights are worth, and what would be enough."""
@@ -104,11 +104,11 @@ class AcceptanceRule:
             f"importance ESS {ess:.0f} of {num_draws:,} (at least {self.ess:.0f})"
         )
 
-    def judge_chains(self, chains: _Chains) -> str:
-        """Say what Markov chains are worth, and what would be enough."""
+    def judge_mcmc(self, mcmc: _McmcChains) -> str:
+        """Say what MCMC chains are worth, and what would be enough."""
         return (
-            f"R-hat {chains.rhat:.3f} (at most {self.rhat:g}), bulk ESS {chains.ess:.0f} (at least "
-            f"{self.ess:.0f}), divergences {int(chains.diverging.sum())}"
+            f"R-hat {mcmc.rhat:.3f} (at most {self.rhat:g}), bulk ESS {mcmc.ess:.0f} (at least "
+            f"{self.ess:.0f}), divergences {int(mcmc.diverging.sum())}"
         )
 
 

@@ -132,20 +132,20 @@ class _Search:
         """Fit until weights look good, and answer by new draws; go on where these do not."""
         weights = weigh(pool.log_weights)
         for number in range(_NUM_ROUNDS):
-            pool, mixtures = self._fitted(index, pool, weights, mixtures)
+            pool, mixtures = self._fit(index, pool, weights, mixtures)
             weights = weigh(pool.log_weights)
             ready = self.rule.relies_on(weights) & (weights.ess >= _MARGIN * self.rule.ess)
             if number == _NUM_ROUNDS - 1:
                 ready = torch.ones_like(ready)
             if bool(ready.any()):
                 chosen = [mixture.select(ready) for mixture in mixtures[-2:]]
-                yield from self._answered(index[ready], chosen, cycles)
+                yield from self._answer(index[ready], chosen, cycles)
                 index, pool, weights = index[~ready], pool.select(~ready), weights.select(~ready)
                 mixtures = [mixture.select(~ready) for mixture in mixtures]
             if not len(index):
                 return
 
-    def _fitted(
+    def _fit(
         self, index: Tensor, pool: Pool, weights: Weights, mixtures: list[StudentMixture]
     ) -> tuple[Pool, list[StudentMixture]]:
         """Fit one more mixture, and add its draws, with the density of all proposals at all."""
@@ -158,26 +158,26 @@ class _Search:
         pool = pool.with_proposal(new, self.target(new, index), of_new, last.log_prob)
         return pool, [*mixtures, last]
 
-    def _answered(
+    def _answer(
         self, index: Tensor, mixtures: list[StudentMixture], cycles: int
     ) -> Iterator[tuple[Tensor, Pool, Weights]]:
         """Draw anew until there is as much as wanted; start over where that is not enough."""
-        pool = self._drawn(index, mixtures)
+        pool = self._draw(index, mixtures)
         for number in range(_NUM_MORE + 1):
             weights = weigh(pool.log_weights)
-            done, bad = self._judged(weights, (_NUM_MORE + 1) / (number + 1), cycles)
+            done, bad = self._judge(weights, (_NUM_MORE + 1) / (number + 1), cycles)
             if bool(done.any()):
                 yield index[done], pool.select(done), weights.select(done)
             if bool(bad.any()):
-                yield from self._with_more(index, pool, mixtures, bad, cycles - 1)
+                yield from self._add_draws(index, pool, mixtures, bad, cycles - 1)
             left = ~(done | bad)
             index, pool = index[left], pool.select(left)
             mixtures = [mixture.select(left) for mixture in mixtures]
             if not len(index):
                 return
-            pool = pool.with_more(self._drawn(index, mixtures))
+            pool = pool.with_more(self._draw(index, mixtures))
 
-    def _with_more(
+    def _add_draws(
         self, index: Tensor, pool: Pool, mixtures: list[StudentMixture], bad: Tensor, cycles: int
     ) -> Iterator[tuple[Tensor, Pool, Weights]]:
         """Fit again, with more draws in each round, as many data sets at once as memory allows."""
@@ -186,7 +186,7 @@ class _Search:
             fitted = [mixture.select(some) for mixture in mixtures]
             yield from search.run(index[some], pool.select(some), fitted, cycles)
 
-    def _judged(self, weights: Weights, more: float, cycles: int) -> tuple[Tensor, Tensor]:
+    def _judge(self, weights: Weights, more: float, cycles: int) -> tuple[Tensor, Tensor]:
         """Tell which data sets are done, and which need a better fit rather than more draws.
 
         Of more draws there can be so many times as many as there are.
@@ -197,7 +197,7 @@ class _Search:
         hopeless = more * weights.ess < self.wanted
         return done, ~done & (hopeless | (weights.ess >= self.wanted))
 
-    def _drawn(self, index: Tensor, mixtures: list[StudentMixture]) -> Pool:
+    def _draw(self, index: Tensor, mixtures: list[StudentMixture]) -> Pool:
         """Draw from the last mixtures, and a tenth from the first proposal."""
         number = 2 * self.num_new
         from_first = number // _SHARE_OF_FIRST

@@ -148,22 +148,22 @@ def fit_student_mixture(
     overall = overall + (_JITTER * largest + _SMALLEST)[:, None, None] * identity
     nearest = _nearest(x, overall, num_components, generator)
     member = torch.nn.functional.one_hot(nearest, num_components).mT.to(x.dtype) / num_points
-    mixture = _fitted(x, member, member, overall)
+    mixture = _maximize(x, member, member, overall)
     for _ in range(_NUM_STEPS):
-        mixture = _improved(mixture, x, overall)
+        mixture = _improve(mixture, x, overall)
     return mixture
 
 
-def _improved(mixture: StudentMixture, x: Tensor, overall: Tensor) -> StudentMixture:
+def _improve(mixture: StudentMixture, x: Tensor, overall: Tensor) -> StudentMixture:
     """Take one step of expectation-maximization on points (B, M, D)."""
     num_points, size = x.shape[1:]
     log_density, distance = mixture.component_log_prob(x.transpose(0, 1))
     member = (log_density + mixture.log_weights.unsqueeze(-1)).softmax(1) / num_points  # (B, K, M)
     weight = member * (_DEGREES_OF_FREEDOM + size) / (_DEGREES_OF_FREEDOM + distance)
-    return _fitted(x, member, weight, overall)
+    return _maximize(x, member, weight, overall)
 
 
-def _fitted(x: Tensor, member: Tensor, weight: Tensor, overall: Tensor) -> StudentMixture:
+def _maximize(x: Tensor, member: Tensor, weight: Tensor, overall: Tensor) -> StudentMixture:
     """Return what fits points (B, M, D) best, given memberships and their weights (B, K, M)."""
     count = member.sum(-1)
     location = weight @ x / (weight.sum(-1, keepdim=True) + 1e-12)

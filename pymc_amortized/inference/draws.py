@@ -7,13 +7,13 @@ from typing import Literal
 
 from torch import Tensor
 
-__all__ = ["ChainDraws", "Correction", "Draws"]
+__all__ = ["Correction", "Draws", "McmcDraws"]
 
 Correction = Literal["auto", "none", "importance", "adaptive", "mcmc"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ChainDraws:
+class McmcDraws:
     """Chains of draws of the parameters of one data set.
 
     Attributes
@@ -55,7 +55,7 @@ class Draws:
     log_q : Tensor, shape (S,)
         Log density of the network in nats, over the same; NaN where it has none.
     diverging : Tensor of bool, shape (S,)
-        Where the integrator of a Markov chain lost its way.
+        Where the integrator of an MCMC chain lost its way.
     rung : {"network", "importance", "adaptive", "mcmc"}
         What the draws come from.
     accepted : bool or None
@@ -74,8 +74,8 @@ class Draws:
         standard error; NaN where it could not be estimated.
     simulation_quantile : float
         Share of simulated data sets whose summaries lie as near to the mean as that of the data.
-    chains : ChainDraws or None
-        The Markov chains, where there were any.
+    mcmc : McmcDraws or None
+        The MCMC chains, where there were any.
     seconds : dict of str to float
         That each rung took.
     """
@@ -95,7 +95,7 @@ class Draws:
     log_evidence: float = math.nan
     log_evidence_error: float = math.nan
     simulation_quantile: float = math.nan
-    chains: ChainDraws | None = None
+    mcmc: McmcDraws | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:

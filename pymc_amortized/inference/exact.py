@@ -145,7 +145,7 @@ class ExactModel:
                 likelihood = torch.where(observed.unsqueeze(-1), likelihood, 0.0)
         if frames.times is None:
             return likelihood[:, :, 0]
-        return _in_time(likelihood.flatten(2, 3), frames.times)
+        return _order_in_time(likelihood.flatten(2, 3), frames.times)
 
     def pieces(self, parameters: NamedTensors, frames: Frames) -> Iterator[slice]:
         """Yield slices of draws whose tables of densities fit into memory, or a CPU's cache."""
@@ -275,7 +275,7 @@ def _rows(x: Tensor, shape: tuple[int, int, int]) -> Tensor:
     return x.expand(*shape, *x.shape[3:]).movedim((0, 1, 2), (-3, -2, -1)).flatten(-3)
 
 
-def _in_time(rows: Tensor, times: Tensor) -> Tensor:
+def _order_in_time(rows: Tensor, times: Tensor) -> Tensor:
     """Bring rows (S, B, m R, K) into the order of time (S, B, T, K), 0 after the end."""
     if bool((times == torch.arange(times.shape[1], device=times.device)).all()):
         return rows[:, :, : times.shape[1]]

@@ -62,11 +62,11 @@ class _BaseSpace(ProposalSpace):
 
     @torch.no_grad()
     def to_scores(self, points: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        return _joined([self._flow.from_base(part, context) for part in _parts(points, context)])
+        return _join([self._flow.from_base(part, context) for part in _parts(points, context)])
 
     @torch.no_grad()
     def from_scores(self, scores: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        return _joined([self._flow.to_base(part, context) for part in _parts(scores, context)])
+        return _join([self._flow.to_base(part, context) for part in _parts(scores, context)])
 
     @property
     def _flow(self) -> AbstractFlow:
@@ -157,6 +157,6 @@ def _parts(points: Tensor, context: Tensor) -> tuple[Tensor, ...]:
     return points.to(context.dtype).split(max(1, _MAX_ROWS // max(1, context.shape[0])))
 
 
-def _joined(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def _join(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     points, log_det = zip(*parts, strict=True)
     return torch.cat(points).double(), torch.cat(log_det).double()

@@ -107,7 +107,7 @@ def with_indicators(
     groups: dict[str, xarray.Dataset], problem: Problem, random_seed: RandomSeed
 ) -> dict[str, xarray.Dataset]:
     """Return the groups of a result with its indicators; see :func:`add_indicators`."""
-    dataset, draws = _given(groups, problem)
+    dataset, draws = _read_posterior(groups, problem)
     generator = torch_generator(random_seed, problem.device)
     indicators = {
         spec.name: condition_on_data(problem, None, spec, dataset).draw(draws, generator)
@@ -137,7 +137,7 @@ def with_indicators(
         exchangeable, chains = problem.simulator.exchangeable, posterior.sizes["chain"]
         for switching in switching_of_draws(exchangeable, draws.parameters, chains):
             log_warning(repr(switching))
-    return _inserted(groups, changed)
+    return _insert(groups, changed)
 
 
 def memberships_of_result(
@@ -150,12 +150,12 @@ def memberships_of_result(
     UnsupportedModelError
         If the model has no indicator with so many components.
     """
-    dataset, draws = _given(groups, problem)
+    dataset, draws = _read_posterior(groups, problem)
     tables = []
     for spec in problem.spec.indicators:
         if spec.num_components == num_labels:
             pieces = condition_on_data(problem, None, spec, dataset).memberships(draws)
-            tables.append(np.concatenate([_labels_first(piece) for piece in pieces]))
+            tables.append(np.concatenate([_put_labels_first(piece) for piece in pieces]))
     if not tables:
         found = {i.name: i.num_components for i in problem.spec.indicators}
         raise UnsupportedModelError(
@@ -165,7 +165,7 @@ def memberships_of_result(
     return tables[0] if len(tables) == 1 else np.concatenate(tables, axis=2)
 
 
-def _labels_first(table: Tensor) -> np.ndarray:
+def _put_labels_first(table: Tensor) -> np.ndarray:
     """Bring probabilities (s, *units, K) into (s, K, N)."""
     flat = table.reshape(len(table), -1, table.shape[-1])
     return np.ascontiguousarray(flat.transpose(1, 2).cpu().numpy())
@@ -196,7 +196,7 @@ def read_model(model: "pymc.Model | None", device: str = "auto") -> Problem:
     return Problem.of_model(simulator, layout, simulator.parameters)
 
 
-def _given(groups: dict[str, xarray.Dataset], problem: Problem) -> tuple[Dataset, Draws]:
+def _read_posterior(groups: dict[str, xarray.Dataset], problem: Problem) -> tuple[Dataset, Draws]:
     """Return the model's own data, and the draws of its parameters that a posterior holds.
 
     Raises
@@ -265,7 +265,7 @@ def _require_same_data(groups: dict[str, xarray.Dataset], problem: Problem) -> N
             )
 
 
-def _inserted(
+def _insert(
     groups: dict[str, xarray.Dataset], changed: dict[str, xarray.Dataset]
 ) -> dict[str, xarray.Dataset]:
     """Return groups with some of them changed, and new ones after the posterior."""

@@ -43,7 +43,7 @@ class LabelledDraws:
     ) -> "LabelledDraws":
         """Check names."""
         posterior = groups["posterior"]
-        dims = _checked_dims(posterior, component_dim)
+        dims = _check_dims(posterior, component_dim)
         if indicators is None:
             known = groups.get("indicator_probabilities", {})
             names = _names_of_tables(known, posterior)
@@ -85,7 +85,11 @@ class LabelledDraws:
             If there is no such variable, or it holds something else than integers below K.
         """
         found = self.posterior.get(name)
-        if found is None or found.dtype.kind not in "iu" or not _within(found, self.num_labels):
+        if (
+            found is None
+            or found.dtype.kind not in "iu"
+            or not _names_within(found, self.num_labels)
+        ):
             what = "nothing of this name" if found is None else f"values of type {found.dtype}"
             if found is not None and found.dtype.kind in "iu":
                 what = f"values from {int(found.min())} to {int(found.max())}"
@@ -200,7 +204,7 @@ def of_components(values: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     return moved.reshape(*moved.shape[:2], -1)
 
 
-def _checked_dims(posterior: xarray.Dataset, given: str | Sequence[str] | None) -> tuple[str, ...]:
+def _check_dims(posterior: xarray.Dataset, given: str | Sequence[str] | None) -> tuple[str, ...]:
     known = [str(dim) for dim in posterior.dims if dim not in SAMPLED]
     if given is None:
         found = [dim for dim in _USUAL_DIMS if dim in known]
@@ -245,7 +249,7 @@ def _warn_of_others(posterior: xarray.Dataset, names: Sequence[str], num_labels:
     others = [
         name
         for name, array in posterior.data_vars.items()
-        if name not in names and array.dtype.kind in "iu" and _within(array, num_labels)
+        if name not in names and array.dtype.kind in "iu" and _names_within(array, num_labels)
     ]
     if others:
         warn(
@@ -255,5 +259,5 @@ def _warn_of_others(posterior: xarray.Dataset, names: Sequence[str], num_labels:
         )
 
 
-def _within(array: xarray.DataArray, num_labels: int) -> bool:
+def _names_within(array: xarray.DataArray, num_labels: int) -> bool:
     return bool(((array >= 0) & (array < num_labels)).all())

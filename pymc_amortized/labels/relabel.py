@@ -150,8 +150,8 @@ def relabel(
         _warn_of_unlike(problem.simulator.exchangeable, draws)
     found = _find(draws, method, by=by, data=data, pivot=pivot, problem=problem)
     if by is not None and method != "ordering":
-        found = _numbered(found, draws.of(by))
-    relabelled = _relabelled(draws, found, method)
+        found = _number(found, draws.of(by))
+    relabelled = _relabel_group(draws, found, method)
     if problem is not None:
         relabelled = with_indicators(relabelled, problem, random_seed)
     return result_of_groups(relabelled)
@@ -212,7 +212,7 @@ def _find(
     return data_based(labels, _observed(draws, data, labels.shape[1]), draws.num_labels)
 
 
-def _numbered(found: Relabelling, values: np.ndarray) -> Relabelling:
+def _number(found: Relabelling, values: np.ndarray) -> Relabelling:
     """Order components as a whole, by the mean over draws of a variable (S, K)."""
     order = permute(values, found.permutations, 1).mean(axis=0).argsort()
     return replace(found, permutations=found.permutations[:, order])
@@ -237,10 +237,12 @@ def _observed(draws: LabelledDraws, name: str | None, num_units: int) -> np.ndar
     return values.reshape(num_units, -1)
 
 
-def _relabelled(draws: LabelledDraws, found: Relabelling, method: str) -> dict[str, xarray.Dataset]:
+def _relabel_group(
+    draws: LabelledDraws, found: Relabelling, method: str
+) -> dict[str, xarray.Dataset]:
     """Return all groups in new labels."""
     permutations = found.permutations
-    groups = {name: _permuted(draws, group, permutations) for name, group in draws.groups.items()}
+    groups = {name: _permute(draws, group, permutations) for name, group in draws.groups.items()}
     attrs = {"relabelled_by": method, "relabelling_criterion": found.criterion}
     groups["posterior"] = groups["posterior"].assign_attrs(attrs)
     stats = groups.get("sample_stats", xarray.Dataset())
@@ -255,7 +257,7 @@ def _relabelled(draws: LabelledDraws, found: Relabelling, method: str) -> dict[s
     return groups
 
 
-def _permuted(
+def _permute(
     draws: LabelledDraws, group: xarray.Dataset, permutations: np.ndarray
 ) -> xarray.Dataset:
     """Return a group of draws in new labels; other groups, and warmup, as they are."""

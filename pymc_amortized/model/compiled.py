@@ -202,7 +202,7 @@ class CompiledModel:
         graph = BatchedGraph(inputs, [complete.deterministics[name] for name in names])
         batch = values[0].shape[0] if complete.parameters else 1
         return {
-            name: _with_batch(value, batch)
+            name: _expand_to_batch(value, batch)
             for name, value in zip(names, graph(values, batch=batch), strict=True)
         }
 
@@ -230,7 +230,7 @@ class CompiledModel:
         return {**parameters, **indicators, **observations}
 
 
-def _with_batch(value: np.ndarray | Tensor, batch: int) -> Tensor:
+def _expand_to_batch(value: np.ndarray | Tensor, batch: int) -> Tensor:
     tensor = value if isinstance(value, Tensor) else torch.as_tensor(value).unsqueeze(0)
     return tensor.expand(batch, *tensor.shape[1:])
 

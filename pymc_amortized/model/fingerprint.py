@@ -98,7 +98,7 @@ def fingerprint_parts(complete: CompleteModel) -> dict[str, str]:
         graph = _Describer(named, indicator.variable).graph([indicator.variable])
         parts[f"indicator {indicator.name!r}"] = digest(graph, indicator.origin)
     for observation in complete.observations:
-        parts[f"observation {observation.name!r}"] = _of_observation(observation, named)
+        parts[f"observation {observation.name!r}"] = _describe_observation(observation, named)
     for kind, variables in (
         ("deterministic", complete.deterministics),
         ("potential", complete.potentials),
@@ -110,7 +110,7 @@ def fingerprint_parts(complete: CompleteModel) -> dict[str, str]:
     return parts
 
 
-def _of_observation(observation: Observation, named: Mapping[Variable, str]) -> str:
+def _describe_observation(observation: Observation, named: Mapping[Variable, str]) -> str:
     describer = _Describer(named, observation.variable)
     return digest(
         describer.graph([observation.variable]),
@@ -181,7 +181,7 @@ def _describe(value: Any, above: tuple[int, ...]) -> str:
     if isinstance(value, Apply):
         return f"{_describe(value.op, above)} of {[str(v.type) for v in value.inputs]}"
     if isinstance(value, type):
-        return _of_class(value, above)
+        return _describe_class(value, above)
     if isinstance(value, property):
         return _describe((value.fget, value.fset), above)
     if isinstance(value, staticmethod | classmethod):
@@ -189,24 +189,25 @@ def _describe(value: Any, above: tuple[int, ...]) -> str:
     if isinstance(value, types.MethodType):
         return _describe((value.__func__, value.__self__), above)
     if isinstance(value, types.FunctionType):
-        return _of_function(value, above)
+        return _describe_function(value, above)
     if isinstance(value, types.CodeType):
         constants = _describe([c for c in value.co_consts if c is not None], above)
         return f"{value.co_code.hex()} {value.co_names} {constants}"
     if isinstance(value, functools.partial):
         return _describe((value.func, value.args, value.keywords), above)
     if isinstance(value, Op):
-        return _of_op(value, above)
+        return _describe_op(value, above)
     if isinstance(value, np.ufunc | np.dtype | Type):
         return repr(value) if isinstance(value, np.dtype | Type) else value.__name__
     if isinstance(value, types.ModuleType):
         return value.__name__
     if isinstance(value, Transform) or not _is_installed(type(value)):
-        return f"{_of_class(type(value), above)} {_describe(getattr(value, '__dict__', {}), above)}"
-    return f"{_name(type(value))} {_of_state(value)}"
+        state = _describe(getattr(value, "__dict__", {}), above)
+        return f"{_describe_class(type(value), above)} {state}"
+    return f"{_name(type(value))} {_describe_state(value)}"
 
 
-def _of_state(value: Any) -> str:
+def _describe_state(value: Any) -> str:
     """Hash an object of a library by what it would be stored as; it is never read back.
 
     What cannot be stored is like nothing else: its networks are not found again, which costs time,
@@ -250,7 +251,7 @@ def _is_in_a_library(module: types.ModuleType) -> bool:
     return any(pathlib.Path(path).is_relative_to(home) for home in _INSTALLED)
 
 
-def _of_class(cls: type, above: tuple[int, ...]) -> str:
+def _describe_class(cls: type, above: tuple[int, ...]) -> str:
     if _is_installed(cls):
         return _name(cls)
     members = {
@@ -262,7 +263,7 @@ def _of_class(cls: type, above: tuple[int, ...]) -> str:
     return f"{cls.__name__} {_describe(members, above)} {_describe(bases, above)}"
 
 
-def _of_function(function: types.FunctionType, above: tuple[int, ...]) -> str:
+def _describe_function(function: types.FunctionType, above: tuple[int, ...]) -> str:
     if _is_installed(function):
         return _name(function)
     code = function.__code__
@@ -281,7 +282,7 @@ def _names_in(code: types.CodeType) -> set[str]:
     return set(code.co_names).union(*inner)
 
 
-def _of_op(op: Op, above: tuple[int, ...]) -> str:
+def _describe_op(op: Op, above: tuple[int, ...]) -> str:
     """Write down an operation: its class, its properties, and its inner graph."""
     properties = getattr(op, "__props__", None)
     if properties is None:
@@ -293,7 +294,7 @@ def _of_op(op: Op, above: tuple[int, ...]) -> str:
     }
     inner = getattr(op, "fgraph", None)
     graph = "" if inner is None else _inner_graph(inner.inputs, inner.outputs)
-    return f"{_of_class(type(op), above)} {_describe(held, above)} {graph}"
+    return f"{_describe_class(type(op), above)} {_describe(held, above)} {graph}"
 
 
 def _inner_graph(inputs: Iterable[Variable], outputs: Iterable[Variable]) -> str:

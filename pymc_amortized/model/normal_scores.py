@@ -55,7 +55,7 @@ class NormalScores:
         log_det : Tensor, shape (*batch,)
             Log absolute determinant of the Jacobian, in nats.
         """
-        (x0, x1, z0, z1, d0, d1), columns, inside = self._around(self.knots, x)
+        (x0, x1, z0, z1, d0, d1), columns, inside = self._neighbours_of(self.knots, x)
         chord = (z1 - z0) / (x1 - x0)
         t = (inside - x0) / (x1 - x0)
         bend = d0 + d1 - 2 * chord
@@ -81,7 +81,7 @@ class NormalScores:
         log_det : Tensor, shape (*batch,)
             Log absolute determinant of the Jacobian of the inverse, in nats.
         """
-        (x0, x1, z0, z1, d0, d1), columns, inside = self._around(self.scores, z)
+        (x0, x1, z0, z1, d0, d1), columns, inside = self._neighbours_of(self.scores, z)
         chord = (z1 - z0) / (x1 - x0)
         bend = d0 + d1 - 2 * chord
         rise = inside - z0
@@ -94,7 +94,9 @@ class NormalScores:
         x = x0 + t * (x1 - x0) + (columns - inside) / slope
         return x.movedim(0, -1), -torch.log(slope).sum(0)
 
-    def _around(self, grid: Tensor, values: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+    def _neighbours_of(
+        self, grid: Tensor, values: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         """Return knots, scores and slopes on both sides of values (*batch, D), each (D, *batch).
 
         And the values in that order, which is the faster one; and clamped to the grid.
@@ -145,11 +147,11 @@ def fit_normal_scores(draws: Tensor) -> NormalScores:
     reach = min(_REACH, float(torch.special.ndtri(torch.tensor(1 - 5.0 / draws.shape[0]))))
     scores = torch.linspace(-reach, reach, num_knots, dtype=torch.float64, device=draws.device)
     knots = torch.quantile(draws, torch.special.ndtr(scores), dim=0).T.contiguous()
-    knots = _strictly_increasing(knots)
+    knots = _make_increasing(knots)
     return NormalScores(knots, scores, _slopes(knots, scores))
 
 
-def _strictly_increasing(knots: Tensor) -> Tensor:
+def _make_increasing(knots: Tensor) -> Tensor:
     """Pull ties apart: where draws pile up, the map is steep, but still a bijection."""
     spread = (knots[:, -1:] - knots[:, :1]).clamp_min(1e-6)
     ramp = torch.linspace(0, 1, knots.shape[1], dtype=knots.dtype, device=knots.device)

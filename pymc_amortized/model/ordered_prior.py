@@ -46,13 +46,13 @@ class LabelOrder(Transform):
 
     def forward(self, value: Variable, *_: Any) -> Variable:
         """Replace all values of a block but the first by the logarithms of their gaps."""
-        return self._with_blocks(
+        return self._change_blocks(
             value, lambda keys: pt.concatenate([keys[:1], pt.log(self._sign * pt.diff(keys))])
         )
 
     def backward(self, value: Variable, *_: Any) -> Variable:
         """Add gaps up."""
-        return self._with_blocks(
+        return self._change_blocks(
             value,
             lambda keys: pt.concatenate(
                 [keys[:1], keys[0] + self._sign * pt.cumsum(pt.exp(keys[1:]))]
@@ -64,28 +64,28 @@ class LabelOrder(Transform):
 
         Of the shape of ``value``, for a chain of transforms adds up the axes that others lack.
         """
-        column = value[self._at]
+        column = value[self._place]
         gaps = pt.zeros_like(column)
         for block in self.blocks:
             rest = _index(block[1:])
             gaps = pt.set_subtensor(gaps[rest], column[rest])
-        return pt.set_subtensor(pt.zeros_like(value)[self._at], gaps)
+        return pt.set_subtensor(pt.zeros_like(value)[self._place], gaps)
 
     @property
     def _sign(self) -> float:
         return -1.0 if self.descending else 1.0
 
     @property
-    def _at(self) -> tuple[int | slice, ...]:
+    def _place(self) -> tuple[int | slice, ...]:
         return tuple(slice(None) if i is None else i for i in self.column)
 
-    def _with_blocks(self, value: Variable, change: Callable[[Variable], Variable]) -> Variable:
+    def _change_blocks(self, value: Variable, change: Callable[[Variable], Variable]) -> Variable:
         """Return the value with the keys of each block changed."""
-        column = value[self._at]
+        column = value[self._place]
         for block in self.blocks:
             members = _index(block)
             column = pt.set_subtensor(column[members], change(column[members]))
-        return pt.set_subtensor(value[self._at], column)
+        return pt.set_subtensor(value[self._place], column)
 
 
 def _index(labels: Sequence[int]) -> slice | list[int]:

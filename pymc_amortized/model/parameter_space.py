@@ -129,7 +129,7 @@ class ParameterSpace:
         ParameterShapeError
             If a parameter is missing or has another shape than the model's.
         """
-        values = {spec.name: self._checked(spec, parameters) for spec in self.specs}
+        values = {spec.name: self._check_parameter(spec, parameters) for spec in self.specs}
         return self.join(self.bijections.forward(values))
 
     def unconstrain_within(self, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -202,11 +202,11 @@ class ParameterSpace:
 
     def standardize(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Map a vector (S, D) to normal scores (S, D), with the log determinant (S,)."""
-        return self._fitted().forward(vector)
+        return self._require_normal_scores().forward(vector)
 
     def unstandardize(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Map normal scores (S, D) to a vector (S, D), with the log determinant (S,)."""
-        return self._fitted().inverse(scores)
+        return self._require_normal_scores().inverse(scores)
 
     @property
     def num_features(self) -> int:
@@ -238,7 +238,7 @@ class ParameterSpace:
     def _sizes(self) -> list[int]:
         return [math.prod(spec.unconstrained_shape) for spec in self.specs]
 
-    def _fitted(self) -> NormalScores:
+    def _require_normal_scores(self) -> NormalScores:
         if self.normal_scores is None:
             raise ParameterShapeError(
                 "Expected the normal-score map to be fitted; it is not. Fit it to prior draws:\n\n"
@@ -247,7 +247,7 @@ class ParameterSpace:
         return self.normal_scores
 
     @staticmethod
-    def _checked(spec: ParameterSpec, parameters: Mapping[str, Tensor]) -> Tensor:
+    def _check_parameter(spec: ParameterSpec, parameters: Mapping[str, Tensor]) -> Tensor:
         if spec.name not in parameters:
             raise ParameterShapeError(
                 f"Expected a value for the parameter {spec.name!r}; got {sorted(parameters)}."

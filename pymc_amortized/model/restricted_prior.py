@@ -174,10 +174,10 @@ class RestrictedPrior:
         for name, potential in zip(self._potential_names, potentials, strict=True):
             batched = isinstance(potential, Tensor)
             tensor = potential if batched else torch.as_tensor(potential, device=device)[None]
-            accepted &= self._allowed(name, tensor, batch)
+            accepted &= self._check_potential(name, tensor, batch)
         return drawn, accepted
 
-    def _allowed(self, name: str, potential: Tensor, batch: int) -> Tensor:
+    def _check_potential(self, name: str, potential: Tensor, batch: int) -> Tensor:
         """Use a potential as the rule that it must be: 0 where allowed, -inf where not."""
         if not bool(((potential == 0) | torch.isneginf(potential)).all()):
             finite = potential[torch.isfinite(potential) & (potential != 0)]

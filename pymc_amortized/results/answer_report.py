@@ -25,13 +25,13 @@ _SOURCES = {
     "network": "the network",
     "importance": "the network, weighted by importance sampling",
     "adaptive": "adaptive importance sampling",
-    "mcmc": "Markov chains",
+    "mcmc": "MCMC chains",
 }
 
 
 def answer_facts(draws: Draws) -> dict[str, Any]:
     """Return what is known of the draws of one data set, as numbers and words by name."""
-    chains = draws.chains
+    mcmc = draws.mcmc
     return {
         "rung": draws.rung,
         "checked": {None: "no", True: "accepted", False: "rejected"}[draws.accepted],
@@ -43,9 +43,9 @@ def answer_facts(draws: Draws) -> dict[str, Any]:
         "log_evidence": draws.log_evidence,
         "log_evidence_error": draws.log_evidence_error,
         "simulation_quantile": draws.simulation_quantile,
-        "rhat": math.nan if chains is None else chains.rhat,
-        "ess_bulk": math.nan if chains is None else chains.ess,
-        "divergences": 0 if chains is None else int(chains.diverging.sum()),
+        "rhat": math.nan if mcmc is None else mcmc.rhat,
+        "ess_bulk": math.nan if mcmc is None else mcmc.ess,
+        "divergences": 0 if mcmc is None else int(mcmc.diverging.sum()),
         **{
             f"seconds_{rung}": draws.seconds.get(rung, 0.0)
             for rung in ("network", "importance", "adaptive", "mcmc")
@@ -56,10 +56,10 @@ def answer_facts(draws: Draws) -> dict[str, Any]:
 def answer_line(draws: Draws) -> str:
     """Say in one line what an answer comes from."""
     text = f"Answered by {_SOURCES[draws.rung]}"
-    if draws.rung == "adaptive" and draws.chains is not None:
-        text += ", started from Markov chains"
+    if draws.rung == "adaptive" and draws.mcmc is not None:
+        text += ", started from MCMC chains"
     if draws.rung == "mcmc":
-        text += f" (R-hat {draws.chains.rhat:.3f}, bulk ESS {draws.chains.ess:,.0f})"
+        text += f" (R-hat {draws.mcmc.rhat:.3f}, bulk ESS {draws.mcmc.ess:,.0f})"
     elif draws.accepted is not None:
         text += f" (Pareto k {draws.pareto_k:.2f}, ESS {draws.importance_ess:,.0f} of "
         text += f"{draws.num_proposals:,})"
@@ -100,10 +100,10 @@ def warn_of(draws: Draws, spec: ModelSpec, rule: AcceptanceRule) -> None:
         )
     elif draws.accepted is False:
         warn(_rejected(draws, rule), AccuracyWarning)
-    elif draws.rung == "mcmc" and bool(draws.chains.diverging.any()):
+    elif draws.rung == "mcmc" and bool(draws.mcmc.diverging.any()):
         warn(
-            f"{int(draws.chains.diverging.sum())} of {draws.chains.diverging.numel():,} draws of "
-            "the Markov chains diverged; the chains agree otherwise. Parts of the posterior may be "
+            f"{int(draws.mcmc.diverging.sum())} of {draws.mcmc.diverging.numel():,} draws of "
+            "the MCMC chains diverged; the chains agree otherwise. Parts of the posterior may be "
             "missing where it is narrow.",
             AccuracyWarning,
         )
@@ -147,8 +147,8 @@ def _atypical(draws: Draws) -> str:
 def _rejected(draws: Draws, rule: AcceptanceRule) -> str:
     if draws.rung == "mcmc":
         return (
-            "Markov chains could not answer for these data; their draws are returned, and are not "
-            f"to be trusted: {rule.judge_chains(draws.chains)}. Chains that disagree are often in "
+            "MCMC chains could not answer for these data; their draws are returned, and are not "
+            f"to be trusted: {rule.judge_mcmc(draws.mcmc)}. Chains that disagree are often in "
             "different modes, and chains that agree may all have missed one that the network knows "
             "of. Look at them, or train longer:\n\n"
             '    az.plot_trace(idata)\n    pma.fit(model, training="thorough")'

@@ -117,7 +117,7 @@ class ResultBuilder:
         groups = {"posterior": self.posterior().assign_attrs(everything)}
         if self.sink.arrays(_PROBABILITIES):
             groups["indicator_probabilities"] = self.probabilities().assign_attrs(made_by())
-        groups["sample_stats"] = self._sampled(_STATS).assign_attrs(everything)
+        groups["sample_stats"] = self._build_group(_STATS).assign_attrs(everything)
         for name, group in (more or {}).items():
             groups[name] = group.assign_attrs(made_by())
         groups["observed_data"] = self._observed_data().assign_attrs(made_by())
@@ -128,18 +128,22 @@ class ResultBuilder:
 
     def posterior(self) -> xarray.Dataset:
         """Return what was sampled, dims (chain, draw, [dataset,] *dims)."""
-        return self._sampled(_POSTERIOR)
+        return self._build_group(_POSTERIOR)
 
     def probabilities(self) -> xarray.Dataset:
         """Return p(z_i = k given y), dims ([dataset,] *units, component), and Viterbi paths."""
-        axes, leading = self.axes, self._of_datasets
+        axes, leading = self.axes, self._dataset_dims
         tables = [
-            axes.probabilities(self._indicator_of[name].name, self._of_one(x), leading, name)
+            axes.probabilities(
+                self._indicator_of[name].name, self._drop_dataset_axis(x), leading, name
+            )
             for name, x in self.sink.arrays(_PROBABILITIES).items()
         ]
         for name, x in self.sink.arrays(_PATHS).items():
             spec = self._indicator_of[name]
-            tables.append(axes.array(spec.name, self._of_one(x), spec.dims, leading).rename(name))
+            tables.append(
+                axes.array(spec.name, self._drop_dataset_axis(x), spec.dims, leading).rename(name)
+            )
         return dataset_of(tables)
 
     @property
@@ -163,14 +167,14 @@ class ResultBuilder:
         return array.reshape(self.chains, -1, *array.shape[1:])
 
     @property
-    def _of_datasets(self) -> tuple[str, ...]:
+    def _dataset_dims(self) -> tuple[str, ...]:
         return () if self.single else ("dataset",)
 
-    def _of_one(self, values: np.ndarray) -> np.ndarray:
+    def _drop_dataset_axis(self, values: np.ndarray) -> np.ndarray:
         """Take the axis of data sets away where there is one data set only."""
         return values[0] if self.single else values
 
-    def _sampled(self, group: str) -> xarray.Dataset:
+    def _build_group(self, group: str) -> xarray.Dataset:
         axes = self.axes
         return dataset_of(
             axes.array(name, self._split(x), self._dims(name, group), self.leading)
@@ -260,7 +264,7 @@ class ResultBuilder:
     def _observed_data(self) -> xarray.Dataset:
         axes = self.axes
         return dataset_of(
-            axes.array(o.name, self._observed(o.name), o.dims, self._of_datasets)
+            axes.array(o.name, self._observed(o.name), o.dims, self._dataset_dims)
             for o in self.spec.observations
         )
 

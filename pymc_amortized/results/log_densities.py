@@ -20,7 +20,7 @@ def log_likelihood(builder: ResultBuilder, answer: Answer) -> xarray.Dataset:
     exact, arrays = builder.problem.exact, []
     parameters = {name: x.unsqueeze(1) for name, x in answer.draws.parameters.items()}
     for index, table in enumerate(exact.layout.tables):
-        of_table = _of_sequences if table.is_sequence else _of_rows
+        of_table = _log_likelihood_of_sequences if table.is_sequence else _log_likelihood_of_rows
         arrays += of_table(builder, answer, parameters, table, index)
     return dataset_of(arrays)
 
@@ -37,7 +37,7 @@ def log_prior(builder: ResultBuilder, answer: Answer) -> xarray.Dataset:
     return dataset_of(arrays)
 
 
-def _of_rows(
+def _log_likelihood_of_rows(
     builder: ResultBuilder,
     answer: Answer,
     parameters: Mapping[str, Tensor],
@@ -57,7 +57,7 @@ def _of_rows(
         yield builder.axes.array(name, rows, short, builder.leading)
 
 
-def _of_sequences(
+def _log_likelihood_of_sequences(
     builder: ResultBuilder,
     answer: Answer,
     parameters: Mapping[str, Tensor],

@@ -296,14 +296,14 @@ class Simulator:
         return self._compiled.deterministics(parameters, indicators or {}, names)
 
     def __repr__(self) -> str:
-        lines = [f"Simulator on {self.device}", repr(self.spec), *self._on_labels()]
+        lines = [f"Simulator on {self.device}", repr(self.spec), *self._describe_labels()]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        found = "".join(f"<p>{html.escape(line)}</p>" for line in self._on_labels())
+        found = "".join(f"<p>{html.escape(line)}</p>" for line in self._describe_labels())
         return f"<p>Simulator on {self.device}</p>{self.spec._repr_html_()}{found}"
 
-    def _on_labels(self) -> list[str]:
+    def _describe_labels(self) -> list[str]:
         lines = [str(found) for found in self.exchangeable]
         if self.labelling.orders:
             lines.append(f"components are in ascending order of {self.labelling}")

@@ -87,7 +87,7 @@ class SimulationSource:
             several = self.simulator.simulate(repeated, rng)
             observations, indicators = several.observations, several.indicators
         shape = (num_datasets, num_frames)
-        selected = tuple(self._selected(table, shape, rng) for table in self.layout.tables)
+        selected = tuple(self._select_units(table, shape, rng) for table in self.layout.tables)
         frames = Frames(
             {name: x.unflatten(0, shape) for name, x in observations.items()}, {}, selected
         )
@@ -165,7 +165,7 @@ class SimulationSource:
         needed = math.ceil(table.sizes[1] / max(1, int(table.observed_rows.sum())))
         return 2 * needed if table.covariates or not table.observed_rows.all() else needed
 
-    def _selected(
+    def _select_units(
         self, table: UnitTable, shape: tuple[int, int], rng: np.random.Generator
     ) -> Tensor:
         """Choose the rows in use, (B, m, R): as many as a size drawn uniformly."""

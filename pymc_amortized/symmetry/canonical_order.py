@@ -70,7 +70,7 @@ class CanonicalOrder:
     def permutations(self, unconstrained: NamedTensors) -> Tensor:
         """Return which component (S, K) goes to each place, so that values ascend."""
         values = self.values(unconstrained)
-        return self._within_blocks(len(values), values.device, lambda b: values[:, b].argsort(1))
+        return self._permute_blocks(len(values), values.device, lambda b: values[:, b].argsort(1))
 
     def random_permutations(self, num_draws: int, generator: torch.Generator) -> Tensor:
         """Return permutations (S, K), all with the same probability."""
@@ -80,9 +80,9 @@ class CanonicalOrder:
             shape = (num_draws, len(block))
             return torch.rand(shape, generator=generator, device=device).argsort(dim=1)
 
-        return self._within_blocks(num_draws, device, shuffled)
+        return self._permute_blocks(num_draws, device, shuffled)
 
-    def _within_blocks(self, num_draws: int, device: torch.device, order: Any) -> Tensor:
+    def _permute_blocks(self, num_draws: int, device: torch.device, order: Any) -> Tensor:
         permutations = torch.arange(self.exchangeable.num_labels, device=device)
         permutations = permutations.expand(num_draws, -1).clone()
         for block in self.exchangeable.blocks:

@@ -145,7 +145,7 @@ class DensityInvariance(Invariance):
             data = {name: x[:1].expand(len(piece), *x.shape[1:]) for name, x in self.data.items()}
             passed += _same(self._log_joint(batch, data), self.base[:1]).tolist()
         return [
-            passed[i] and _all_same(self._log_joint(swap.of(self.parameters), self.data), self.base)
+            passed[i] and _are_same(self._log_joint(swap.of(self.parameters), self.data), self.base)
             for i, swap in enumerate(cases)
         ]
 
@@ -154,7 +154,7 @@ class DensityInvariance(Invariance):
         before, after = (
             self.density.log_marginal(p, self.data) for p in (self.parameters, self.others(names))
         )
-        return not _all_same(after, before)
+        return not _are_same(after, before)
 
     def followers(self, swap: Swap) -> tuple[str, ...]:
         """Return the indicators whose log likelihood is exchanged with the components."""
@@ -167,7 +167,7 @@ class DensityInvariance(Invariance):
                 for p in (self.parameters, moved)
             )
             exchanged = swap.along(before, before.ndim - 1)
-            if not _all_same(after, before) and _all_same(after, exchanged):
+            if not _are_same(after, before) and _are_same(after, exchanged):
                 found.append(indicator.name)
         return tuple(found)
 
@@ -182,10 +182,10 @@ def _same(x: Tensor, y: Tensor) -> Tensor:
     return torch.isclose(x, y, rtol=_TOLERANCE, atol=_TOLERANCE) & torch.isfinite(y)
 
 
-def _all_same(x: Tensor, y: Tensor) -> bool:
+def _are_same(x: Tensor, y: Tensor) -> bool:
     return bool(_same(x, y).all())
 
 
-def _all_equal(x: Sequence[Tensor], y: Sequence[Tensor]) -> bool:
+def _are_equal(x: Sequence[Tensor], y: Sequence[Tensor]) -> bool:
     """Compare tables or arguments, infinities being equal to themselves."""
     return not any(bool(differs(a, b).any()) for a, b in zip(x, y, strict=True))

@@ -86,7 +86,7 @@ def choose_orders(
     wanted = _names(order_by)
     if not simulator.exchangeable:
         if wanted:
-            raise _cannot(wanted[0], simulator, [])
+            raise _order_error(wanted[0], simulator, [])
         return ()
     draws = simulator.sample_parameters(_NUM_PARAMETERS, 1)
     taken: set[str] = set()
@@ -103,7 +103,7 @@ def choose_orders(
             taken |= set(found.names)
     for name in wanted:
         if all(order.name != name for order in orders):
-            raise _cannot(name, simulator, every)
+            raise _order_error(name, simulator, every)
     return tuple(orders)
 
 
@@ -117,7 +117,7 @@ def _names(order_by: OrderBy) -> list[str]:
     return list(names)
 
 
-def _cannot(
+def _order_error(
     name: str, simulator: SimulatedModel, possible: Sequence[CanonicalOrder]
 ) -> InvalidArgumentError:
     names = list(dict.fromkeys(order.name for order in possible))
@@ -139,7 +139,7 @@ def _best(
     if len(orders) == 1:
         return orders[0]
     if simulator.density is None:
-        separations = _separations_seen(simulator, orders)
+        separations = _measure_separations(simulator, orders)
     else:
         unconstrained, information = _information(simulator, draws)
         separations = [_separation(order, unconstrained, information) for order in orders]
@@ -187,7 +187,9 @@ def _information(
     return space.split(vector), space.split(information)
 
 
-def _separations_seen(simulator: SimulatedModel, orders: Sequence[CanonicalOrder]) -> list[float]:
+def _measure_separations(
+    simulator: SimulatedModel, orders: Sequence[CanonicalOrder]
+) -> list[float]:
     """Return for each order how often means or spreads of the data of components are in it.
 
     Or in the reverse order. Without a density, simulations have to tell.
@@ -200,7 +202,7 @@ def _separations_seen(simulator: SimulatedModel, orders: Sequence[CanonicalOrder
             continue
         indicator = next(i for i in simulator.spec.indicators if i.name == spec.indicator)
         codes = simulation.indicators[indicator.name].flatten(1) - indicator.support[0]
-        statistics = _of_components(
+        statistics = _statistics_of_components(
             simulation.observations[spec.name], spec.owner, codes, indicator.num_components
         )
         for order, found in zip(orders, shares, strict=True):
@@ -209,7 +211,9 @@ def _separations_seen(simulator: SimulatedModel, orders: Sequence[CanonicalOrder
     return [max(found) for found in shares]
 
 
-def _of_components(y: Tensor, owner: np.ndarray, codes: Tensor, num_components: int) -> Tensor:
+def _statistics_of_components(
+    y: Tensor, owner: np.ndarray, codes: Tensor, num_components: int
+) -> Tensor:
     """Return means and standard deviations (B, K, 2 J) of the data (B, *shape) of components.
 
     NaN for components without data.

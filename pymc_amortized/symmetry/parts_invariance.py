@@ -20,8 +20,8 @@ from pymc_amortized.symmetry.invariance import (
     DensityInvariance,
     Invariance,
     Swap,
-    _all_equal,
-    _all_same,
+    _are_equal,
+    _are_same,
 )
 from pymc_amortized.typing import NamedTensors
 
@@ -61,30 +61,30 @@ class PartsInvariance(Invariance):
 
     def unchanged(self, cases: Sequence[Swap]) -> list[bool]:
         """Tell in which cases all parts stay the same, perhaps with some indicators exchanged."""
-        return [self._following(swap) is not None for swap in cases]
+        return [self._find_followers(swap) is not None for swap in cases]
 
     def tells_of(self, names: set[str]) -> bool:
         """Tell whether any table or argument depends on these parameters."""
         other = self.others(names)
         return not (
             all(
-                _all_equal(self._tables(i, other), self.base_tables[i.name])
+                _are_equal(self._tables(i, other), self.base_tables[i.name])
                 for i in self.spec.indicators
             )
             and all(
-                _all_equal(self._arguments(name, other, {}), expected)
+                _are_equal(self._arguments(name, other, {}), expected)
                 for name, expected in self.base.items()
             )
         )
 
     def followers(self, swap: Swap) -> tuple[str, ...]:
         """Return the indicators that have to be exchanged so that all parts stay the same."""
-        return self._following(swap) or ()
+        return self._find_followers(swap) or ()
 
-    def _following(self, swap: Swap) -> tuple[str, ...] | None:
+    def _find_followers(self, swap: Swap) -> tuple[str, ...] | None:
         """Return the fewest indicators that have to follow; None if nothing helps."""
         moved = swap.of(self.parameters)
-        if not _all_same(self.log_prior(moved), self.base_prior):
+        if not _are_same(self.log_prior(moved), self.base_prior):
             return None
         names = [i.name for i in self.spec.indicators if i.num_components == swap.length]
         for size in range(len(names) + 1):
@@ -99,17 +99,17 @@ class PartsInvariance(Invariance):
         for indicator in self.spec.indicators:
             expected = self.base_tables[indicator.name]
             if indicator.name in following:
-                expected = self._exchanged(swap, indicator, expected)
-                given[indicator.name] = self._relabelled(swap, indicator)
-            if not _all_equal(self._tables(indicator, moved), expected):
+                expected = self._exchange(swap, indicator, expected)
+                given[indicator.name] = self._relabel(swap, indicator)
+            if not _are_equal(self._tables(indicator, moved), expected):
                 return False
         for observation in self.compiled.complete.observations:
             expected = self.base[observation.name]
             if observation.mixture_indicator in following:
-                expected = _components_exchanged(observation, swap, expected)
+                expected = _exchange_components(observation, swap, expected)
             if expected is None:
                 return False
-            if not _all_equal(self._arguments(observation.name, moved, given), expected):
+            if not _are_equal(self._arguments(observation.name, moved, given), expected):
                 return False
         return True
 
@@ -119,7 +119,7 @@ class PartsInvariance(Invariance):
         return self.compiled.distributions[indicator.name].tables(values)
 
     @staticmethod
-    def _exchanged(swap: Swap, indicator: IndicatorSpec, tables: Sequence[Tensor]) -> list[Tensor]:
+    def _exchange(swap: Swap, indicator: IndicatorSpec, tables: Sequence[Tensor]) -> list[Tensor]:
         """Exchange labels along all axes of tables that count them."""
         counts = (1,) if len(tables) == 1 else (indicator.order, indicator.order + 1)
         exchanged = []
@@ -129,7 +129,7 @@ class PartsInvariance(Invariance):
             exchanged.append(table)
         return exchanged
 
-    def _relabelled(self, swap: Swap, indicator: IndicatorSpec) -> Tensor:
+    def _relabel(self, swap: Swap, indicator: IndicatorSpec) -> Tensor:
         lowest, values = indicator.support[0], self.draws[indicator.name]
         return torch.as_tensor(swap.order, device=values.device)[values - lowest] + lowest
 
@@ -169,7 +169,7 @@ def invariance_of(
         return None
 
 
-def _components_exchanged(
+def _exchange_components(
     observation: Observation, swap: Swap, arguments: Sequence[Tensor]
 ) -> list[Tensor] | None:
     """Exchange components among the arguments of a mixture: its weights, then its components.

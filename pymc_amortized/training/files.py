@@ -90,13 +90,13 @@ def read_file(path: str | os.PathLike) -> tuple[dict[str, Tensor], Any]:
             _check_format(path, metadata)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, RuntimeError, UnicodeDecodeError) as error:
-        raise _damaged(path, str(error)) from error
+        raise _damage_error(path, str(error)) from error
     if _checksum(tensors) != metadata.get("checksum"):
-        raise _damaged(path, "its numbers have changed since it was written")
+        raise _damage_error(path, "its numbers have changed since it was written")
     try:
         return tensors, json.loads(metadata["record"])
     except (KeyError, json.JSONDecodeError) as error:
-        raise _damaged(path, "its record cannot be read") from error
+        raise _damage_error(path, "its record cannot be read") from error
 
 
 def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
@@ -116,7 +116,7 @@ def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
         )
 
 
-def _damaged(path: Path, reason: str) -> NetworkFileError:
+def _damage_error(path: Path, reason: str) -> NetworkFileError:
     return NetworkFileError(
         f"Expected a whole file; {str(path)!r} is damaged ({reason}). Train again:\n\n"
         "    posterior = pma.fit(model)",

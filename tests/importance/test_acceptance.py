@@ -42,8 +42,8 @@ def test_an_answer_of_few_draws_needs_not_be_worth_more():
     assert RULE.for_draws(100).ess == 100
     assert RULE.for_draws(10_000) == RULE
     assert bool(RULE.for_draws(100).accepts(weights([0.3], [120.0])))
-    # Markov chains are judged by themselves, not by how many of their draws are kept.
-    assert not RULE.accepts_chains(chains(ess=120.0))
+    # MCMC chains are judged by themselves, not by how many of their draws are kept.
+    assert not RULE.accepts_mcmc(chains(ess=120.0))
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_an_answer_of_few_draws_needs_not_be_worth_more():
     ],
 )
 def test_chains_are_accepted_by_rhat_ess_and_divergences(found, accepted):
-    assert RULE.accepts_chains(chains(**found)) is accepted
-    assert pma.AcceptanceRule(rhat=1.5, ess=10, divergences=0.5).accepts_chains(
+    assert RULE.accepts_mcmc(chains(**found)) is accepted
+    assert pma.AcceptanceRule(rhat=1.5, ess=10, divergences=0.5).accepts_mcmc(
         chains(rhat=1.2, ess=20.0, share=0.4)
     )
 
@@ -88,7 +88,7 @@ def test_words_are_those_of_the_rule():
     rule = pma.AcceptanceRule(pareto_k=0.5, ess=1_000, rhat=1.005)
     assert "at most 0.50" in rule.judge_weights(0.6, 900.0, 4_000)
     assert "at least 1000" in rule.judge_weights(0.6, 900.0, 4_000)
-    assert "at most 1.005" in rule.judge_chains(chains())
+    assert "at most 1.005" in rule.judge_mcmc(chains())
 
 
 def test_none_is_the_usual_rule():

@@ -218,7 +218,7 @@ def test_the_integral_in_eight_dimensions_is_not_biased():
     search, mixtures = _Search(target, network, 3_000, 400, 2_000, generator(5)), []
     for _ in range(4):
         weights = weigh(pool.log_weights)
-        pool, mixtures = search._fitted(everything, pool, weights, mixtures)
+        pool, mixtures = search._fit(everything, pool, weights, mixtures)
     log_integral, error = log_mean_weight(pool.log_weights)
     assert float((log_integral / error).mean()) < -1.5
 

@@ -193,7 +193,7 @@ def test_chains_that_miss_a_mode_are_not_believed():
 
 
 def test_the_evidence_of_a_conjugate_model(poor, trained):
-    """log p(y) is known: from a good network, a poor one, and Markov chains."""
+    """log p(y) is known: from a good network, a poor one, and MCMC chains."""
     _, good = trained("normal_mean")
     for seed in range(3):
         y = np.random.default_rng(seed).normal(seed - 1, 1, NUM_UNITS)
@@ -505,7 +505,7 @@ def test_chains_are_compiled_once(poor):
         dataset = poor.inference.read({"y": data(seed=seed)})
         generator = torch.Generator().manual_seed(seed)
         [draws] = poor._delivery.answering.corrector.draw([dataset], 1_000, 4, "mcmc", generator)
-        seconds.append(draws.chains.compile_seconds)
+        seconds.append(draws.mcmc.compile_seconds)
     assert seconds[1] == 0
 
 

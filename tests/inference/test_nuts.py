@@ -154,7 +154,7 @@ def test_chains_start_where_they_are_told_to(both, monkeypatch):
         batch = draws[0].column("u").to_pylist()
         return np.array(batch[:number]), np.zeros(number, dtype=bool)
 
-    monkeypatch.setattr("pymc_amortized.inference.correction.nuts._from_arrow", earliest)
+    monkeypatch.setattr("pymc_amortized.inference.correction.nuts._read_arrow", earliest)
     starts = both[0].starts(6)
     chains = both[0].sample(starts=starts, draws=4, tune=10)
     # The first step is untuned, and often rejected.

@@ -95,7 +95,7 @@ class Calibration:
     def findings(self) -> list[Finding]:
         """Return every quantity with its verdict; 99 right posteriors of 100 pass, or more."""
         found = [
-            (label, test.p_value, _in_words(label, test), test.log_gamma)
+            (label, test.p_value, _describe_test(label, test), test.log_gamma)
             for label, test in self.uniformity.items()
         ]
         found += [
@@ -111,7 +111,7 @@ class Calibration:
         return all(finding.passed for finding in self.findings())
 
 
-def _in_words(label: str, test: Uniformity) -> str:
+def _describe_test(label: str, test: Uniformity) -> str:
     words = test.in_words()
     if label == "log likelihood" and words in ("too low", "too high"):
         return f"draws fit the data {'worse' if words == 'too low' else 'better'} than true values"

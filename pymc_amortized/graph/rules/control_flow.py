@@ -43,7 +43,7 @@ def _scan(op: Scan, node: Apply) -> Rule:
         constants = op.outer_non_seqs(outer)
         collected: list[list[Value]] = [[] for _ in op.outer_nitsot(outer)]
         for time in range(num_steps):
-            inputs = [_at(sequence, time) for sequence in sequences]
+            inputs = [_take_step(sequence, time) for sequence in sequences]
             for state, offsets in zip(states, taps, strict=True):
                 first = -min(offsets)
                 inputs.extend(state[time + first + offset] for offset in offsets)
@@ -65,10 +65,10 @@ def _scan(op: Scan, node: Apply) -> Rule:
 
 
 def _initial(buffer: Value, offsets: Sequence[int]) -> list[Value]:
-    return [_at(buffer, position) for position in range(-min(offsets))]
+    return [_take_step(buffer, position) for position in range(-min(offsets))]
 
 
-def _at(sequence: Value, time: int) -> Value:
+def _take_step(sequence: Value, time: int) -> Value:
     return sequence[:, time] if isinstance(sequence, Tensor) else np.asarray(sequence[time])
 
 

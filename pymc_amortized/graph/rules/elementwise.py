@@ -194,7 +194,7 @@ class _Differentiated(torch.autograd.Function):
         return None, *(next(masked) if needed else None for needed in ctx.needs_input_grad[1:])
 
 
-def _with_masked_gradient(function: ScalarFunction) -> ScalarFunction:
+def _mask_gradient(function: ScalarFunction) -> ScalarFunction:
     def differentiable(*inputs: Tensor) -> Tensor:
         if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
             return _Differentiated.apply(function, *torch.broadcast_tensors(*inputs))
@@ -215,7 +215,7 @@ _LINEAR = (
 
 def _register(op_class: type, function: ScalarFunction) -> None:
     if op_class not in _LINEAR:
-        function = _with_masked_gradient(function)
+        function = _mask_gradient(function)
 
     @scalar_function.register(op_class)
     def _(op: Op, node: Apply | None = None) -> ScalarFunction:
@@ -229,7 +229,7 @@ for _op_class, _function in _FUNCTIONS.items():
 @scalar_function.register(basic.Pow)
 def _power(op: basic.Pow, node: Apply | None = None) -> ScalarFunction:
     """Square where the exponent is 2: as a tensor it would cost ten times as much."""
-    return _square if node is not None and _is_square(node) else _with_masked_gradient(torch.pow)
+    return _square if node is not None and _is_square(node) else _mask_gradient(torch.pow)
 
 
 def _is_square(node: Apply) -> bool:
@@ -242,7 +242,7 @@ def _is_square(node: Apply) -> bool:
     )
 
 
-_square = _with_masked_gradient(lambda x, exponent: torch.square(x))
+_square = _mask_gradient(lambda x, exponent: torch.square(x))
 
 
 @scalar_function.register(basic.Cast)

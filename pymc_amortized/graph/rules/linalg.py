@@ -116,20 +116,20 @@ def _solve(op: Op, node: Apply) -> Rule:
     return rule
 
 
-def _on_matrix(function: Callable[[Tensor], Tensor]) -> Callable[[Op, Apply], Rule]:
+def _matrix_rule(function: Callable[[Tensor], Tensor]) -> Callable[[Op, Apply], Rule]:
     return lambda op, node: lambda run, x: function(x)
 
 
 batch_rule.register(op_class("Cholesky"), _cholesky)
 batch_rule.register(op_class("SolveTriangular"), _solve_triangular)
 batch_rule.register(op_class("Solve"), _solve)
-batch_rule.register(op_class("MatrixInverse"), _on_matrix(torch.linalg.inv))
-batch_rule.register(op_class("Det"), _on_matrix(torch.linalg.det))
-batch_rule.register(op_class("SLogDet"), _on_matrix(torch.linalg.slogdet))
-batch_rule.register(op_class("Eigh"), _on_matrix(torch.linalg.eigh))
+batch_rule.register(op_class("MatrixInverse"), _matrix_rule(torch.linalg.inv))
+batch_rule.register(op_class("Det"), _matrix_rule(torch.linalg.det))
+batch_rule.register(op_class("SLogDet"), _matrix_rule(torch.linalg.slogdet))
+batch_rule.register(op_class("Eigh"), _matrix_rule(torch.linalg.eigh))
 for positive_definite in positive_definite_ops():
     batch_rule.register(
-        positive_definite, _on_matrix(lambda x: torch.linalg.cholesky_ex(x).info == 0)
+        positive_definite, _matrix_rule(lambda x: torch.linalg.cholesky_ex(x).info == 0)
     )
 
 

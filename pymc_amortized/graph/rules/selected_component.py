@@ -95,7 +95,7 @@ def select_component(indicator: Variable, components: Sequence[Variable]) -> Var
 
 
 @batch_rule.register(SelectedComponentRV)
-def _selected(op: SelectedComponentRV, node: Apply) -> Rule:
+def _selected_component_rule(op: SelectedComponentRV, node: Apply) -> Rule:
     num_outputs = len(node.outputs)
     dtype = torch_dtype(node.outputs[0].type.dtype)
     parts = [_Component(template) for template in op.components]

@@ -142,7 +142,7 @@ def _reshape(op: Reshape, node: Apply) -> Rule:
 @batch_rule.register(Alloc)
 def _alloc(op: Alloc, node: Apply) -> Rule:
     def rule(run: Run, value: Value, *shape: Value) -> Tensor:
-        sizes = [int(_unbatched(op, size)) for size in shape]
+        sizes = [int(_require_unbatched(op, size)) for size in shape]
         lifted = run.expand(value)
         padding = (1,) * (len(sizes) - lifted.ndim + 1)
         return lifted.reshape(run.batch, *padding, *lifted.shape[1:]).expand(run.batch, *sizes)
@@ -162,14 +162,14 @@ def _join(op: Join, node: Apply) -> Rule:
     dtype, own = torch_dtype(node.outputs[0].type.dtype), own_axis(op)
 
     def rule(run: Run, *values: Value) -> Tensor:
-        axis, xs = _axis_apart(own, values)
-        position = int(_unbatched(op, axis)) % ndim + 1
+        axis, xs = _separate_axis(own, values)
+        position = int(_require_unbatched(op, axis)) % ndim + 1
         return torch.cat([run.expand(x).to(dtype) for x in xs], dim=position)
 
     return rule
 
 
-def _axis_apart(own: int | None, values: Sequence[Value]) -> tuple[Value, Sequence[Value]]:
+def _separate_axis(own: int | None, values: Sequence[Value]) -> tuple[Value, Sequence[Value]]:
     """Separate the axis from the values, where an operation does not have it of its own."""
     return (values[0], values[1:]) if own is None else (own, values)
 
@@ -179,8 +179,8 @@ def _split(op: Split, node: Apply) -> Rule:
     ndim, own = node.inputs[0].type.ndim, own_axis(op)
 
     def rule(run: Run, x: Value, *values: Value) -> tuple[Tensor, ...]:
-        axis, (sizes,) = _axis_apart(own, values)
-        position = int(_unbatched(op, axis)) % ndim + 1
+        axis, (sizes,) = _separate_axis(own, values)
+        position = int(_require_unbatched(op, axis)) % ndim + 1
         return run.lift(x).split(_numbers(op, sizes), dim=position)
 
     return rule
@@ -189,7 +189,7 @@ def _split(op: Split, node: Apply) -> Rule:
 @batch_rule.register(Repeat)
 def _repeat(op: Repeat, node: Apply) -> Rule:
     def rule(run: Run, x: Value, repeats: Value) -> Tensor:
-        counts = torch.as_tensor(_unbatched(op, repeats), device=run.device)
+        counts = torch.as_tensor(_require_unbatched(op, repeats), device=run.device)
         lifted = run.lift(x)
         if op.axis is None:
             return lifted.flatten(1).repeat_interleave(counts, dim=1)
@@ -198,7 +198,7 @@ def _repeat(op: Repeat, node: Apply) -> Rule:
     return rule
 
 
-def _unbatched(op: Op, value: Value) -> np.ndarray:
+def _require_unbatched(op: Op, value: Value) -> np.ndarray:
     """Sizes, axes and the like must be the same in every data set of a batch."""
     if isinstance(value, Tensor):
         raise UnconvertibleOpError(str(op), "a size or axis of it depends on a random draw")
@@ -206,7 +206,7 @@ def _unbatched(op: Op, value: Value) -> np.ndarray:
 
 
 def _numbers(op: Op, value: Value) -> list[int]:
-    return [int(number) for number in np.atleast_1d(_unbatched(op, value))]
+    return [int(number) for number in np.atleast_1d(_require_unbatched(op, value))]
 
 
 # Reductions
@@ -289,20 +289,20 @@ def _log_softmax(op: Softmax | LogSoftmax, node: Apply) -> Rule:
 
 @batch_rule.register(SortOp)
 def _sort(op: SortOp, node: Apply) -> Rule:
-    return _sorted(op, node, 0)
+    return _sorting_rule(op, node, 0)
 
 
 @batch_rule.register(ArgSortOp)
 def _argsort(op: ArgSortOp, node: Apply) -> Rule:
-    return _sorted(op, node, 1)
+    return _sorting_rule(op, node, 1)
 
 
-def _sorted(op: Op, node: Apply, output: int) -> Rule:
+def _sorting_rule(op: Op, node: Apply, output: int) -> Rule:
     ndim, own = node.inputs[0].type.ndim, own_axis(op)
 
     def rule(run: Run, x: Value, *values: Value) -> Tensor:
-        axis, _ = _axis_apart(own, values)
-        position = int(_unbatched(op, axis)) % ndim + 1
+        axis, _ = _separate_axis(own, values)
+        position = int(_require_unbatched(op, axis)) % ndim + 1
         return torch.sort(run.lift(x), dim=position, stable=True)[output]
 
     return rule

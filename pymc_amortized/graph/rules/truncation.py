@@ -20,7 +20,7 @@ __all__: list[str] = []
 
 
 @batch_rule.register(TruncatedRV)
-def _truncated(op: TruncatedRV, node: Apply) -> Rule:
+def _truncation_rule(op: TruncatedRV, node: Apply) -> Rule:
     base = op.base_rv_op
     if not isinstance(base, RandomVariable):
         return nested_rule(op, node)

@@ -18,10 +18,10 @@ from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.pool import Pool
 from pymc_amortized.importance.weights import Weights, weigh
 from pymc_amortized.inference.amortized import Amortized
-from pymc_amortized.inference.correction.mcmc import ChainRung, thin
+from pymc_amortized.inference.correction.mcmc import McmcRung, thin
 from pymc_amortized.inference.correction.nuts import MarginalSampler
 from pymc_amortized.inference.correction.weighted_draws import NUM_PROPOSALS, WeightedDraws
-from pymc_amortized.inference.draws import ChainDraws, Correction, Draws
+from pymc_amortized.inference.draws import Correction, Draws, McmcDraws
 
 __all__ = ["Corrector"]
 
@@ -70,7 +70,7 @@ class Corrector:
             self.inference, datasets, num_draws, generator, rule or AcceptanceRule()
         )
         climb = _Climb(
-            self.inference, weighted, ChainRung(weighted, self.sampler, chains), correction
+            self.inference, weighted, McmcRung(weighted, self.sampler, chains), correction
         )
         climb.run()
         return [climb.answers[i] for i in range(len(datasets))]
@@ -83,10 +83,10 @@ class _Climb:
         self,
         inference: Amortized,
         weighted: WeightedDraws,
-        chain_rung: ChainRung,
+        mcmc_rung: McmcRung,
         correction: Correction,
     ) -> None:
-        self.inference, self.weighted, self.chain_rung = inference, weighted, chain_rung
+        self.inference, self.weighted, self.mcmc_rung = inference, weighted, mcmc_rung
         self.num_draws, self.correction = weighted.num_draws, correction
         self.answers: dict[int, Draws | InvalidDataError] = {}
         self.seconds: dict[int, dict[str, float]] = {i: {} for i in range(len(weighted))}
@@ -96,23 +96,23 @@ class _Climb:
         """Fill ``answers``."""
         everything = torch.arange(len(self.weighted), device=self.weighted.context.device)
         if self.inference.problem.exact is None or self.correction == "none":
-            with self._timed("network", everything):
+            with self._time("network", everything):
                 self._keep_network(everything)
             return
-        with self._timed("importance", everything):
-            index, pool, weights = self._weighed_network(everything)
+        with self._time("importance", everything):
+            index, pool, weights = self._weigh_network(everything)
             done = self._ends_here(weights)
             self._keep(index[done], pool.select(done), weights.select(done), "importance")
         index, pool, weights = index[~done], pool.select(~done), weights.select(~done)
-        rest = _one_by_one(index, pool, weights)
+        rest = _split_by_data_set(index, pool, weights)
         if len(index) and self.correction != "mcmc":
-            with self._timed("adaptive", index):
-                rest = self._adapted(index, pool)
+            with self._time("adaptive", index):
+                rest = self._adapt(index, pool)
         for at, found, of_found in rest:
-            self._climb_to_chains(at, found, of_found)
+            self._climb_to_mcmc(at, found, of_found)
 
     @contextmanager
-    def _timed(self, rung: str, index: Tensor) -> Iterator[None]:
+    def _time(self, rung: str, index: Tensor) -> Iterator[None]:
         """Measure seconds per data set."""
         start = time.perf_counter()
         yield
@@ -138,7 +138,7 @@ class _Climb:
             one = None if log_target is None else log_target[:, i]
             self._answer(i, scores[:, i], one, log_q[:, i], "network", num_distinct=len(scores))
 
-    def _weighed_network(self, index: Tensor) -> tuple[Tensor, Pool, Weights]:
+    def _weigh_network(self, index: Tensor) -> tuple[Tensor, Pool, Weights]:
         """Weigh draws of the network; data sets that the model cannot produce are answered so."""
         pool = self.weighted.from_network(index, max(NUM_PROPOSALS, self.num_draws))
         possible = ~torch.isneginf(pool.log_target).all(0)
@@ -156,13 +156,13 @@ class _Climb:
             weights = weigh(pool.log_weights)
         return index, pool, weights
 
-    def _adapted(self, index: Tensor, pool: Pool) -> list[tuple[Tensor, Pool, Weights]]:
+    def _adapt(self, index: Tensor, pool: Pool) -> list[tuple[Tensor, Pool, Weights]]:
         """Keep what adaptive importance sampling can answer, and return the rest one by one."""
         rest = []
         for at, found, weights in self.weighted.adapt(index, pool):
             kept = self.weighted.accepted(weights) | (self.correction == "adaptive")
             self._keep(index[at[kept]], found.select(kept), weights.select(kept), "adaptive")
-            rest += _one_by_one(index[at[~kept]], found.select(~kept), weights.select(~kept))
+            rest += _split_by_data_set(index[at[~kept]], found.select(~kept), weights.select(~kept))
         return rest
 
     def _keep(
@@ -171,9 +171,9 @@ class _Climb:
         pool: Pool,
         weights: Weights,
         rung: str,
-        chains: ChainDraws | None = None,
+        mcmc: McmcDraws | None = None,
     ) -> None:
-        """Answer from weighted draws, of a network or of a mixture fitted to chains."""
+        """Answer from weighted draws, of a network or of a mixture fitted to MCMC draws."""
         if not len(index):
             return
         points, log_target, chosen = self.weighted.resampled(pool, weights)
@@ -202,13 +202,13 @@ class _Climb:
                 num_distinct=_num_distinct(scores[:, b], chosen[:, b]),
                 log_evidence=float(log_evidence[b]),
                 log_evidence_error=float(error[b]),
-                chains=chains,
+                mcmc=mcmc,
             )
 
-    def _climb_to_chains(self, at: Tensor, pool: Pool, weights: Weights) -> None:
-        """Answer one data set by Markov chains; by its weighted draws, if they cannot start."""
+    def _climb_to_mcmc(self, at: Tensor, pool: Pool, weights: Weights) -> None:
+        """Answer one data set by MCMC chains; by its weighted draws, if they cannot start."""
         i = int(at)
-        with self._timed("mcmc", at):
+        with self._time("mcmc", at):
             try:
                 self._sample(at, pool, weights)
             except UnsupportedModelError:
@@ -218,20 +218,20 @@ class _Climb:
         self.answers[i] = replace(self.answers[i], seconds=self.seconds[i])
 
     def _sample(self, at: Tensor, pool: Pool, weights: Weights) -> None:
-        """Run chains, longer ones where these are not enough, and neither is what they show."""
-        chains = None
+        """Run MCMC chains; longer ones where these do not suffice, nor do their mixtures."""
+        mcmc = None
         for longer in _LONGER:
-            chains = self.chain_rung.draw(at, pool, weights, longer, chains)
-            is_converged = self.weighted.rule.accepts_chains(chains)
-            found, reweighed, missed = self.chain_rung.reweighed(chains, at)
+            mcmc = self.mcmc_rung.draw(at, pool, weights, longer, mcmc)
+            is_converged = self.weighted.rule.accepts_mcmc(mcmc)
+            found, reweighed, missed = self.mcmc_rung.reweighed(mcmc, at)
             usable = bool(self.weighted.accepted(reweighed))
             if is_converged or (usable and self.correction != "mcmc"):
                 break
         if usable and (missed or not is_converged):
-            self._keep(at, found, reweighed, "adaptive", chains)
+            self._keep(at, found, reweighed, "adaptive", mcmc)
             return
         log_evidence, error = self.weighted.evidence(found) if usable else (math.nan, math.nan)
-        vector = thin(chains.vector, self.num_draws).to(self.weighted.context.device)
+        vector = thin(mcmc.vector, self.num_draws).to(self.weighted.context.device)
         scores, log_det = self.inference.problem.space.standardize(vector)
         frames = self.weighted.frames.select(at)
         log_target = self.inference.problem.log_joint(vector.unsqueeze(1), frames)[:, 0] - log_det
@@ -249,8 +249,8 @@ class _Climb:
             num_distinct=_num_distinct(scores, torch.arange(len(scores))),
             log_evidence=float(log_evidence),
             log_evidence_error=float(error),
-            chains=chains,
-            diverging=thin(chains.diverging, self.num_draws),
+            mcmc=mcmc,
+            diverging=thin(mcmc.diverging, self.num_draws),
         )
 
     def _answer(
@@ -283,7 +283,9 @@ class _Climb:
         )
 
 
-def _one_by_one(index: Tensor, pool: Pool, weights: Weights) -> list[tuple[Tensor, Pool, Weights]]:
+def _split_by_data_set(
+    index: Tensor, pool: Pool, weights: Weights
+) -> list[tuple[Tensor, Pool, Weights]]:
     every = torch.arange(len(index), device=index.device)
     parts = [every[b : b + 1] for b in range(len(index))]
     return [(index[at], pool.select(at), weights.select(at)) for at in parts]

@@ -1,4 +1,4 @@
-"""The rung of Markov chains: started from weighted draws, and weighed in their turn."""
+"""The rung of MCMC chains: started from weighted draws, and weighed in their turn."""
 
 import math
 
@@ -18,9 +18,9 @@ from pymc_amortized.importance.weights import (
 )
 from pymc_amortized.inference.correction.nuts import MarginalSampler
 from pymc_amortized.inference.correction.weighted_draws import NUM_PROPOSALS, WeightedDraws
-from pymc_amortized.inference.draws import ChainDraws
+from pymc_amortized.inference.draws import McmcDraws
 
-__all__ = ["ChainRung", "thin"]
+__all__ = ["McmcRung", "thin"]
 
 _FEWEST_DRAWS = 250
 _SMALL_SHARE = 0.05
@@ -30,8 +30,8 @@ _MIN_CHAINS = 4
 _NUM_TUNE = 500
 
 
-class ChainRung:
-    """Runs chains for one data set of a batch after the other.
+class McmcRung:
+    """Runs MCMC chains for one data set of a batch after the other.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ class ChainRung:
         self.num_chains = max(_MIN_CHAINS, chains)
 
     def draw(
-        self, at: Tensor, pool: Pool, weights: Weights, longer: int, before: ChainDraws | None
-    ) -> ChainDraws:
-        """Run chains from weighted draws; with the time of compilation of those before."""
+        self, at: Tensor, pool: Pool, weights: Weights, longer: int, before: McmcDraws | None
+    ) -> McmcDraws:
+        """Run MCMC chains from weighted draws; with the time of compilation of those before."""
         inference = self.inference
         usable = tempered(weights.log_weights, _ESS_FOR_STARTS)[:, 0]
         picked = pool.points[resample(usable, _NUM_FOR_SCALE, self.generator), 0]
@@ -62,7 +62,7 @@ class ChainRung:
         smallest = 1e-8 * covariance.diagonal().amax() + 1e-12
         covariance = covariance + smallest * torch.eye(len(covariance)).to(covariance)
         draws = max(_FEWEST_DRAWS, math.ceil(self.weighing.num_draws / self.num_chains))
-        chains = self.sampler.sample(
+        mcmc = self.sampler.sample(
             self.weighing.frames.select(at),
             vector[: self.num_chains],
             vector.mean(0),
@@ -72,10 +72,10 @@ class ChainRung:
             random_seed=int(torch.randint(2**31 - 1, (), generator=self.generator)),
         )
         spent = 0.0 if before is None else before.compile_seconds
-        return replace(chains, compile_seconds=spent + chains.compile_seconds)
+        return replace(mcmc, compile_seconds=spent + mcmc.compile_seconds)
 
-    def reweighed(self, chains: ChainDraws, at: Tensor) -> tuple[Pool, Weights, bool]:
-        """Go on with importance sampling from a mixture fitted to chains, and from the network.
+    def reweighed(self, mcmc: McmcDraws, at: Tensor) -> tuple[Pool, Weights, bool]:
+        """Go on with importance sampling from a mixture fitted to MCMC draws, and from the network.
 
         Chains that are stuck in modes know where these are, and weights how much each holds. Where
         the network knows of others, the integral is larger than over the modes of the chains.
@@ -87,9 +87,9 @@ class ChainRung:
         weights : Weights
             Of these.
         missed : bool
-            Whether chains missed a mode.
+            Whether MCMC chains missed a mode.
         """
-        scores, _ = self.inference.problem.space.standardize(chains.vector.flatten(0, 1))
+        scores, _ = self.inference.problem.space.standardize(mcmc.vector.flatten(0, 1))
         context = self.weighing.context[at]
         scores = scores.unsqueeze(1).to(context.device)
         points, _ = self.inference.proposals.from_scores(scores, context)
@@ -103,9 +103,9 @@ class ChainRung:
         of_mixture = pool.log_proposals[-1][-len(points) :]
         [(_, pool, weights)] = self.weighing.adapt(at, pool, [mixture])
         everything, error = log_mean_weight(pool.log_weights)
-        over_chains, other = log_mean_weight(log_target - of_mixture)
+        over_mcmc, other = log_mean_weight(log_target - of_mixture)
         margin = _SMALL_SHARE + 4 * float((error.square() + other.square()).sqrt())
-        return pool, weights, float(everything - over_chains) > margin
+        return pool, weights, float(everything - over_mcmc) > margin
 
 
 def thin(values: Tensor, num_draws: int) -> Tensor:

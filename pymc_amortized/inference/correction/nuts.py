@@ -18,7 +18,7 @@ from torch import Tensor
 from pymc_amortized.data.frames import Frames
 from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
 from pymc_amortized.inference.correction.framed import framed_data
-from pymc_amortized.inference.draws import ChainDraws
+from pymc_amortized.inference.draws import McmcDraws
 from pymc_amortized.inference.problem import Problem
 from pymc_amortized.model.density.marginal import MarginalModel
 from pymc_amortized.simulation.simulator import Simulator
@@ -63,7 +63,7 @@ class MarginalSampler:
         tune: int,
         random_seed: int,
         progressbar: bool = False,
-    ) -> ChainDraws:
+    ) -> McmcDraws:
         """Draw for one data set.
 
         Parameters
@@ -114,7 +114,7 @@ class MarginalSampler:
             )
         vector = m + u @ lower.T
         rhat, ess = diagnose(vector)
-        return ChainDraws(
+        return McmcDraws(
             torch.as_tensor(vector),
             torch.as_tensor(diverging),
             rhat,
@@ -191,7 +191,7 @@ class _NutpieSampler:
             for i, (start, seed) in enumerate(zip(starts, seeds, strict=True))
         ]
         try:
-            results = [_from_arrow(*chain.wait().get_arrow_trace(), draws) for chain in chains]
+            results = [_read_arrow(*chain.wait().get_arrow_trace(), draws) for chain in chains]
         except RuntimeError as error:
             raise _bad_start(str(error)) from error
         return np.stack([u for u, _ in results]), np.stack([bad for _, bad in results])
@@ -269,7 +269,7 @@ def _always(start: np.ndarray) -> "object":
     return initial_point
 
 
-def _from_arrow(draws: list, stats: list, number: int) -> tuple[np.ndarray, np.ndarray]:
+def _read_arrow(draws: list, stats: list, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the last draws (draws, D) of a chain, and which diverge (draws,)."""
     vectors = [row for batch in draws for row in batch.column("u").to_pylist()]
     diverging = [bad for batch in stats for bad in batch.column("diverging").to_pylist()]

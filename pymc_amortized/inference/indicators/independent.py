@@ -29,7 +29,9 @@ class IndependentConditional(AbstractConditional):
     def draw(self, draws: Draws, generator: torch.Generator) -> IndicatorDraws:
         """Draw each unit by itself."""
         num_draws, lowest = len(draws), self.indicator.support[0]
-        pieces = self._by_network if self.problem.exact is None else self._by_density
+        pieces = (
+            self._log_probs_by_network if self.problem.exact is None else self._log_probs_by_density
+        )
         values, total = [], 0.0
         for piece, log_probs in pieces(draws):
             count = len(range(*piece.indices(num_draws)))
@@ -41,11 +43,11 @@ class IndependentConditional(AbstractConditional):
 
     def memberships(self, draws: Draws) -> Iterator[Tensor]:
         """Yield exact p(z_i = k given y, θ) (s, *units, K) for pieces of the draws, in order."""
-        for piece, log_probs in self._by_density(draws):
+        for piece, log_probs in self._log_probs_by_density(draws):
             count = len(range(*piece.indices(len(draws))))
             yield _exp(log_probs.expand(count, *log_probs.shape[1:]))
 
-    def _by_density(self, draws: Draws) -> Iterator[tuple[slice, Tensor]]:
+    def _log_probs_by_density(self, draws: Draws) -> Iterator[tuple[slice, Tensor]]:
         """Yield exact log p(z given y, θ) (s, *units, K) for pieces of the draws."""
         exact = self.problem.exact
         parameters = {name: x.unsqueeze(1) for name, x in draws.parameters.items()}
@@ -53,10 +55,10 @@ class IndependentConditional(AbstractConditional):
             part = {name: x[piece] for name, x in parameters.items()}
             joint = exact.log_units(self.indicator.name, part, self.frames)[:, 0]
             whole = piece if parameters else slice(0, len(draws))
-            yield whole, self._in_order(joint - log_sum(joint).unsqueeze(-1))
+            yield whole, self._arrange(joint - log_sum(joint).unsqueeze(-1))
 
     @torch.no_grad()
-    def _by_network(self, draws: Draws) -> Iterator[tuple[slice, Tensor]]:
+    def _log_probs_by_network(self, draws: Draws) -> Iterator[tuple[slice, Tensor]]:
         """Yield the network's log q(z given y, θ) (s, *units, K) for pieces of the draws."""
         features, units = self.features(draws), self.units
         step = self.draws_at_once
@@ -71,7 +73,7 @@ class IndependentConditional(AbstractConditional):
             )
             if not grouped:
                 log_q = self._prior_where_missing(draws, piece, log_q)
-            yield piece, self._in_order(log_q)
+            yield piece, self._arrange(log_q)
 
     def _prior_where_missing(self, draws: Draws, piece: slice, log_q: Tensor) -> Tensor:
         """Put log p(z_i given θ) where unit i is not observed, in frames (s, m, *units, K)."""
@@ -102,7 +104,7 @@ class IndependentConditional(AbstractConditional):
             return None
         return _index_or_slice(self.dataset.positions[self.table], self.problem.device)
 
-    def _in_order(self, table: Tensor) -> Tensor:
+    def _arrange(self, table: Tensor) -> Tensor:
         """Bring frames (s, m, *units, K) into the order of the user's rows (s, *units, K)."""
         return table[:, 0] if self._order is None else table.flatten(1, 2)[:, self._order]
 
@@ -111,8 +113,10 @@ class IndependentConditional(AbstractConditional):
         few = self.draws_for_gap(draws)
         if few is None:
             return math.nan
-        exact = torch.cat([log_p for _, log_p in self._by_density(few)])
-        return mean_divergence(exact, torch.cat([log_q for _, log_q in self._by_network(few)]))
+        exact = torch.cat([log_p for _, log_p in self._log_probs_by_density(few)])
+        return mean_divergence(
+            exact, torch.cat([log_q for _, log_q in self._log_probs_by_network(few)])
+        )
 
 
 def _index_or_slice(positions: np.ndarray, device: torch.device) -> Tensor | slice:

@@ -52,7 +52,7 @@ class MarkovConditional(AbstractConditional):
             smoothing / num_draws,
             self._gap(draws),
             filtering=filtering / num_draws,
-            viterbi=(self._most_probable(draws) + lowest).to(dtype),
+            viterbi=(self._find_most_probable(draws) + lowest).to(dtype),
         )
 
     def memberships(self, draws: Draws) -> Iterator[Tensor]:
@@ -63,25 +63,32 @@ class MarkovConditional(AbstractConditional):
 
     def chains(self, draws: Draws) -> Iterator[tuple[MarkovChain, int]]:
         """Yield Markov chains, batch (s, *chains), and of how many draws they are."""
-        return self._by_network(draws) if self.problem.exact is None else self._by_density(draws)
+        return (
+            self._chains_by_network(draws)
+            if self.problem.exact is None
+            else self._chains_by_density(draws)
+        )
 
-    def _most_probable(self, draws: Draws) -> Tensor:
+    def _find_most_probable(self, draws: Draws) -> Tensor:
         """Return the most probable path (*chains, T) under the most probable draw."""
         score = draws.log_q if draws.log_joint is None else draws.log_joint
         best = draws.select(score.argmax().unsqueeze(0))
         [(chain, _)] = self.chains(best)
         return viterbi(chain).path[0]
 
-    def _by_density(self, draws: Draws) -> Iterator[tuple[MarkovChain, int]]:
+    def _chains_by_density(self, draws: Draws) -> Iterator[tuple[MarkovChain, int]]:
         exact = self.problem.exact
         parameters = {name: x.unsqueeze(1) for name, x in draws.parameters.items()}
         for piece in exact.pieces(parameters, self.frames):
             part = {name: x[piece] for name, x in parameters.items()}
             chain = exact.chain(self.indicator, part, self.frames)
-            yield _of_one(chain), len(range(*piece.indices(len(draws)))) if part else len(draws)
+            yield (
+                _drop_data_set_axis(chain),
+                len(range(*piece.indices(len(draws)))) if part else len(draws),
+            )
 
     @torch.no_grad()
-    def _by_network(self, draws: Draws) -> Iterator[tuple[MarkovChain, int]]:
+    def _chains_by_network(self, draws: Draws) -> Iterator[tuple[MarkovChain, int]]:
         units, features = self.units, self.features(draws)
         tables = self.problem.layout.units(self.frames)
         observed = tables[self.table].values[0, :, -1] > 0
@@ -111,11 +118,13 @@ class MarkovConditional(AbstractConditional):
         few = self.draws_for_gap(draws)
         if few is None:
             return math.nan
-        exact = torch.cat([smooth(chain) for chain, _ in self._by_density(few)])
-        return mean_divergence(exact, torch.cat([smooth(c) for c, _ in self._by_network(few)]))
+        exact = torch.cat([smooth(chain) for chain, _ in self._chains_by_density(few)])
+        return mean_divergence(
+            exact, torch.cat([smooth(c) for c, _ in self._chains_by_network(few)])
+        )
 
 
-def _of_one(chain: MarkovChain) -> MarkovChain:
+def _drop_data_set_axis(chain: MarkovChain) -> MarkovChain:
     """Take the axis of data sets out of chains (S, 1, *chains)."""
     return MarkovChain(
         chain.log_initial[:, 0],

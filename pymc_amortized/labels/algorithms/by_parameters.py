@@ -57,7 +57,7 @@ def aic(parameters: ArrayLike) -> Relabelling:
     .. [1] Richardson, S., & Green, P. J. (1997). On Bayesian analysis of mixtures with an unknown
        number of components. Journal of the Royal Statistical Society B 59, 731-792.
     """
-    standardized = _standardized(parameters)
+    standardized = _standardize(parameters)
     found = []
     for j in range(standardized.shape[-1]):
         permutations = ordering(standardized[..., j]).permutations
@@ -131,7 +131,7 @@ def scaled_within(parameters: ArrayLike) -> np.ndarray:
 
     Components are those of :func:`aic`.
     """
-    standardized = _standardized(parameters)
+    standardized = _standardize(parameters)
     labelled = permute(standardized, aic(parameters).permutations, 1)
     sd = np.sqrt(labelled.var(axis=0).mean(axis=0))
     return standardized / np.where(sd > 0, sd, 1.0)
@@ -144,7 +144,7 @@ def _nearest(scaled: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.nda
     return permutations, squares + 2 * costs
 
 
-def _standardized(parameters: ArrayLike) -> np.ndarray:
+def _standardize(parameters: ArrayLike) -> np.ndarray:
     parameters = np.asarray(parameters, dtype=float)
     sd = parameters.std(axis=(0, 1))
     return (parameters - parameters.mean(axis=(0, 1))) / np.where(sd > 0, sd, 1.0)

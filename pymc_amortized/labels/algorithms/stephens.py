@@ -65,10 +65,10 @@ def stephens(probabilities: ArrayLike, starts: ArrayLike | None = None) -> Relab
 
     steps = Alternation(mean, assign)
     first = evenly_spaced(len(probabilities)) if starts is None else np.asarray(starts)
-    return search(steps, [_softened(probabilities[i]) for i in first], len(probabilities))
+    return search(steps, [_soften(probabilities[i]) for i in first], len(probabilities))
 
 
-def _softened(p: np.ndarray) -> np.ndarray:
+def _soften(p: np.ndarray) -> np.ndarray:
     """Return probabilities away from 0 and 1: one draw knows little about the others."""
     return 0.8 * p + 0.2 / len(p)
 

@@ -144,7 +144,7 @@ class BatchedDensity:
             log p(y_i given z_i = k, θ) in nats: all observed variables of the unit together.
         """
         name = self._indicator_name(indicator)
-        values = self._checked(parameters, observations)
+        values = self._check_data(parameters, observations)
         distribution = self._distributions[name]
         tables = [
             likelihood.by_unit(likelihood.table(values, observations))
@@ -176,7 +176,7 @@ class BatchedDensity:
         Tensor, shape (S or 1, *entries)
             In nats.
         """
-        values = self._checked(parameters, observations)
+        values = self._check_data(parameters, observations)
         return self._likelihoods[name].table(values, observations)[..., 0]
 
     def log_without_unit(
@@ -198,7 +198,7 @@ class BatchedDensity:
         Tensor, shape (S,)
             Their sum, in nats.
         """
-        values = self._checked(parameters, observations)
+        values = self._check_data(parameters, observations)
         likelihood = self._likelihoods[name]
         return likelihood.without_unit(likelihood.table(values, observations))
 
@@ -220,7 +220,7 @@ class BatchedDensity:
         Tensor, shape (S,)
             log p(y given θ) in nats.
         """
-        values = self._checked(parameters, observations)
+        values = self._check_data(parameters, observations)
         ordered = self._values(values)
         total = torch.zeros((), dtype=torch.float64)
         for name, distribution in self._distributions.items():
@@ -245,7 +245,7 @@ class BatchedDensity:
     def _values(self, parameters: NamedTensors) -> list[Tensor]:
         return [parameters[name].double() for name in self._names]
 
-    def _checked(self, parameters: NamedTensors, observations: NamedData) -> dict[str, Tensor]:
+    def _check_data(self, parameters: NamedTensors, observations: NamedData) -> dict[str, Tensor]:
         for observation in self._complete.observations:
             if observation.name not in observations:
                 raise ParameterShapeError(

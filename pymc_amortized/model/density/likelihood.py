@@ -89,7 +89,7 @@ class Likelihood:
             if self._has_component_axis:
                 return self._entries(results[0], device, component_axis=True)
             columns = [self._entries(result, device, component_axis=False) for result in results]
-            return _beside(columns)
+            return _stack_columns(columns)
         columns = []
         for k in self.distribution.support:
             states = [
@@ -100,7 +100,7 @@ class Likelihood:
             ]
             result = self._graph([*arguments, *states, *others, value])[0]
             columns.append(self._entries(result, device, component_axis=False))
-        return _beside(columns)
+        return _stack_columns(columns)
 
     def symbolic_table(
         self, parameters: Mapping[str, Variable], data: Mapping[str, Variable]
@@ -255,7 +255,7 @@ class Likelihood:
         return columns[..., 0].sum(-1)
 
 
-def _beside(columns: Sequence[Tensor]) -> Tensor:
+def _stack_columns(columns: Sequence[Tensor]) -> Tensor:
     """Put columns (S, *entries) side by side, (S, *entries, K), with draws last in memory."""
     draws_last = [column.movedim(0, -1) for column in torch.broadcast_tensors(*columns)]
     return torch.stack(draws_last, dim=-2).movedim(-1, 0)

@@ -103,7 +103,7 @@ class MarginalModel:
         self._has_times = framed and any(d.order for d in self._parts.distributions.values())
         self.size = sum(math.prod(shape) for shape in self._shapes)
         self._stand_ins = self._data_variables()
-        self.data = self._shared_variables()
+        self.data = self._share_variables()
         self.point = pt.vector("point", shape=(self.size,))
         self.log_density = self._log_density(self.point)
         self.model = self._model()
@@ -156,7 +156,7 @@ class MarginalModel:
             variables[f"value:{covariate.name}"] = pt.tensor(dtype=dtype, shape=shape)
         return variables
 
-    def _shared_variables(self) -> dict[str, SharedVariable]:
+    def _share_variables(self) -> dict[str, SharedVariable]:
         shapes = {"location": (self.size,), "scale_tril": (self.size, self.size)}
         types = {key: ("float64", shape) for key, shape in shapes.items()}
         if self._has_times:
@@ -232,7 +232,7 @@ class MarginalModel:
         for name, likelihood in self._parts.likelihoods.items():
             guarded = self._guarded and likelihood.distribution is not None
             table = (
-                _guarded_table(likelihood, parameters, values)
+                _guard_table(likelihood, parameters, values)
                 if guarded
                 else likelihood.symbolic_table(parameters, values)
             )
@@ -240,8 +240,8 @@ class MarginalModel:
             table = pt.switch(used, table, 0.0)
             indicator = likelihood.unit_map.indicator
             if indicator is not None:
-                joint[indicator] = joint[indicator] + _by_unit(likelihood, table)
-            rest += _without_unit(likelihood, table)
+                joint[indicator] = joint[indicator] + _add_up_units(likelihood, table)
+            rest += _terms_of_no_unit(likelihood, table)
         return joint, rest
 
 
@@ -253,7 +253,7 @@ def _require_parameters(parts: SymbolicDensity) -> None:
         )
 
 
-def _guarded_table(
+def _guard_table(
     likelihood: Likelihood, parameters: Mapping[str, Variable], values: Mapping[str, Variable]
 ) -> Variable:
     """Return the table (*entries, K) of a likelihood, with finite derivatives where it is -inf.
@@ -262,7 +262,7 @@ def _guarded_table(
     of what is not selected is multiplied by 0, which makes NaN of an infinite one.
     """
     value, entries = values[likelihood.name], likelihood.unit_map.owner.shape
-    fixed = {name: _without_derivative(parameter) for name, parameter in parameters.items()}
+    fixed = {name: _stop_derivative(parameter) for name, parameter in parameters.items()}
     table = likelihood.symbolic_table(fixed, values)
     columns = []
     for k in range(len(likelihood.distribution.support)):
@@ -276,7 +276,7 @@ def _guarded_table(
     return pt.stack(columns, axis=-1)
 
 
-def _without_derivative(x: Variable) -> Variable:
+def _stop_derivative(x: Variable) -> Variable:
     """Return a variable as a constant would be: PyTensor's own way is lost when it simplifies."""
 
     def zeros(inputs: Sequence[Variable], *_: object) -> list[Variable]:
@@ -286,7 +286,7 @@ def _without_derivative(x: Variable) -> Variable:
     return OpFromGraph([inner], [inner.copy()], lop_overrides=zeros)(x)
 
 
-def _by_unit(likelihood: Likelihood, table: Variable) -> Variable:
+def _add_up_units(likelihood: Likelihood, table: Variable) -> Variable:
     """Add up the entries of each unit: (*entries, K) to (*units, K)."""
     owner, units = likelihood.unit_map.owner.ravel(), likelihood.distribution.units
     if likelihood.unit_map.is_identity and likelihood.unit_map.owner.shape == units:
@@ -298,7 +298,7 @@ def _by_unit(likelihood: Likelihood, table: Variable) -> Variable:
     return totals.reshape((*units, num_components))
 
 
-def _without_unit(likelihood: Likelihood, table: Variable) -> list[Variable]:
+def _terms_of_no_unit(likelihood: Likelihood, table: Variable) -> list[Variable]:
     """Return the entries that depend on no unit, which are the same for all components."""
     free = np.flatnonzero(likelihood.unit_map.owner < 0)
     entries = table[..., 0].ravel()

@@ -39,11 +39,11 @@ class SimulatedDistribution(AbstractIndicatorDistribution):
 
     def tables(self, parameters: Sequence[Tensor]) -> NoReturn:
         """Refuse: there are none."""
-        raise self._unknown()
+        raise self._refusal()
 
     def log_prob(self, parameters: Sequence[Tensor], codes: Tensor) -> NoReturn:
         """Refuse: it is not known."""
-        raise self._unknown()
+        raise self._refusal()
 
     def sum_out(
         self,
@@ -52,19 +52,19 @@ class SimulatedDistribution(AbstractIndicatorDistribution):
         covariates: Mapping[str, Tensor | np.ndarray],
     ) -> NoReturn:
         """Refuse: it is not known."""
-        raise self._unknown()
+        raise self._refusal()
 
     def symbolic_prior(
         self, parameters: Sequence[Variable], covariates: Mapping[str, Variable]
     ) -> NoReturn:
         """Refuse: it is not known."""
-        raise self._unknown()
+        raise self._refusal()
 
     def symbolic_sum_out(self, parameters: Sequence[Variable], table: Variable) -> NoReturn:
         """Refuse: it is not known."""
-        raise self._unknown()
+        raise self._refusal()
 
-    def _unknown(self) -> DensityUnavailableError:
+    def _refusal(self) -> DensityUnavailableError:
         return DensityUnavailableError(
             "Expected states whose probabilities are known; these can be drawn only: "
             f"{self.reason}."

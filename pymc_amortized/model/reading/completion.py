@@ -49,7 +49,7 @@ def complete_model(model: pm.Model | None = None) -> CompleteModel:
     UnsupportedModelError
         If a variable is of a kind that cannot be read.
     """
-    model = _checked_model(model)
+    model = _check_model(model)
     reading = _Reading(model)
     for variable in model.basic_RVs:
         _require_distribution(variable)
@@ -60,7 +60,7 @@ def complete_model(model: pm.Model | None = None) -> CompleteModel:
     return reading.result()
 
 
-def _checked_model(model: pm.Model | None) -> pm.Model:
+def _check_model(model: pm.Model | None) -> pm.Model:
     if model is None:
         try:
             model = pm.modelcontext(None)
@@ -115,7 +115,7 @@ class _Reading:
             )
         if is_marginal(variable.owner.op):
             self._observe_marginal(variable, data)
-        elif (name := self._masked_name(variable)) is not None:
+        elif (name := self._name_behind_mask(variable)) is not None:
             self._observe_masked(name, variable, data)
         else:
             self._add_observation(variable.name, variable, data, dims_of=variable.name)
@@ -211,7 +211,7 @@ class _Reading:
         drawn = self.replacements[variable]
         self._add_observation(variable.name, drawn, data, dims_of=variable.name)
 
-    def _masked_name(self, variable: Variable) -> str | None:
+    def _name_behind_mask(self, variable: Variable) -> str | None:
         """Return the name of the whole variable if this is the observed part of it."""
         name = variable.name.removesuffix("_observed")
         whole = (name, f"{name}_unobserved")
@@ -225,8 +225,8 @@ class _Reading:
         self.missing.add(f"{name}_unobserved")
         partial = isinstance(variable.owner.op, PartialObservedRV)
         whole = variable.owner.inputs[0] if partial else joined
-        entries = _observed_entries(joined, variable, partial)
-        observed = _of_whole_values(name, entries, whole, partial)
+        entries = _find_observed_entries(joined, variable, partial)
+        observed = _reduce_to_whole_values(name, entries, whole, partial)
         shape = _static_shape(joined, entries)
         data = np.full(shape, np.nan if values.dtype.kind == "f" else 0, dtype=values.dtype)
         data[entries] = values
@@ -275,7 +275,7 @@ def _chain_order(variable: Variable) -> int:
     return op.n_lags if isinstance(op, DiscreteMarkovChainRV) else 0
 
 
-def _observed_entries(joined: Variable, variable: Variable, partial: bool) -> np.ndarray:
+def _find_observed_entries(joined: Variable, variable: Variable, partial: bool) -> np.ndarray:
     """Find the mask with which PyMC puts the observed and the missing part together."""
     if partial:
         return ~np.asarray(_constant_value(variable.owner.inputs[1]))
@@ -291,7 +291,9 @@ def _observed_entries(joined: Variable, variable: Variable, partial: bool) -> np
     )
 
 
-def _of_whole_values(name: str, observed: np.ndarray, whole: Variable, partial: bool) -> np.ndarray:
+def _reduce_to_whole_values(
+    name: str, observed: np.ndarray, whole: Variable, partial: bool
+) -> np.ndarray:
     """Reduce a mask to one entry for each value of a multivariate variable."""
     event_ndim = whole.owner.op.ndim_supp if partial else 0
     num_axes = whole.type.ndim - event_ndim

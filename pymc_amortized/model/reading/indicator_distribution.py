@@ -67,7 +67,7 @@ def indicator_distribution(
     values = [draws[parameter.name][:1] for parameter in complete.parameters]
     if isinstance(op, DiscreteMarkovChainRV):
         every = [draws[parameter.name] for parameter in complete.parameters]
-        return _known_chain(complete, indicator, units, every)
+        return _read_known_chain(complete, indicator, units, every)
     if isinstance(op, SymbolicRandomVariable | CustomDistRV):
         return _custom_distribution(complete, indicator, units, values)
     support = _support(complete, indicator, values)
@@ -117,7 +117,7 @@ def _support(
         )
     if isinstance(op, ptr.BinomialRV | ptr.BetaBinomialRV):
         return tuple(range(_one_number(indicator, parameter(0)) + 1))
-    raise _infinite_support(indicator)
+    raise _infinite_support_error(indicator)
 
 
 def _one_number(indicator: Indicator, value: np.ndarray | Tensor) -> int:
@@ -130,7 +130,7 @@ def _one_number(indicator: Indicator, value: np.ndarray | Tensor) -> int:
     return int(np.ravel(value)[0])
 
 
-def _infinite_support(indicator: Indicator) -> UnsupportedModelError:
+def _infinite_support_error(indicator: Indicator) -> UnsupportedModelError:
     return UnsupportedModelError(
         f"Expected discrete variables with finitely many values; {indicator.name!r} is a "
         f"{indicator.variable.owner.op.name!r}, which may have infinitely many, so that it cannot "
@@ -155,7 +155,7 @@ def _custom_distribution(
     probe = StateProbe(complete, indicator, units, values)
     support = probe.support()
     if support is None:
-        raise _infinite_support(indicator)
+        raise _infinite_support_error(indicator)
     if probe.is_independent(support):
         return UnitDistribution(support, units, probe.unit_tables(support), False)
     initial, transition = probe.chain_tables(support)
@@ -164,7 +164,7 @@ def _custom_distribution(
     return chain
 
 
-def _known_chain(
+def _read_known_chain(
     complete: CompleteModel,
     indicator: Indicator,
     units: tuple[int, ...],

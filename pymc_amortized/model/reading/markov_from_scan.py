@@ -67,7 +67,7 @@ def read_scan_chain(
         None if the distribution is not of the form: a first state, and then a scan of one state.
     """
     states = inline(node.op, node.inputs)[0]
-    scan = _only_scan(states)
+    scan = _find_only_scan(states)
     if scan is None:
         return None
     op = scan.op
@@ -88,7 +88,7 @@ def read_scan_chain(
     )
 
 
-def _only_scan(states: Variable) -> Apply | None:
+def _find_only_scan(states: Variable) -> Apply | None:
     """Return the one scan behind the states, if it carries one state and nothing else."""
     scans = {
         v.owner for v in ancestors([states]) if v.owner is not None and isinstance(v.owner.op, Scan)

@@ -41,7 +41,7 @@ class Pairing:
         self.num_entries = shape[0] if shape else 1
         self.permutation = torch.as_tensor(_derangement(self.num_entries))
         self.row_of_entry = self._rows(observation)
-        self.unit_permutation = self._of_units(observation)
+        self.unit_permutation = self._permute_units(observation)
         units = draws[self.indicator].shape[1:] if self.indicator is not None else ()
         self.moves_indicator = bool(units) and units[0] == self.unit_permutation.numel()
 
@@ -51,7 +51,7 @@ class Pairing:
             return torch.arange(self.num_entries)
         return torch.as_tensor(np.flatnonzero(observation.observed))
 
-    def _of_units(self, observation: Observation) -> Tensor:
+    def _permute_units(self, observation: Observation) -> Tensor:
         """Return the permutation of all units that permutes the observed ones."""
         if not observation.split or observation.observed.ndim > 1:
             return self.permutation

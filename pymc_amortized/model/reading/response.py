@@ -89,7 +89,7 @@ class Response:
             variable: draws[name] for variable, name in zip(inputs, names, strict=False)
         }
         self._by_name = dict(zip(names, inputs, strict=False))
-        outputs, self._trailing = _responding(observation, value, inputs)
+        outputs, self._trailing = _find_responding(observation, value, inputs)
         self._prior_of: tuple[str, Variable] | None = None
         if prior_of is not None:
             z, state = prior_of.variable, prior_of.variable.type()
@@ -164,25 +164,27 @@ def differs(x: Tensor, y: Tensor) -> Tensor:
     return ~close.all(-1)  # (R, *entries)
 
 
-def _responding(
+def _find_responding(
     observation: Observation, value: Variable, given: Sequence[Variable]
 ) -> tuple[list[Variable], list[int]]:
     """Return the variables that respond, and how many axes each has after those of the entries."""
     if observation.components is None:
-        return _of_distribution(observation.density_variable, value, 0, given)
+        return _response_of_distribution(observation.density_variable, value, 0, given)
     components = observation.components
     single = len(components) == 1
     variables, trailing = [observation.weights], [1]
     for component in components:
         axis = -component.owner.op.ndim_supp - 1
         own_value = pt.expand_dims(value, axis) if single else value
-        more_variables, more_trailing = _of_distribution(component, own_value, int(single), given)
+        more_variables, more_trailing = _response_of_distribution(
+            component, own_value, int(single), given
+        )
         variables += more_variables
         trailing += more_trailing
     return variables, trailing
 
 
-def _of_distribution(
+def _response_of_distribution(
     variable: Variable, value: Variable, component_axes: int, given: Sequence[Variable]
 ) -> tuple[list[Variable], list[int]]:
     try:

@@ -112,7 +112,7 @@ class PathNetwork(nn.Module):
 
     def filter(self, units: Units, parameters: Tensor) -> Tensor:
         """Return log q(z_t given y up to t, θ) (B, C T, K)."""
-        return self._of_data_sets(self._log_filtering(self._read(units, parameters)))
+        return self._join_sequences(self._log_filtering(self._read(units, parameters)))
 
     def sample(
         self, units: Units, parameters: Tensor, generator: torch.Generator | None = None
@@ -143,15 +143,15 @@ class PathNetwork(nn.Module):
             probabilities.append(p)
             before = code + 1
         return (
-            self._of_data_sets(torch.cat(codes, dim=1)),
-            self._of_data_sets(torch.cat(probabilities, dim=1)),
+            self._join_sequences(torch.cat(codes, dim=1)),
+            self._join_sequences(torch.cat(probabilities, dim=1)),
         )
 
     def _read(self, units: Units, parameters: Tensor) -> _Reading:
         if parameters.shape[-1] == 0:
             parameters = parameters.new_zeros(*parameters.shape[:-1], 1)
-        evidence = self._of_sequences(self.evidence(units, parameters)[:, :, 0])
-        values = self._of_sequences(units.values)
+        evidence = self._split_sequences(self.evidence(units, parameters)[:, :, 0])
+        values = self._split_sequences(units.values)
         embedded = self.parameters_in(parameters).repeat_interleave(self.num_sequences, dim=0)
         moves = self.moves(parameters).unflatten(-1, (self.num_states + 1, self.num_states))
         spread = embedded.unsqueeze(1).expand(-1, values.shape[1], -1)
@@ -181,10 +181,10 @@ class PathNetwork(nn.Module):
     def _spread(read: _Reading, like: Tensor) -> Tensor:
         return read.parameters.unsqueeze(1).expand(-1, like.shape[1], -1)
 
-    def _of_sequences(self, table: Tensor) -> Tensor:
+    def _split_sequences(self, table: Tensor) -> Tensor:
         """Bring (B, C T, ...) to (B C, T, ...)."""
         return table.unflatten(1, (self.num_sequences, -1)).flatten(0, 1)
 
-    def _of_data_sets(self, table: Tensor) -> Tensor:
+    def _join_sequences(self, table: Tensor) -> Tensor:
         """Bring (B C, T, ...) to (B, C T, ...)."""
         return table.unflatten(0, (-1, self.num_sequences)).flatten(1, 2)

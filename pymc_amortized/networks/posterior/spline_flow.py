@@ -214,7 +214,7 @@ class AutoregressiveSpline(normflows.flows.Flow):
             Log absolute determinants in nats.
         """
         base = self._columns(z)
-        weights, shifts = self._by_coordinate(context)
+        weights, shifts = self._split_by_coordinate(context)
         x, log_det = torch.empty_like(base), torch.zeros_like(base[:1])
         h, g = (base.new_empty(len(self.by_degree), *base.shape[1:]) for _ in range(2))
         done = 0
@@ -234,13 +234,13 @@ class AutoregressiveSpline(normflows.flows.Flow):
 
     def _splines(self, x: Tensor, context: Tensor) -> Tensor:
         """Return the splines (D, 3 bins - 1, B S) of all coordinates (D, B S)."""
-        first, second, last = self._masked()
+        first, second, last = self._mask_weights()
         shifts = self._shifts(context)
         h = F.silu(_affine(first, x, shifts[0]))
         h = h + F.silu(_affine(second, h, shifts[1]))
         return _affine(last, h, shifts[2]).unflatten(0, (self.num_parameters, -1))
 
-    def _by_coordinate(self, context: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def _split_by_coordinate(self, context: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return weights and shifts: hidden units by degree, outputs (D, 3 bins - 1, ·)."""
         order, sizes = self.by_degree, (self.num_parameters, -1)
         first, second, last = (layer.weight for layer in self.layers)
@@ -248,7 +248,7 @@ class AutoregressiveSpline(normflows.flows.Flow):
         first, second, last = self._shifts(context)
         return weights, [first[order], second[order], last.unflatten(0, sizes)]
 
-    def _masked(self) -> list[Tensor]:
+    def _mask_weights(self) -> list[Tensor]:
         masks = (self.mask_0, self.mask_1, self.mask_2)
         return [layer.weight * mask for layer, mask in zip(self.layers, masks, strict=True)]
 
@@ -320,25 +320,27 @@ class SplineFlow(AbstractFlow):
     def to_base(self, scores: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return points of the base and log determinants of scores (B, D) or (S, B, D)."""
         layers = [layer.inverse for layer in reversed(self.flow.flows)]
-        return (_through if scores.ndim == 2 else _in_pieces)(scores, context, layers)
+        return (_run if scores.ndim == 2 else _run_in_pieces)(scores, context, layers)
 
     @torch.no_grad()
     def from_base(self, points: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return scores (S, B, D) and log determinants (S, B), without gradients."""
-        return _in_pieces(points, context, list(self.flow.flows))
+        return _run_in_pieces(points, context, list(self.flow.flows))
 
 
-def _in_pieces(draws: Tensor, context: Tensor, layers: Sequence[Layer]) -> tuple[Tensor, Tensor]:
+def _run_in_pieces(
+    draws: Tensor, context: Tensor, layers: Sequence[Layer]
+) -> tuple[Tensor, Tensor]:
     """Send draws (S, B, D) through layers, in pieces that stay in a processor's cache."""
     step = len(draws)
     if draws.device.type == "cpu":
         most = _ROWS_PER_THREAD * torch.get_num_threads()
         step = max(1, most // max(1, draws.shape[1]))
-    pieces = [_through(piece, context, layers) for piece in draws.split(step)]
+    pieces = [_run(piece, context, layers) for piece in draws.split(step)]
     return torch.cat([x for x, _ in pieces]), torch.cat([log_det for _, log_det in pieces])
 
 
-def _through(x: Tensor, context: Tensor, layers: Sequence[Layer]) -> tuple[Tensor, Tensor]:
+def _run(x: Tensor, context: Tensor, layers: Sequence[Layer]) -> tuple[Tensor, Tensor]:
     total = x.new_zeros(x.shape[:-1])
     for layer in layers:
         x, log_det = layer(x, context)

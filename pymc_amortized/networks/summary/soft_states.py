@@ -31,7 +31,7 @@ class _Step(SoftAssignment):
         """Return the next state (B, H), given time points with their products (B, C T, ·)."""
         logits = self.logits(state, units.values)  # (B, M, C T)
         in_use = units.mask.unsqueeze(1).to(logits.dtype)
-        around = self.neighbours(self._by_sequence(logits.softmax(1) * in_use))
+        around = self.neighbours(self._group_by_sequence(logits.softmax(1) * in_use))
         around = around.unflatten(0, (-1, self.num_sequences)).movedim(1, 2).flatten(2)
         logits = logits + self.strength(state).unsqueeze(-1) * around
         share = logits.softmax(1) * in_use
@@ -41,11 +41,11 @@ class _Step(SoftAssignment):
 
     def _moves(self, share: Tensor, num_rows: Tensor) -> Tensor:
         """Return the log share of time points at which one state follows the other, (B, M, M)."""
-        each = self._by_sequence(share)
+        each = self._group_by_sequence(share)
         moves = (each[..., :-1] @ each[..., 1:].mT).unflatten(0, (-1, self.num_sequences)).sum(1)
         return (moves / num_rows.clamp(min=1).to(moves.dtype)[:, None, None] + 1e-3).log() / 2
 
-    def _by_sequence(self, share: Tensor) -> Tensor:
+    def _group_by_sequence(self, share: Tensor) -> Tensor:
         """Bring (B, M, C T) to (B C, M, T)."""
         return share.unflatten(-1, (self.num_sequences, -1)).movedim(2, 1).flatten(0, 1)
 

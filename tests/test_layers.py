@@ -20,6 +20,7 @@ HOMES = {
     "sklearn": {"two_sample.py"},
 }
 MODULES = layout.modules()
+TESTS = pathlib.Path(__file__).parent
 
 
 def read_table(text):
@@ -75,6 +76,18 @@ def test_the_house_keeps_its_size():
     assert {name: n for name, n in folders.items() if n > 10} == {}
     assert {name: n for name, n in lines.items() if n > 350} == {}
     assert {name: n for name, n in layout.base_names().items() if n > 1} == {}
+
+
+def test_every_module_has_tests_of_its_name():
+    """Those of more than 100 lines, in the folder of the same name."""
+    missing = []
+    for path in MODULES:
+        room = path.relative_to(layout.ROOT).parts[0]
+        folder = TESTS / room if (layout.ROOT / room).is_dir() else TESTS
+        is_long = len(path.read_text().splitlines()) > 100 and path.name != "__init__.py"
+        if is_long and not (folder / f"test_{path.name}").exists():
+            missing.append(str(path.relative_to(layout.ROOT)))
+    assert missing == []
 
 
 def test_functions_stay_small():

@@ -2,7 +2,6 @@
 
 import json
 import math
-import warnings
 
 import numpy as np
 import pytest
@@ -14,30 +13,18 @@ import pymc_amortized as pma
 
 from pymc_amortized.errors import (
     AccuracyWarning,
-    InvalidArgumentError,
     InvalidDataError,
-    NetworkFileError,
     ObservationShapeError,
     ParameterShapeError,
-    SamplerArgumentError,
     UnsupportedModelError,
 )
-from tests.trained import NUM_UNITS, data, explicit, mixture, normal_mean
+from tests.answered import flat, sample
+from tests.trained import NUM_UNITS, data
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AccuracyWarning"),
     pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AtypicalDataWarning"),
 ]
-
-
-def flat(idata, name):
-    values = np.asarray(idata.posterior[name])
-    return values.reshape(-1, *values.shape[2:])
-
-
-def sample(posterior, *args, **kwargs):
-    kwargs.setdefault("random_seed", 1)
-    return posterior.sample(*args, **kwargs)
 
 
 def test_a_conjugate_mean(trained):
@@ -62,43 +49,6 @@ def test_a_wrong_posterior_is_seen(trained):
     variance = 1 / (1 / 4 + NUM_UNITS)
     exact = stats.norm(variance * y.sum(), math.sqrt(variance))
     assert stats.kstest(narrow, exact.cdf).pvalue < 1e-6
-
-
-def test_conjugate_indicators(trained):
-    _, posterior = trained("beta_bernoulli")
-    y = np.repeat([0.0, 20.0], [30, 10]) + np.random.default_rng(0).normal(size=40)
-    idata = sample(posterior, {"y": y}, correction="importance")
-    assert (flat(idata, "z") == (y > 10)).all()
-    exact = stats.beta(2 + 10, 3 + 30)
-    assert stats.kstest(flat(idata, "p")[:1000], exact.cdf).pvalue > 0.0002
-    probabilities = np.asarray(idata.indicator_probabilities["z"])
-    assert np.allclose(probabilities[:, 1], y > 10, atol=1e-6)
-
-
-def test_indicators_agree_with_their_probabilities(trained):
-    """z is drawn given θ: frequencies of 4,000 draws against p(z given y), unit by unit."""
-    _, posterior = trained("mixture")
-    idata = sample(posterior)
-    z, p = flat(idata, "y_component"), np.asarray(idata.indicator_probabilities["y_component"])
-    error = (z == 1).mean(0) - p[:, 1]
-    assert np.allclose(p.sum(-1), 1)
-    # Conditional on the draws of θ, an average of 4,000 independent 0-1 variables.
-    assert np.abs(error).max() < 5 * 0.5 / math.sqrt(len(z))
-    theta = {name: torch.as_tensor(flat(idata, name)) for name in ("w", "mu", "sigma")}
-    density = posterior.inference.problem.simulator.density
-    y = torch.as_tensor(data())
-    joint = (
-        torch.distributions.Normal(theta["mu"][:, None], theta["sigma"][:, None]).log_prob(
-            y[:, None]
-        )
-        + theta["w"][:, None].log()
-    )
-    assert np.allclose(joint.softmax(-1).mean(0), p, atol=1e-6)
-    total = joint.logsumexp(-1).sum(-1)
-    space = posterior.inference.problem.space
-    log_prior = density.log_prior(space.split(space.unconstrain(theta)))
-    lp = np.asarray(idata.sample_stats["lp"]).ravel()
-    assert np.allclose(lp, total + log_prior)
 
 
 def test_the_result(trained):
@@ -243,17 +193,6 @@ def test_log_prob_outside_of_the_support(trained):
         posterior.log_prob({**values, "nothing": values["w"]})
 
 
-def test_indicator_probabilities(trained):
-    _, posterior = trained("mixture")
-    p = posterior.indicator_probabilities(random_seed=1)["y_component"]
-    assert p.dims == ("unit", "component")
-    again = np.asarray(sample(posterior).indicator_probabilities["y_component"])
-    assert np.abs(np.asarray(p) - again).max() < 0.1
-    _, without = trained("normal_mean")
-    with pytest.raises(UnsupportedModelError, match="indicators"):
-        without.indicator_probabilities()
-
-
 def test_log_likelihood(trained):
     _, posterior = trained("mixture")
     idata = sample(posterior, draws=50, idata_kwargs={"log_likelihood": True, "log_prior": True})
@@ -270,25 +209,6 @@ def test_log_likelihood(trained):
     assert np.allclose(prior["w"][:, 0], dirichlet)
 
 
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        ({"draws": 0}, InvalidArgumentError),
-        ({"chains": 0}, InvalidArgumentError),
-        ({"draws": 2.5}, InvalidArgumentError),
-        ({"correction": "mcmc?"}, InvalidArgumentError),
-        ({"var_names": ["nothing"]}, InvalidArgumentError),
-        ({"var_names": "mu"}, InvalidArgumentError),
-        ({"idata_kwargs": {"nothing": 1}}, SamplerArgumentError),
-    ],
-    ids=str,
-)
-def test_bad_arguments(trained, options, error):
-    _, posterior = trained("mixture")
-    with pytest.raises(error, match="Expected"):
-        sample(posterior, **options)
-
-
 def test_repr(trained):
     _, posterior = trained("mixture")
     text = repr(posterior)
@@ -296,74 +216,3 @@ def test_repr(trained):
         assert fact in text
     assert "<table>" in posterior._repr_html_()
     assert len(posterior.history) == 20
-
-
-def test_files(trained, tmp_path):
-    model, posterior = trained("mixture")
-    path = tmp_path / "mixture.amortized"
-    posterior.save(path)
-    assert not list(tmp_path.glob(".*"))
-    again = pma.load(path, model)
-    before, after = sample(posterior, draws=50), sample(again, draws=50)
-    for name in before.posterior.data_vars:
-        assert np.array_equal(before.posterior[name], after.posterior[name])
-    assert again.record == posterior.record
-    assert repr(again) == repr(posterior)
-    # The observed values do not matter, their number does.
-    pma.load(path, mixture(data(seed=9)))
-    for other, words in (
-        (mixture(data(30)), "observation 'y' differs"),
-        (mixture(data(), num_components=3), "parameter 'mu' differs"),
-        (normal_mean(data()), "parameter 'w' is gone"),
-        (explicit(data()), "parameter 'slope' is new"),
-    ):
-        with pytest.raises(NetworkFileError, match=words) as caught:
-            pma.load(path, other)
-        assert caught.value.differences
-
-
-def test_damaged_files(trained, tmp_path):
-    model, posterior = trained("normal_mean")
-    path = tmp_path / "net"
-    posterior.save(path)
-    content = path.read_bytes()
-    cases = {
-        "truncated": content[: len(content) // 2],
-        "a changed number": content[:-20] + b"\x11" * 20,
-        "empty": b"",
-        "something else": b"hello" * 100,
-        "newer": content.replace(b'"format_version":"1"', b'"format_version":"9"'),
-    }
-    for name, changed in cases.items():
-        assert changed != content
-        path.write_bytes(changed)
-        with pytest.raises(NetworkFileError, match="Expected"):
-            pma.load(path, model)
-        assert name
-    with pytest.raises(FileNotFoundError):
-        pma.load(tmp_path / "nothing", model)
-
-
-def test_networks_of_ones_own(tmp_path):
-    import functools
-
-    model = normal_mean(data())
-    networks = pma.Networks(
-        summary=functools.partial(pma.SetTransformer, width=16),
-        posterior=functools.partial(pma.SplineFlow, num_layers=1, width=16),
-    )
-    config = pma.TrainingConfig(steps=20, batch_size=32)
-    options = {"training": config, "random_seed": 1, "progressbar": False, "cache": tmp_path / "c"}
-    posterior = pma.fit(model, networks=networks, **options)
-    assert isinstance(posterior.inference.estimator.summaries[0], pma.SetTransformer)
-    assert posterior.record.fingerprint != pma.fit(model, **options).record.fingerprint
-    path = tmp_path / "own"
-    posterior.save(path)
-    with pytest.raises(NetworkFileError, match="networks=networks"):
-        pma.load(path, model)
-    again = pma.load(path, model, networks=networks)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AccuracyWarning)
-        assert np.array_equal(
-            sample(again, draws=5).posterior["mu"], sample(posterior, draws=5).posterior["mu"]
-        )

@@ -1,105 +1,16 @@
 """A user's data: what is refused, with which words, and where rows go."""
 
 import numpy as np
-import pymc as pm
 import pytest
 import torch
 
-import pymc_amortized as pma
-
 from pymc_amortized.data.dataset import read_dataset
-from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.ties import find_atoms, spread_ties
 from pymc_amortized.errors import (
-    InvalidArgumentError,
     InvalidDataError,
     ObservationShapeError,
-    UnsupportedModelError,
 )
-
-N = 10
-
-
-def layouts(build, sizes=None):
-    simulator = pma.compile_simulator(build(), device="cpu")
-    return simulator, DataLayout(simulator.spec, simulator.covariates, sizes)
-
-
-def scalar():
-    with pm.Model() as model:
-        w = pm.Dirichlet("w", np.ones(2))
-        mu = pm.Normal("mu", 0, 3, shape=2)
-        pm.NormalMixture("y", w=w, mu=mu, sigma=1, observed=np.zeros(N))
-    return model
-
-
-def counts():
-    with pm.Model() as model:
-        rate = pm.Gamma("rate", 2, 1, shape=2)
-        z = pm.Bernoulli("z", 0.5, shape=N)
-        pm.Poisson("y", rate[z], observed=np.zeros(N, dtype=int))
-    return model
-
-
-def regression(centered=False):
-    with pm.Model() as model:
-        x = pm.Data("x", np.linspace(0, 1, N))
-        b = pm.Normal("b", 0, 1, shape=2)
-        mean = (x - x.mean() if centered else x)[:, None] * b
-        pm.NormalMixture("y", w=[0.5, 0.5], mu=mean, sigma=1, observed=np.zeros(N))
-    return model
-
-
-def paired():
-    with pm.Model() as model:
-        mu = pm.Normal("mu", 0, 3, shape=2)
-        z = pm.Bernoulli("z", 0.5, shape=N)
-        pm.Normal("a", mu[z], 1, observed=np.zeros(N))
-        pm.Normal("b", -mu[z], 1, observed=np.zeros(N))
-    return model
-
-
-GOOD = np.linspace(-1, 1, N)
-
-
-def with_(value, place=3, of=GOOD):
-    changed = np.array(of, dtype=object if isinstance(value, str) else float)
-    changed[place] = value
-    return changed
-
-
-REFUSED = {
-    "NaN": (scalar, {"y": with_(np.nan)}, InvalidDataError, "masked_invalid"),
-    "inf": (scalar, {"y": with_(np.inf)}, InvalidDataError, "infinite"),
-    "text": (scalar, {"y": with_("a")}, InvalidDataError, "numbers"),
-    "complex": (scalar, {"y": GOOD + 1j}, InvalidDataError, "numbers"),
-    "no name": (scalar, GOOD, InvalidDataError, "by name"),
-    "unknown name": (scalar, {"y": GOOD, "x": GOOD}, InvalidDataError, "'x'"),
-    "nothing": (scalar, {}, InvalidDataError, "every observed variable"),
-    "empty": (scalar, {"y": np.zeros(0)}, ObservationShapeError, "empty"),
-    "two axes": (scalar, {"y": GOOD[:, None]}, ObservationShapeError, "shape"),
-    "too many": (scalar, {"y": np.zeros(N + 1)}, ObservationShapeError, "got 11"),
-    "too few": (scalar, {"y": np.zeros(N - 1)}, ObservationShapeError, "got 9"),
-    "too few known": (
-        scalar,
-        {"y": np.ma.masked_array(GOOD, np.arange(N) < 2)},
-        ObservationShapeError,
-        "got 8",
-    ),
-    "fractions": (counts, {"y": GOOD + 1}, InvalidDataError, "integers"),
-    "other covariates": (regression, {"y": GOOD, "x": GOOD}, InvalidDataError, "sizes="),
-    "one of two": (paired, {"a": GOOD}, InvalidDataError, "'b'"),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_refused(name):
-    build, data, error, words = REFUSED[name]
-    simulator, layout = layouts(build)
-    with pytest.raises(error, match=words) as caught:
-        read_dataset(layout, simulator.observed_data, data)
-    assert isinstance(caught.value, ValueError)
-    assert "Expected" in str(caught.value)
+from tests.data.read_models import N, layouts, paired, regression, scalar
 
 
 def test_an_error_keeps_its_facts():
@@ -124,26 +35,6 @@ def test_sizes_differ_between_variables_of_the_same_units():
     )
 
 
-BAD_SIZES = [{"x": 5}, {"y": (5, 2)}, {"y": (0, 2)}, {"y": 2.5}, {"y": (1, 2, 3)}]
-
-
-@pytest.mark.parametrize("sizes", BAD_SIZES, ids=str)
-def test_bad_sizes(sizes):
-    with pytest.raises(InvalidArgumentError, match="Expected"):
-        layouts(scalar, sizes)
-
-
-def test_conflicting_sizes():
-    with pytest.raises(InvalidArgumentError, match="same units"):
-        layouts(paired, {"a": 5, "b": 6})
-
-
-def test_covariates_that_are_not_local_cannot_be_varied():
-    with pytest.raises(UnsupportedModelError, match="mean"):
-        layouts(lambda: regression(centered=True), {"y": (5, 20)})
-    layouts(lambda: regression(centered=False), {"y": (5, 20)})
-
-
 def test_new_covariates_and_sizes():
     simulator, layout = layouts(regression, {"y": (5, 20)})
     data = {"y": np.arange(13.0), "x": np.arange(13.0) / 10}
@@ -163,12 +54,6 @@ def test_the_models_own_data_are_the_default():
     dataset = read_dataset(layout, simulator.observed_data)
     assert dataset.frames.observations["y"].shape == (1, 1, N)
     assert dataset.positions[0].tolist() == list(range(N))
-
-
-def test_integers_and_lists_are_taken_for_floats():
-    simulator, layout = layouts(scalar)
-    dataset = read_dataset(layout, simulator.observed_data, {"y": list(range(N))})
-    assert dataset.frames.observations["y"].dtype == torch.float64
 
 
 def test_atoms():

@@ -1,121 +1,17 @@
 """Data of other sizes, with gaps, or changed: what cannot be answered is refused by name."""
 
-import warnings
-
 import numpy as np
 import pymc as pm
-import pytensor.tensor as pt
 import pytest
 
 import pymc_amortized as pma
 
 from pymc_amortized.data.dataset import read_dataset
-from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.errors import (
-    AccuracyWarning,
     InvalidDataError,
     ModelReadingError,
-    UnsupportedModelError,
 )
-
-X = np.array([1.0, 2.0, 3.0, 4.0])
-BRIEF = pma.TrainingConfig(steps=2, tolerance=None, num_validation=32, batch_size=32)
-FIT = {"training": BRIEF, "random_seed": 1, "progressbar": False, "cache": False}
-DRAW = {"draws": 5, "chains": 1, "correction": "none", "random_seed": 1}
-
-
-def prior_of_covariates():
-    x = pm.Data("x", X)
-    b = pm.Normal("b", 0, 1 / x.std())
-    pm.Normal("y", b * x, 1, observed=X)
-
-
-def number_of_units():
-    x = pm.Data("x", X)
-    b = pm.Normal("b", 0, 1)
-    pm.Normal("y", b * x / pt.sqrt(x.shape[0]), 1, observed=X)
-
-
-def sum_elsewhere():
-    x = pm.Data("x", X)
-    b = pm.Normal("b", 0, 1)
-    pm.Normal("y", b * x, 1, observed=X)
-    pm.Normal("total", b * x.sum(), 2, observed=1.5)
-
-
-def observed_on_observed():
-    mu = pm.Normal("mu", 0, 2, shape=2)
-    y = pm.Normal("y", mu[0], 1, observed=X)
-    pm.Normal("u", mu[1] + y, 1, observed=X)
-
-
-def long_format():
-    mu = pm.Normal("mu", 0, 2, shape=2)
-    z = pm.Bernoulli("z", 0.5, shape=4)
-    pm.Normal("y", mu[z], 1, observed=X)
-    pm.Normal("u", 2 * mu[z[np.array([0, 0, 1, 2, 3, 3, 1])]], 1, observed=np.ones(7))
-
-
-REFUSED = {
-    prior_of_covariates: "the prior of a parameter depends on the covariates",
-    number_of_units: "calculates with their number",
-    sum_elsewhere: "depend on each other's covariates",
-    observed_on_observed: "observed variables depend on each other",
-    long_format: "through another variable, with other rows",
-}
-
-
-def built(define):
-    with pm.Model() as model:
-        define()
-    return model
-
-
-def layout_of(define, sizes=None):
-    simulator = pma.compile_simulator(built(define), device="cpu")
-    return simulator, DataLayout(simulator.spec, simulator.covariates, sizes)
-
-
-@pytest.mark.parametrize("define", REFUSED, ids=lambda f: f.__name__)
-def test_models_that_cannot_be_resized(define):
-    layout_of(define)
-    with pytest.raises(UnsupportedModelError, match=REFUSED[define]):
-        layout_of(define, {"y": (2, 8)})
-
-
-def test_numbers_of_columns_and_shapes_can_be_resized():
-    def define():
-        x = pm.Data("x", np.random.default_rng(0).normal(size=(4, 2)))
-        b = pm.Normal("b", 0, 1 / x.shape[1], shape=x.shape[1])
-        pm.Normal("y", x @ b + pt.zeros(x.shape[0]), 1, observed=X)
-
-    assert layout_of(define, {"y": (2, 8)})[1].resized
-
-
-def test_gaps_do_not_make_covariates_depend_on_each_other():
-    def define():
-        x = pm.Data("x", 1 + np.arange(6.0))
-        b = pm.Normal("b", 0, 1, shape=2)
-        z = pm.Bernoulli("z", 0.5, shape=6)
-        pm.Normal("y", b[z] * x, 1, observed=np.ma.array(np.ones(6), mask=[0, 1, 0, 0, 1, 0]))
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyMC says that it imputes
-        assert layout_of(define, {"y": (2, 8)})[1].resized
-
-
-def test_one_covariate_cannot_be_in_two_places():
-    def define():
-        x = pm.Data("x", X)
-        b = pm.Normal("b", 0, 1)
-        pm.Normal("y", b * x, 1, observed=X)
-        pm.Normal("u", -b * x, 1, observed=X)
-
-    gap = np.ma.array(X, mask=[1, 0, 0, 0])
-    simulator, layout = layout_of(define, {"y": (1, 4), "u": (1, 4)})
-    read_dataset(layout, simulator.observed_data, {"y": gap, "u": gap, "x": X})
-    with pytest.raises(InvalidDataError, match="'x' runs along both"):
-        read_dataset(layout, simulator.observed_data, {"y": gap, "u": X, "x": X})
+from tests.data.laid_out import DRAW, FIT, X, built, layout_of
 
 
 def test_integer_covariates_are_not_truncated():
@@ -219,38 +115,3 @@ def test_units_along_a_dim_named_component():
         pm.Normal("y", mu[z], 1, observed=[1.0, 2.0], dims="component")
     idata = pma.fit(model, **FIT).sample(**DRAW)
     assert idata.indicator_probabilities["z"].dims == ("component", "z_value")
-
-
-def test_priors_that_reach_the_edge_of_their_support():
-    with pm.Model() as model:
-        concentration = pm.Gamma("concentration", 2, 2)
-        v = pm.Beta("v", 1, concentration, shape=2)
-        w = pt.concatenate([v, [1.0]]) * pt.concatenate([[1.0], pt.cumprod(1 - v)])
-        mu = pm.Normal("mu", 0, 1, shape=3)
-        pm.NormalMixture("y", w=w, mu=mu, sigma=1, observed=X)
-    simulator = pma.compile_simulator(model, device="cpu")
-    v = simulator.sample(20_000, 1).parameters["v"]
-    assert bool((v == 1).any())  # so that the test tests something
-    config = pma.TrainingConfig(steps=40, tolerance=None, num_validation=512, batch_size=512)
-    posterior = pma.fit(model, **{**FIT, "training": config})
-    assert posterior.record.skipped == 0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AccuracyWarning)
-        assert np.isfinite(posterior.sample(**DRAW).sample_stats["lp"]).all()
-
-
-def test_missing_units_have_the_prior_of_their_own_covariates():
-    def draw(mean, rng=None, size=None):
-        return rng.normal(mean, 0.1, size=size)
-
-    with pm.Model() as model:
-        x = pm.Data("x", np.linspace(-1, 1, 4))
-        b = pm.Normal("b", 0, 0.01)
-        z = pm.Bernoulli("z", pm.math.sigmoid(b + 3 * x), shape=4)
-        pm.CustomDist("y", 2.0 * z, random=draw, observed=X)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # no density, and no torch for numpy's draws
-        posterior = pma.fit(model, sizes={"y": (2, 8)}, **FIT)
-        given = {"y": np.ma.array(np.ones(6), mask=[0, 1, 0, 0, 0, 0]), "x": np.full(6, 0.4)}
-        probabilities = posterior.indicator_probabilities(given, random_seed=1)["z"]
-    assert abs(float(probabilities[1, 1]) - 1 / (1 + np.exp(-1.2))) < 0.01

@@ -11,9 +11,6 @@ import torch
 from pymc.model.transform.optimization import freeze_dims_and_data
 from pymc_extras import marginalize
 
-import pymc_amortized as pma
-
-from pymc_amortized import errors
 from pymc_amortized.compat import reference_mode
 from pymc_amortized.discrete.log_sum import log_sum
 from pymc_amortized.symmetry.canonical_order import permuted
@@ -21,7 +18,10 @@ from tests.cases import CASES
 
 pytestmark = pytest.mark.usefixtures("interpreted")
 
+
 NUM_POINTS = 8
+
+
 WITH_DENSITY = [c for c in CASES if c.has_density]
 
 
@@ -183,73 +183,6 @@ def test_marginal_is_the_sum_of_the_complete_data(dense):
     torch.testing.assert_close(
         joint.logsumexp(0), density.log_marginal(parameters, data)[0], rtol=1e-9, atol=1e-9
     )
-
-
-def test_no_density_says_why(simulators):
-    _, simulator = simulators("custom_component_from_random")
-    assert simulator.density is None
-    assert "logp" in simulator.spec.observations[0].density
-    assert not simulator.spec.has_density
-
-
-def test_a_density_that_torch_cannot_evaluate():
-    """The distribution function of Student's t needs the incomplete beta function."""
-    with pm.Model() as model:
-        mu = pm.Normal("mu", [-1, 2], 1)
-        z = pm.Bernoulli("z", 0.4, shape=3)
-        base = pm.StudentT.dist(4, mu=mu[z], sigma=1)
-        pm.Censored("y", base, lower=-1, upper=1, observed=np.array([-1.0, 0.5, 1.0]))
-    simulator = pma.compile_simulator(model, device="cpu")
-    assert simulator.density is None
-    assert "betainc" in simulator.spec.observations[0].density
-    assert simulator.spec.observations[0].owner.tolist() == [0, 1, 2]
-    drawn = simulator.sample(2_000, random_seed=1).observations["y"]
-    assert bool(((drawn == -1) | (drawn == 1)).any())
-    assert float(drawn.abs().max()) == 1
-
-
-def test_bad_data(simulators):
-    _, simulator = simulators("normal_mixture_ordered")
-    parameters = simulator.sample(2, random_seed=1).parameters
-    with pytest.raises(errors.ParameterShapeError, match="Expected data for"):
-        simulator.density.log_marginal(parameters, {})
-    with pytest.raises(errors.ParameterShapeError, match=r"shape \(5,\)"):
-        simulator.density.log_marginal(parameters, {"y": np.zeros(4)})
-    with pytest.raises(errors.ParameterShapeError, match="indicator among"):
-        simulator.density.log_likelihood(parameters, simulator.observed_data, indicator="q")
-
-
-def test_missing_values_do_not_matter(simulators):
-    for name in ("masked_mixture", "masked_explicit"):
-        _, simulator = simulators(name)
-        parameters = simulator.sample(3, random_seed=1).parameters
-        data = simulator.observed_data
-        mask = simulator.spec.observations[0].observed
-        other = np.where(mask, data["y"], 1e6)
-        torch.testing.assert_close(
-            simulator.density.log_marginal(parameters, data),
-            simulator.density.log_marginal(parameters, {"y": other}),
-        )
-
-
-@pytest.mark.parametrize("size", [2, 3])
-def test_correlations_as_parameters(size):
-    with pm.Model() as model:
-        pm.LKJCorr("correlation", n=size, eta=2)
-        mu = pm.Normal("mu", 0, 1, shape=2)
-        pm.NormalMixture("y", w=[0.5, 0.5], mu=mu, sigma=1, observed=np.arange(4.0))
-    simulator = pma.compile_simulator(model, device="cpu")
-    parameters = simulator.sample(3, 1).parameters
-    split = simulator.parameters.split(simulator.parameters.unconstrain(parameters))
-    ours = simulator.density.log_prior(split) + simulator.density.log_marginal(
-        parameters, {"y": np.arange(4.0)}
-    )
-    log_prob = model.compile_logp(mode=reference_mode())
-    for i in range(3):
-        values = [split[v.name][i].numpy() for v in model.free_RVs]
-        names = [model.rvs_to_values[v].name for v in model.free_RVs]
-        expected = log_prob(dict(zip(names, values, strict=True)))
-        assert abs(float(ours[i]) - expected) < 1e-8 * abs(expected)
 
 
 def test_sum_of_densities_given_by_logarithms():

@@ -1,7 +1,5 @@
 """States of which a model says no probabilities: learned paths, against exact ones."""
 
-import itertools
-
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
@@ -11,21 +9,14 @@ import torch
 import pymc_amortized as pma
 
 from pymc_amortized.errors import AccuracyWarning, UnsupportedModelError
-from pymc_amortized.networks.classification.path_network import PathNetwork
-from pymc_amortized.networks.units import Units, UnitShape
 from tests.dwelling import compare_learned_paths
-from tests.trained import QUICK, simulate_chain
+from tests.model.chains_by_hand import NUM_TIMES, data, opaque
+from tests.trained import QUICK
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pymc.exceptions.ImputationWarning",
     "ignore::pymc_amortized.errors.BackendFallbackWarning",
 )
-
-NUM_TIMES = 20
-
-
-def data(seed=1):
-    return simulate_chain(NUM_TIMES, seed)[1]
 
 
 def sample(posterior, *args, **kwargs):
@@ -93,22 +84,6 @@ def test_the_same_draws_whether_saved_or_not(trained, tmp_path):
     assert np.array_equal(first.posterior["z"], second.posterior["z"])
 
 
-def draw_chain(stay, rng=None, size=None):
-    """A chain that a Python function draws."""
-    moves = rng.random(size) > np.asarray(stay)
-    moves[..., 0] = rng.random(size[:-1]) < 0.5
-    return moves.cumsum(-1) % 2
-
-
-def opaque(y, **options):
-    with pm.Model() as model:
-        stay = pm.Beta("stay", 4, 2)
-        mu = pm.Normal("mu", 0, 1)
-        z = pm.CustomDist("z", stay, random=draw_chain, dtype="int64", shape=np.shape(y), **options)
-        pm.Normal("y", mu + 1.5 * z, 1, observed=np.ma.masked_invalid(y))
-    return model
-
-
 def test_states_of_a_python_function_side_by_side():
     """Three sequences, one of them with gaps, and states from a callback."""
     y = np.stack([data(seed)[:8] for seed in range(3)])
@@ -123,34 +98,6 @@ def test_states_of_a_python_function_side_by_side():
     idata = sample(posterior, draws=10)
     assert idata.posterior["z"].shape[2:] == (3, 8)
     assert idata.indicator_probabilities["smoothing"].shape == (3, 8, 2)
-
-
-def test_a_density_by_time_points_is_a_known_chain():
-    """The same function beside a density of every time point: a table, exact."""
-
-    def logp(value, stay):
-        kept = pt.eq(value[..., 1:], value[..., :-1])
-        steps = pt.log(pt.switch(kept, stay, 1 - stay))
-        valid = pt.ge(value, 0) & pt.le(value, 1)
-        first = pt.full_like(value[..., :1], np.log(0.5), dtype="float64")
-        terms = pt.concatenate([first, steps], axis=-1)
-        return pt.switch(valid, terms, -np.inf)
-
-    spec = pma.compile_simulator(opaque(data()[:8], logp=logp)).spec
-    assert (spec.indicators[0].kind, spec.indicators[0].order) == ("markov", 1)
-    assert spec.has_density
-
-
-def test_a_density_with_a_longer_memory_is_not_known_as_a_table():
-    def logp(value, stay):
-        far = pt.eq(value[2:], value[:-2])
-        steps = pt.log(pt.switch(far, stay, 1 - stay))
-        terms = pt.concatenate([pt.full((2,), np.log(0.5)), steps])
-        return pt.switch(pt.ge(value, 0) & pt.le(value, 1), terms, -np.inf)
-
-    [indicator] = pma.compile_simulator(opaque(data()[:8], logp=logp)).spec.indicators
-    assert indicator.kind == "simulated"
-    assert "n_lags=2" in indicator.density
 
 
 def one_number(y):
@@ -195,82 +142,3 @@ def test_a_state_too_rare_to_be_learned(trained):
     [table] = inference.problem.layout.tables
     with pytest.raises(UnsupportedModelError, match="got 2, which is too rare"):
         source._codes(table, torch.full((1, 1, NUM_TIMES), 2))
-
-
-@pytest.fixture(scope="module")
-def network():
-    torch.manual_seed(0)
-    return PathNetwork(UnitShape(2, 6, 6, 1, 3, None, 0, 2), num_parameters=4, width=16)
-
-
-def units(num_datasets=2, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    values = torch.randn(num_datasets, 12, 2, generator=generator)
-    return Units(values, torch.ones(num_datasets, 12, dtype=torch.bool))
-
-
-@torch.no_grad()
-def test_the_network_is_a_distribution_over_paths():
-    """Summed over all paths of a short sequence it is 1, and draws follow it."""
-    torch.manual_seed(0)
-    short = PathNetwork(UnitShape(2, 5, 5, 1, 2, None, 0, 1), num_parameters=3, width=16)
-    one = Units(torch.randn(1, 5, 2), torch.ones(1, 5, dtype=torch.bool))
-    parameters = torch.randn(1, 3)
-    paths = torch.as_tensor(list(itertools.product(range(2), repeat=5)))
-    log_q, _ = short(one.repeat(32), parameters.expand(32, -1), paths)
-    q = log_q.sum(1).exp()
-    assert q.sum().item() == pytest.approx(1, abs=1e-5)
-    codes, p = short.sample(
-        one.repeat(20_000), parameters.expand(20_000, -1), torch.Generator().manual_seed(1)
-    )
-    share = torch.bincount(codes @ torch.tensor([16, 8, 4, 2, 1]), minlength=32) / 20_000
-    # 32 shares with standard errors of at most sqrt(q / 20,000).
-    assert ((share - q).abs() < 4.5 * (q / 20_000).sqrt() + 1e-4).all()
-    exact = torch.stack([q[paths[:, t] == 1].sum() for t in range(5)])
-    assert (p.mean(0)[:, 1] - exact).abs().max() < 4.5 * 0.5 / np.sqrt(20_000)
-
-
-@torch.no_grad()
-def test_draws_have_the_probabilities_that_are_said(network):
-    data_sets, parameters = units(), torch.randn(2, 4)
-    codes, p = network.sample(data_sets, parameters, torch.Generator().manual_seed(0))
-    log_q, _ = network(data_sets, parameters, codes)
-    assert torch.allclose(log_q, p.gather(-1, codes.unsqueeze(-1)).squeeze(-1).log(), atol=1e-5)
-    alone = [
-        network(data_sets.select(slice(b, b + 1)), parameters[b : b + 1], codes[b : b + 1])
-        for b in range(2)
-    ]
-    assert torch.allclose(log_q, torch.cat([a for a, _ in alone]), atol=1e-5)
-
-
-@torch.no_grad()
-def test_what_each_state_depends_on(network):
-    """Filtering on the past alone; a step of a path on states before it and data from it on."""
-    data_sets, parameters = units(), torch.randn(2, 4)
-    codes = torch.randint(3, (2, 12), generator=torch.Generator().manual_seed(0))
-    step, _ = network(data_sets, parameters, codes)
-    filtering = network.filter(data_sets, parameters)
-    t = 3  # of the first of two sequences of 6 time points
-    changed = data_sets.values.clone()
-    changed[:, t + 1 : 6] += 1
-    later = Units(changed, data_sets.mask)
-    found = network.filter(later, parameters)
-    assert torch.allclose(found[:, : t + 1], filtering[:, : t + 1], atol=1e-6)
-    assert not torch.allclose(found[:, t + 1 : 6], filtering[:, t + 1 : 6], atol=1e-3)
-    assert torch.allclose(found[:, 6:], filtering[:, 6:], atol=1e-6)
-    assert not torch.allclose(network(later, parameters, codes)[0][:, t], step[:, t], atol=1e-5)
-    changed = data_sets.values.clone()
-    changed[:, :t] += 1
-    earlier = Units(changed, data_sets.mask)
-    assert torch.allclose(network(earlier, parameters, codes)[0][:, t], step[:, t], atol=1e-5)
-    other = codes.clone()
-    other[:, t + 1 : 6] = (other[:, t + 1 : 6] + 1) % 3
-    assert torch.allclose(network(data_sets, parameters, other)[0][:, t], step[:, t], atol=1e-6)
-    other = codes.clone()
-    other[:, 0] = (other[:, 0] + 1) % 3
-    assert not torch.allclose(network(data_sets, parameters, other)[0][:, t], step[:, t], atol=1e-6)
-
-
-def test_sets_have_no_paths():
-    with pytest.raises(ValueError, match="time points of sequences"):
-        PathNetwork(UnitShape(2, 6, 6, 1, 3), num_parameters=4)

@@ -8,14 +8,13 @@ import pytensor.tensor as pt
 import pytest
 import torch
 
-from pymc.distributions.transforms import ordered
 from scipy import stats
 
 import pymc_amortized as pma
 
 from pymc_amortized import errors
-from tests.benchmarks.memory import peak_of_mixture
 from tests.conftest import as_arrays
+from tests.simulation.observed import observed
 from tests.two_sample import LEVEL, smallest_p_value
 
 
@@ -126,22 +125,6 @@ def test_deterministics(simulators):
     assert set(simulator.deterministics(simulation.parameters)) == {"gap"}
 
 
-def test_censored_components():
-    """An open bound: PyMC 6 clips by the variable itself there."""
-    with pm.Model() as model:
-        mu = pm.Normal("mu", [1, 2], 1)
-        normals = [pm.Normal.dist(mu[k], 1) for k in range(2)]
-        components = [pm.Censored.dist(normal, lower=0, upper=None) for normal in normals]
-        pm.Mixture("y", w=[0.3, 0.7], comp_dists=components, observed=np.array([0.0, 1.0]))
-    draws = as_arrays(pma.compile_simulator(model, device="cpu").sample(20_000, random_seed=1))
-    rng = np.random.default_rng(1)
-    mu = rng.normal([1, 2], 1, size=(20_000, 2))
-    z = (rng.random((20_000, 2)) < 0.7).astype(int)
-    y = np.maximum(rng.normal(np.take_along_axis(mu, z, axis=1), 1), 0)
-    p_value, where = smallest_p_value(draws, {"mu": mu, "y_component": z, "y": y})
-    assert p_value > LEVEL, where
-
-
 def test_models_without_parameters_and_of_one_component():
     with pm.Model() as model:
         z = pm.Bernoulli("z", 0.3, shape=4)
@@ -163,27 +146,6 @@ def test_models_without_parameters_and_of_one_component():
     assert simulator.parameters.constrain(vector)["w"].tolist() == [[1.0]] * 3
 
 
-def test_memory_does_not_grow_with_components():
-    """The peak of one batch grows with B·N, not with B·N·K."""
-    few, many, longer = (peak_of_mixture(k, n) for k, n in ((2, 2_000), (40, 2_000), (2, 8_000)))
-    assert many < 1.5 * few
-    assert 3 < longer / few < 5
-
-
-# Bad input
-
-
-def _observed(**extra):
-    return pm.Normal("y", 0, 1, observed=np.zeros(3), **extra)
-
-
-def test_no_observed_variable():
-    with pm.Model() as model:
-        pm.Normal("x", 0, 1)
-    with pytest.raises(errors.ModelReadingError, match="observed variable"):
-        pma.compile_simulator(model)
-
-
 def test_no_indicator_is_allowed_and_said():
     with pm.Model() as model:
         mu = pm.Normal("mu", 0, 1)
@@ -192,95 +154,6 @@ def test_no_indicator_is_allowed_and_said():
     assert simulator.spec.indicators == ()
     assert "no indicator" in repr(simulator.spec)
     assert simulator.sample(4).indicators == {}
-
-
-def test_infinite_support():
-    with pm.Model() as model:
-        n = pm.Poisson("n", 3)
-        pm.Normal("y", n, 1, observed=np.zeros(3))
-    with pytest.raises(errors.UnsupportedModelError, match="'n' is a 'poisson'"):
-        pma.compile_simulator(model)
-
-
-def test_two_indicators_on_one_observation():
-    with pm.Model() as model:
-        first = pm.Bernoulli("first", 0.5, shape=3)
-        second = pm.Bernoulli("second", 0.5, shape=3)
-        pm.Normal("y", first + 2 * second, 1, observed=np.zeros(3))
-    with pytest.raises(errors.UnsupportedModelError, match=r"depends on \['first', 'second'\]"):
-        pma.compile_simulator(model)
-
-
-def test_two_units_on_one_observation():
-    with pm.Model() as model:
-        z = pm.Bernoulli("z", 0.5, shape=4)
-        pm.Normal("y", z[1:] + 2 * z[:-1], 1, observed=np.zeros(3))
-    with pytest.raises(errors.UnsupportedModelError, match="one unit of 'z'"):
-        pma.compile_simulator(model)
-
-
-def test_an_indicator_of_an_indicator():
-    with pm.Model() as model:
-        group = pm.Bernoulli("group", 0.5)
-        z = pm.Bernoulli("z", pt.switch(group, 0.9, 0.1), shape=3)
-        pm.Normal("y", z, 1, observed=np.zeros(3))
-    with pytest.raises(errors.UnsupportedModelError, match="'z' depends on 'group'"):
-        pma.compile_simulator(model)
-
-
-def test_a_parameter_of_an_observed_variable():
-    with pm.Model() as model:
-        x = pm.Normal("x", 0, 1, observed=np.zeros(3))
-        mu = pm.Normal("mu", x.mean(), 1)
-        pm.Normal("y", mu, 1, observed=np.zeros(3))
-    with pytest.raises(errors.UnsupportedModelError, match="'mu' depends on 'x'"):
-        pma.compile_simulator(model)
-
-
-def test_an_observation_of_missing_values():
-    with pm.Model() as model:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            x = pm.Normal("x", 0, 1, observed=np.array([0.0, np.nan, 1.0]))
-        pm.Normal("y", x, 1, observed=np.zeros(3))
-    with pytest.raises(errors.UnsupportedModelError, match="'y' depends on 'x', some of which"):
-        pma.compile_simulator(model)
-
-
-def test_minibatches():
-    with pm.Model() as model:
-        mu = pm.Normal("mu", 0, 1)
-        pm.Normal("y", mu, 1, observed=np.zeros(3), total_size=100)
-    with pytest.raises(errors.UnsupportedModelError, match="Leave out `total_size`"):
-        pma.compile_simulator(model)
-
-
-def test_potential_that_depends_on_data():
-    with pm.Model() as model:
-        mu = pm.Normal("mu", 0, 1)
-        x = pm.Data("x", np.ones(3))
-        pm.Potential("term", pt.switch(pt.all(x > mu), 0, -np.inf))
-        pm.Normal("y", mu, 1, observed=np.zeros(3))
-    with pytest.raises(errors.UnsupportedModelError, match="'term' depends on data"):
-        pma.compile_simulator(model)
-
-
-def test_potential_that_is_not_a_constraint():
-    with pm.Model() as model:
-        mu = pm.Normal("mu", 0, 1)
-        pm.Potential("term", -(mu**2))
-        pm.Normal("y", mu, 1, observed=np.zeros(3))
-    with pytest.raises(errors.UnsupportedModelError, match="-inf where they are not; got -"):
-        pma.compile_simulator(model)
-
-
-def test_low_acceptance_rate():
-    with pm.Model() as model:
-        mu = pm.Normal("mu", np.arange(8)[::-1], 0.5, transform=ordered)
-        pm.Normal("y", mu[0], 1, observed=np.zeros(3))
-    with pytest.raises(errors.AcceptanceRateError, match=r"1 in 1,000.*\['mu'\]") as info:
-        pma.compile_simulator(model)
-    assert info.value.acceptance_rate < 1e-3
 
 
 def test_non_finite_simulations():
@@ -294,33 +167,13 @@ def test_non_finite_simulations():
     assert float(info.value.parameters["rate"]) > 700
 
 
-def test_non_numeric_observations():
-    with pm.Model() as model:
-        _observed()
-    variable = model.observed_RVs[0]
-    model.rvs_to_values[variable] = pt.constant(np.zeros(3, dtype=complex))
-    with pytest.raises(errors.ModelReadingError, match="Expected numeric observations"):
-        pma.compile_simulator(model)
-
-
-@pytest.mark.parametrize("thing", ["model", 3, pm.Normal.dist(0, 1)])
-def test_what_is_not_a_model(thing):
-    with pytest.raises(errors.ModelReadingError, match=r"Expected a pymc.Model; got"):
-        pma.compile_simulator(thing)
-
-
-def test_no_model_at_all():
-    with pytest.raises(errors.ModelReadingError, match="with model:"):
-        pma.compile_simulator()
-
-
 DEVICES = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
 
 
 @pytest.mark.parametrize("device", [name for name, is_there in DEVICES.items() if not is_there])
 def test_a_device_asked_for_and_absent(device):
     with pm.Model() as model:
-        _observed()
+        observed()
     with pytest.raises(errors.DeviceError, match="device='auto'") as error:
         pma.compile_simulator(model, device=device)
     assert device.upper() in str(error.value)
@@ -328,21 +181,13 @@ def test_a_device_asked_for_and_absent(device):
 
 def test_other_arguments():
     with pm.Model() as model:
-        _observed()
+        observed()
     with pytest.raises(errors.ModelReadingError, match="backend"):
         pma.compile_simulator(model, backend="jax")
     with pytest.raises(errors.DeviceError, match="Expected a device"):
         pma.compile_simulator(model, device="quantum")
     with pytest.raises(errors.ModelReadingError, match="positive number"):
         pma.compile_simulator(model, device="cpu").sample(0)
-
-
-def test_a_potential_without_parameters():
-    with pm.Model() as model:
-        mu = pm.Normal("mu", 0, 1)
-        pm.Potential("nothing", pt.constant(0.0))
-        pm.Normal("y", mu, 1, observed=np.zeros(3))
-    assert len(pma.compile_simulator(model, device="cpu").sample(4)) == 4
 
 
 @pytest.mark.filterwarnings("ignore::pymc_amortized.errors.BackendFallbackWarning")
@@ -366,14 +211,6 @@ def test_shapes_that_follow_parameters():
     assert simulator.spec.indicators[0].num_components == 3
     draws = simulator.sample(20_000, random_seed=1)
     assert abs(float(draws.parameters["w"].mean()) - 1 / 3) < 0.01
-
-
-def test_improper_prior():
-    with pm.Model() as model:
-        mu = pm.Flat("mu")
-        pm.Normal("y", mu, 1, observed=np.zeros(3))
-    with pytest.raises(errors.UnsupportedModelError, match="proper priors"):
-        pma.compile_simulator(model)
 
 
 def test_fallback_says_so_by_name_once():

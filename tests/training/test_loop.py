@@ -1,11 +1,6 @@
 """Training: stopping, skipping, interruption, going on, and what is kept where."""
 
 import dataclasses
-import os
-import pathlib
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -13,22 +8,17 @@ import torch
 
 import pymc_amortized as pma
 
-from pymc_amortized import fitting
 from pymc_amortized.errors import (
-    CacheWarning,
     InvalidArgumentError,
     TrainingError,
-    TrainingInterruptedWarning,
 )
 from pymc_amortized.inference.assembly import assemble
 from pymc_amortized.simulation.training_data import SimulationSource
-from pymc_amortized.training import loop as training
 from pymc_amortized.training.config import TrainingConfig, training_config
 from pymc_amortized.training.loop import train
 from pymc_amortized.training.state import Checkpoint, TrainingState
 from tests.trained import data, normal_mean
-
-QUICK = TrainingConfig(steps=60, batch_size=32, num_validation=64, tolerance=None)
+from tests.training.short_runs import QUICK, fit, interrupt_at, same
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +37,6 @@ def prepared():
 
 def weights(estimator):
     return {name: x.clone() for name, x in estimator.state_dict().items()}
-
-
-def same(one, other):
-    return all(torch.equal(one[name], other[name]) for name in one)
-
-
-def fit(**options):
-    options = {"training": QUICK, "random_seed": 1, "progressbar": False, **options}
-    return pma.fit(normal_mean(data()), **options)
 
 
 BAD = [
@@ -151,17 +132,6 @@ def test_too_many_of_them_stop_the_run(prepared):
     assert caught.value.variable in ("'mu'", "'y'")
 
 
-def interrupt_at(monkeypatch, step):
-    original = training._advance
-
-    def advance(run, finite):
-        original(run, finite)
-        if run.state.step == step:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "_advance", advance)
-
-
 def test_an_interrupted_run_goes_on_as_if_nothing_had_been(prepared, monkeypatch):
     estimator, source = prepared()
     train(estimator, source, QUICK, 1, progressbar=False)
@@ -217,125 +187,8 @@ def test_the_test_of_going_on_sees_a_lost_optimizer(prepared, monkeypatch):
     assert not same(weights(estimator), whole)
 
 
-def test_interrupting_fit_keeps_the_best_and_goes_on(monkeypatch, tmp_path):
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, 30)
-        with pytest.warns(TrainingInterruptedWarning, match="30 of 60 steps"):
-            posterior = fit(cache=tmp_path)
-    assert posterior.record.interrupted
-    assert "interrupted" in repr(posterior)
-    assert len(posterior.history) == 9
-    assert [path.suffix for path in tmp_path.iterdir()] == [".checkpoint"]
-    resumed = fit(cache=tmp_path, random_seed=99)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".network"]
-    whole = fit(cache=False)
-    assert same(resumed.tensors(), whole.tensors())
-
-
-def test_the_cache_is_found_again(tmp_path, monkeypatch):
-    first = fit(cache=tmp_path)
-    monkeypatch.setattr(fitting, "train", None)
-    second = fit(cache=str(tmp_path), random_seed=5)
-    assert same(first.tensors(), second.tensors())
-    assert first.record == second.record
-    other_values = pma.fit(
-        normal_mean(data(seed=4)), training=QUICK, progressbar=False, cache=tmp_path
-    )
-    assert same(first.tensors(), other_values.tensors())
-    with pytest.raises(TypeError):  # trained, for the number of units differs
-        pma.fit(normal_mean(data(30)), training=QUICK, progressbar=False, cache=tmp_path)
-    with pytest.raises(TypeError):
-        fit(cache=tmp_path, training=dataclasses.replace(QUICK, steps=61))
-    with pytest.raises(TypeError):
-        fit(cache=tmp_path, sizes={"y": (10, 40)})
-    with pytest.raises(TypeError):
-        fit(cache=False)
-
-
-def test_the_default_cache_directory(monkeypatch, tmp_path):
-    from pymc_amortized.training.cache import default_cache_directory
-
-    monkeypatch.setenv("PYMC_AMORTIZED_CACHE", str(tmp_path))
-    assert default_cache_directory() == tmp_path
-    monkeypatch.delenv("PYMC_AMORTIZED_CACHE")
-    assert "pymc_amortized" in str(default_cache_directory())
-
-
-def test_a_damaged_cache_is_made_anew(tmp_path):
-    first = fit(cache=tmp_path)
-    [path] = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.warns(CacheWarning, match="made anew"):
-        second = fit(cache=tmp_path)
-    assert same(first.tensors(), second.tensors())
-    assert fit(cache=tmp_path).record == second.record
-
-
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
-    place = tmp_path / "a file"
-    place.write_text("not a directory")
-    with pytest.warns(CacheWarning, match="cannot be kept"):
-        posterior = fit(cache=place)
-    assert posterior.record.steps == 60
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
-def test_a_read_only_cache(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.warns(CacheWarning, match="cannot be kept"):
-        assert fit(cache=tmp_path).record.steps == 60
-
-
-def test_processes_share_a_cache(tmp_path):
-    """Two processes train the same model at once; a third, which is this one, trains nothing."""
-    code = textwrap.dedent(f"""
-        import sys, warnings
-        warnings.simplefilter("ignore")
-        import torch
-        torch.set_num_threads(1)
-        from tests.training.test_loop import fit
-        posterior = fit(cache={str(tmp_path)!r}, random_seed=int(sys.argv[1]))
-        print(posterior.record.seconds)
-    """)
-    root = pathlib.Path(__file__).parents[2]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-    def start(seed):
-        return subprocess.Popen(
-            [sys.executable, "-c", code, str(seed)],
-            cwd=root,
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    together = [start(1), start(2)]
-    seconds = {process.communicate()[0].strip() for process in together}
-    assert all(process.returncode == 0 for process in together)
-    [path] = tmp_path.iterdir()
-    assert path.suffix == ".network"
-    assert str(fit(cache=str(tmp_path), random_seed=3).record.seconds) in seconds
-
-
 def test_an_estimator_of_ones_own_seed_leaves_torch_alone():
     state = torch.get_rng_state()
     fit(cache=False, random_seed=8)
     assert torch.equal(state, torch.get_rng_state())
     assert np.isfinite(fit(cache=False, random_seed=8).record.validation_loss)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_training_and_answering_on_a_gpu(tmp_path):
-    model = normal_mean(data())
-    config = dataclasses.replace(QUICK, steps=200)
-    options = {"training": config, "random_seed": 1, "progressbar": False, "cache": False}
-    posterior = pma.fit(model, device="cuda", **options)
-    assert next(posterior.inference.estimator.parameters()).is_cuda
-    on_gpu = posterior.sample(correction="importance", random_seed=1)
-    posterior.save(tmp_path / "net")
-    on_cpu = pma.load(tmp_path / "net", model, device="cpu").sample(
-        correction="importance", random_seed=1
-    )
-    means = [float(np.asarray(x.posterior["mu"]).mean()) for x in (on_gpu, on_cpu)]
-    assert abs(means[0] - means[1]) < 0.05

@@ -1,0 +1,78 @@
+"""Weighted draws for a batch of data sets, against a conjugate model."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from scipy import stats
+
+from pymc_amortized.importance.acceptance import AcceptanceRule
+from pymc_amortized.importance.weights import weigh
+from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
+from tests.inference.answered import exact_log_evidence, exact_mean
+from tests.trained import data
+
+SETS = [data(seed=s) + 1 for s in (0, 5)]
+BOTH = torch.tensor([0, 1])
+
+
+@pytest.fixture
+def weighted(trained):
+    _, posterior = trained("normal_mean")
+    inference = posterior.inference
+    datasets = [inference.read({"y": y}) for y in SETS]
+    generator = torch.Generator().manual_seed(3)
+    return WeightedDraws(inference, datasets, 2_000, generator, AcceptanceRule())
+
+
+def mu_of(weighted, points, index=BOTH):
+    context = weighted.context[index]
+    scores, _ = weighted.inference.proposals.to_scores(points, context)
+    return weighted.inference.problem.parameters(scores)[1]["mu"]
+
+
+def test_weighted_draws_have_the_evidence_and_the_mean_of_the_posterior(weighted):
+    pool = weighted.from_network(BOTH, 4_000)
+    log_evidence, error = weighted.evidence(pool)
+    weight = pool.log_weights.softmax(0)
+    mean = (weight * mu_of(weighted, pool.points)).sum(0)
+    for b, y in enumerate(SETS):
+        assert abs(float(log_evidence[b]) - exact_log_evidence(y)) < 5 * float(error[b]) + 1e-9
+        exact = exact_mean(y)
+        assert abs(float(mean[b]) - exact.mean()) < 6 * exact.std() / math.sqrt(1_000)
+
+
+def test_resampled_draws_are_those_of_the_posterior(weighted):
+    pool = weighted.from_network(BOTH, 8_000)
+    points, log_target, chosen = weighted.resampled(pool, weigh(pool.log_weights))
+    for b, y in enumerate(SETS):
+        draws = mu_of(weighted, points)[:, b].numpy()
+        # Draws repeat each other: of the different ones, a thinned part is tested.
+        different = draws[np.unique(chosen[:, b], return_index=True)[1]]
+        assert stats.kstest(different[::4], exact_mean(y).cdf).pvalue > 1e-4
+        assert torch.equal(log_target[:, b], pool.log_target[chosen[:, b], b])
+        assert stats.kstest(different[::4] + 0.2, exact_mean(y).cdf).pvalue < 1e-4
+
+
+def test_targets_and_proposals_of_some_data_sets_are_their_own(weighted):
+    """Positions count within the index that they were made for."""
+    index = torch.tensor([1])
+    target, network = weighted.target(index), weighted.network(index)
+    at = torch.tensor([0])
+    points = network.sample(50, at)
+    whole = weighted.inference.log_target_of(
+        points, weighted.context[index], weighted.frames.select(index)
+    )
+    torch.testing.assert_close(target(points, at), whole)
+    other = weighted.target(torch.tensor([0]))(points, at)
+    assert float((other - whole).abs().max()) > 1e-3
+    expected = weighted.inference.proposals.log_prob(points, weighted.context[index])
+    torch.testing.assert_close(network.log_prob(points, at), expected)
+
+
+def test_draws_cannot_be_worth_more_than_are_asked_for(weighted):
+    assert weighted.rule_for_weights.ess <= AcceptanceRule().ess
+    assert weighted.wanted == 1_500
+    assert len(weighted) == 2

@@ -21,7 +21,7 @@ from pymc_amortized import fitting
 from pymc_amortized.inference import amortized
 from tests import by_hand
 from tests.cases import BY_NAME, CASES, Case
-from tests.trained import TRAINED
+from tests.trained import TRAINED, data, normal_mean
 
 NUM_DRAWS = 20_000
 LONGEST = (
@@ -78,6 +78,13 @@ def trained():
         return found[name]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def poor():
+    """A network for the conjugate mean that has hardly been trained."""
+    config = pma.TrainingConfig(steps=10, tolerance=None)
+    return pma.fit(normal_mean(data()), training=config, random_seed=1, progressbar=False)
 
 
 @pytest.fixture(scope="session")

@@ -125,9 +125,8 @@ def functions(root: pathlib.Path = ROOT) -> Iterator[tuple[str, ast.FunctionDef]
 
 def body_length(function: ast.FunctionDef) -> int:
     """Return the lines of a function's body, its docstring apart."""
-    first = function.body[0]
     statements = function.body[1:] if ast.get_docstring(function) is not None else function.body
-    return function.end_lineno - statements[0].lineno + 1 if statements else int(first is None)
+    return function.end_lineno - statements[0].lineno + 1 if statements else 0
 
 
 def median(lengths: Iterable[int]) -> float:

@@ -39,11 +39,30 @@ USE = {
         print(bool((smooth(chain).exp().sum(-1) - 1).abs().max() < 1e-6))
     """,
     "importance": """
+        import math
         import torch
         from pymc_amortized.importance.acceptance import AcceptanceRule
-        from pymc_amortized.importance.weights import weigh
-        log_weights = 0.1 * torch.randn(1_000, 2, generator=torch.Generator().manual_seed(1))
-        print(bool(AcceptanceRule().accepts(weigh(log_weights)).all()))
+        from pymc_amortized.importance.adaptive import adapt
+        from pymc_amortized.importance.pool import Pool, Proposal
+        generator = torch.Generator().manual_seed(1)
+
+        def log_normal(x, mean, scale):
+            z = (x - mean) / scale
+            return (-z.square() / 2).sum(-1) - math.log(scale) - math.log(2 * math.pi) / 2
+
+        def target(x, index):
+            return torch.logaddexp(log_normal(x, -2.0, 0.3), log_normal(x, 2.0, 0.6))
+
+        first = Proposal(
+            lambda n, index: 3 * torch.randn(n, 1, 1, generator=generator).double(),
+            lambda x, index: log_normal(x, 0.0, 3.0),
+        )
+        x = first.sample(1_000, None)
+        pool = Pool(x, target(x, None), (first.log_prob(x, None),), (1_000,))
+        options = {"num_new": 1_000, "generator": generator}
+        [(_, pool, weights)] = adapt(pool, target, first, AcceptanceRule(), 1_000, **options)
+        integral = float(pool.log_weights.exp().mean())
+        print(bool(AcceptanceRule().accepts(weights).all()) and abs(integral - 2) < 0.1)
     """,
     "networks": """
         import torch
@@ -53,7 +72,12 @@ USE = {
         estimator = build_estimator([shape], 2, 6)
         units = [Units(torch.randn(3, 5, 1), torch.ones(3, 5, dtype=torch.bool))]
         context = estimator.context(estimator.scaled(units))
-        print(estimator.sample(context, 4).shape == (4, 3, 2))
+        draws = estimator.sample(context, 4)
+        density = estimator.log_prob(draws, context)
+        features = torch.zeros(3, 6)
+        table = estimator.classify(0, estimator.scaled(units)[0], features).exp().sum(-1)
+        finite = bool(torch.isfinite(draws).all() and torch.isfinite(density).all())
+        print(finite and density.shape == (4, 3) and bool((table - 1).abs().max() < 1e-5))
     """,
 }
 

@@ -10,6 +10,7 @@ import torch
 
 from torch import Tensor
 
+from pymc_amortized.memory import MEMORY
 from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.density.prior_density import PriorDensity
 from pymc_amortized.model.parameter_space import ParameterSpace
@@ -23,7 +24,6 @@ Axis = tuple[str, int]
 """Of a parameter, by name and position."""
 
 _TOLERANCE = 1e-8
-_MAX_ENTRIES = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class DensityInvariance(Invariance):
         self.density, self.data = density, observations
         units = sum(math.prod(o.shape) for o in spec.observations)
         components = max(i.num_components for i in spec.indicators)
-        self.at_once = max(1, _MAX_ENTRIES // (units * components))
+        self.at_once = MEMORY.at_once(units * components)
         self.base = self._log_joint(self.parameters, observations)
 
     def unchanged(self, cases: Sequence[Swap]) -> list[bool]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.errors import InvalidArgumentError
+from pymc_amortized.memory import MEMORY
 from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.parameter_space import ParameterSpace
 from pymc_amortized.model.spec import ModelSpec
@@ -27,7 +28,6 @@ OrderBy = str | Sequence[str] | None
 _NUM_PARAMETERS = 64
 _NUM_DATASETS = 8
 _NUM_SIMULATIONS = 256
-_MAX_ENTRIES = 8_000_000
 
 
 class _SimulatedData(Protocol):
@@ -174,7 +174,7 @@ def _information(
     space, spec = simulator.parameters, simulator.spec
     entries = sum(math.prod(o.shape) for o in spec.observations)
     entries *= max(indicator.num_components for indicator in spec.indicators)
-    count = min(_NUM_PARAMETERS, max(2, _MAX_ENTRIES // (entries * _NUM_DATASETS)))
+    count = min(_NUM_PARAMETERS, max(2, MEMORY.at_once(entries * _NUM_DATASETS)))
     vector = space.unconstrain({name: x[:count] for name, x in draws.items()})
     vector = vector[torch.isfinite(vector).all(1)]
     repeated = vector.repeat_interleave(_NUM_DATASETS, dim=0).requires_grad_()

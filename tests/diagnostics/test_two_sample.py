@@ -29,3 +29,30 @@ def test_two_samples():
     # In one dimension, SciPy's distance.
     found = sliced_wasserstein(x[:, :1], y[:, :1], num_projections=1)
     assert found == pytest.approx(stats.wasserstein_distance(x[:, 0], y[:, 0]))
+
+
+def test_kernel_means_are_compared_by_their_definition():
+    """Of samples of different sizes, pair by pair; a point is not compared with itself."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(7, 2)), rng.normal(0.5, 1, size=(8, 2))
+
+    def kernel(a, b):
+        return np.exp(-np.square(a - b).sum() / (2 * 0.8**2))
+
+    within = [
+        np.mean([kernel(a[i], a[j]) for i in range(len(a)) for j in range(len(a)) if i != j])
+        for a in (x, y)
+    ]
+    between = np.mean([kernel(a, b) for a in x for b in y])
+    assert mmd(x, y, bandwidth=0.8) == pytest.approx(sum(within) - 2 * between)
+    pooled = np.concatenate([x, y])
+    distances = [np.linalg.norm(a - b) for i, a in enumerate(pooled) for b in pooled[:i]]
+    assert mmd(x, y) == pytest.approx(mmd(x, y, bandwidth=np.median(distances)))
+
+
+def test_a_shift_is_seen_by_its_length_along_random_directions():
+    """On average over directions of the plane, 2 / π of it."""
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    found = sliced_wasserstein(x, x + np.array([3, 4]), num_projections=20_000)
+    # Along a direction it is |cos| of 5, with a standard deviation of 0.31 times 5.
+    assert abs(found - 10 / np.pi) < 3.5 * 0.31 * 5 / np.sqrt(20_000)

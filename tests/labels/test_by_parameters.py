@@ -1,9 +1,12 @@
 """Relabelling by parameters: criteria that are reached."""
 
+import itertools
+
 import numpy as np
 
 from pymc_amortized.labels.algorithms import (
     aic,
+    nearest_to_mean,
     ordering,
     permute,
     pra,
@@ -30,3 +33,22 @@ def test_criteria_of_parameters():
         for j in range(3)
     ]
     assert np.isclose(aic(parameters).criterion, min(by_each))
+
+
+def test_no_draw_is_nearer_to_the_mean_in_another_labelling():
+    posterior = Posterior(1.2, num_draws=50)
+    _, _, parameters = posterior.shuffled()
+    scaled = scaled_within(parameters)
+    found = nearest_to_mean(parameters)
+    moved = permute(scaled, found.permutations, 1)
+    distances = np.square(moved - moved.mean(0)).sum((1, 2))
+    assert np.isclose(found.criterion, distances.sum())
+    for order in itertools.permutations(range(3)):
+        other = np.square(moved[:, order] - moved.mean(0)).sum((1, 2))
+        assert (distances <= other + 1e-9).all()
+
+
+def test_components_far_from_each_other_are_found_again_in_all_draws():
+    posterior = Posterior(6.0)
+    _, _, parameters = posterior.shuffled()
+    assert posterior.recovered(nearest_to_mean(parameters).permutations) == 1

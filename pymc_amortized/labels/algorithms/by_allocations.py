@@ -13,10 +13,9 @@ from pymc_amortized.labels.algorithms.relabelling import (
     evenly_spaced,
     search,
 )
+from pymc_amortized.memory import MEMORY
 
 __all__ = ["ecr", "ecr_iterative_1", "ecr_iterative_2"]
-
-_COUNTED_AT_ONCE = 8_000_000
 
 
 def ecr(labels: ArrayLike, pivot: ArrayLike, num_labels: int) -> Relabelling:
@@ -150,7 +149,7 @@ def _counts(labels: np.ndarray, pivot: np.ndarray, num_labels: int) -> np.ndarra
     """Return (S, K, K): how many units have which label (second axis), and in the pivot which."""
     num_draws, num_units = labels.shape
     size = num_labels * num_labels
-    step = max(1, _COUNTED_AT_ONCE // max(1, num_units))
+    step = MEMORY.at_once(num_units)
     parts = []
     for start in range(0, num_draws, step):
         piece = labels[start : start + step].astype(np.intp)

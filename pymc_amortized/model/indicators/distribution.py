@@ -32,6 +32,8 @@ class AbstractIndicatorDistribution(ABC):
         Why probabilities are not known; None where they are.
     """
 
+    __slots__ = ()
+
     kind: ClassVar[Literal["independent", "markov", "simulated"]]
     support: tuple[int, ...]
     units: tuple[int, ...]

@@ -13,7 +13,7 @@ from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.pool import LogDensity, Pool, Proposal
 from pymc_amortized.importance.student_mixture import StudentMixture, fit_student_mixture
 from pymc_amortized.importance.weights import Weights, tempered, weigh
-from pymc_amortized.memory import MEMORY, MemoryBudget
+from pymc_amortized.memory import MEMORY
 
 __all__ = ["adapt", "rejuvenate"]
 
@@ -38,7 +38,6 @@ def adapt(
     *,
     num_new: int,
     mixtures: Sequence[StudentMixture] = (),
-    memory: MemoryBudget = MEMORY,
     generator: torch.Generator | None = None,
 ) -> Iterator[tuple[Tensor, Pool, Weights]]:
     """Fit mixtures to weighted draws, and answer by new draws from mixtures that are fitted.
@@ -70,8 +69,6 @@ def adapt(
         Draws in each round, at first.
     mixtures : sequence of StudentMixture
         Other proposals of the pool, in order.
-    memory : MemoryBudget
-        How much is worked on at once.
     generator : torch.Generator, optional
         Source of randomness.
 
@@ -115,7 +112,7 @@ def adapt(
     (True, True, True)
     """
     index = torch.arange(len(pool), device=pool.points.device)
-    search = _Search(target, first, rule, wanted, num_new, memory, generator)
+    search = _Search(target, first, rule, wanted, num_new, generator)
     yield from search.run(index, pool, list(mixtures), _NUM_CYCLES)
 
 
@@ -128,7 +125,6 @@ class _Search:
     rule: AcceptanceRule
     wanted: float
     num_new: int
-    memory: MemoryBudget
     generator: torch.Generator | None
 
     def run(
@@ -187,7 +183,7 @@ class _Search:
     ) -> Iterator[tuple[Tensor, Pool, Weights]]:
         """Fit again, with more draws in each round, as many data sets at once as memory allows."""
         search = replace(self, num_new=_GROWTH * self.num_new)
-        at_once = self.memory.at_once(_NUMBERS_PER_DRAW * search.num_new)
+        at_once = MEMORY.at_once(_NUMBERS_PER_DRAW * search.num_new)
         for some in bad.nonzero()[:, 0].split(at_once):
             fitted = [mixture.select(some) for mixture in mixtures]
             yield from search.run(index[some], pool.select(some), fitted, cycles)

@@ -19,7 +19,6 @@ from pymc_amortized.importance.weights import (
     tempered,
     weigh,
 )
-from pymc_amortized.memory import MEMORY
 from tests.importance.targets import SIZE, generator, normal_log_prob
 
 RULE = AcceptanceRule()
@@ -149,7 +148,7 @@ def test_the_integral_in_eight_dimensions_is_not_biased():
     assert abs(np.mean(z)) < 0.8
     assert 0.5 < np.std(z) < 1.7
     # A planted fault: the draws that mixtures were fitted to, weighed against all proposals.
-    search, mixtures = _Search(target, network, 3_000, 400, 2_000, MEMORY, generator(5)), []
+    search, mixtures = _Search(target, network, 3_000, 400, 2_000, generator(5)), []
     for _ in range(4):
         weights = weigh(pool.log_weights)
         pool, mixtures = search._fit(everything, pool, weights, mixtures)

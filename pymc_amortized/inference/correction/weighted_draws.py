@@ -109,7 +109,6 @@ class WeightedDraws:
             max(self.rule_for_weights.ess, self.wanted),
             num_new=max(_NUM_NEW, self.num_draws // 2),
             mixtures=mixtures,
-            memory=self.inference.problem.memory,
             generator=self.generator,
         )
 

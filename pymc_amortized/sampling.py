@@ -188,9 +188,8 @@ class AmortizedSampler:
     ) -> None:
         """Refuse what would fail after training."""
         check_request(simulator.spec, self.correction, var_names, idata_kwargs)
-        if self.sizes is not None:
-            layout = DataLayout(simulator.spec, simulator.covariates, self.sizes)
-            read_dataset(layout, simulator.observed_data)
+        layout = DataLayout(simulator.spec, simulator.covariates, self.sizes)
+        read_dataset(layout, simulator.observed_data)
 
 
 def sample(

@@ -17,7 +17,7 @@ from pymc_amortized.data.user_values import (
     check_covariates,
     check_observations,
     mask_gaps,
-    model_mask,
+    model_values,
     runs_along,
 )
 from pymc_amortized.errors import InvalidDataError, ObservationShapeError
@@ -83,8 +83,7 @@ def read_dataset(
         If a shape or a number of units is not what the network is trained for.
     """
     if data is None:
-        values = {name: np.asarray(value) for name, value in model_data.items()}
-        observed = {o.name: model_mask(o) for o in layout.spec.observations}
+        values, observed = model_values(layout, model_data)
         covariates: dict[str, np.ndarray] = {}
     else:
         values, observed = check_observations(layout, data)

@@ -10,7 +10,14 @@ from pymc_amortized.data.tables import UnitTable
 from pymc_amortized.errors import InvalidDataError, ObservationShapeError
 from pymc_amortized.model.spec import CovariateSpec, ObservationSpec
 
-__all__ = ["check_covariates", "check_observations", "mask_gaps", "model_mask", "runs_along"]
+__all__ = [
+    "check_covariates",
+    "check_observations",
+    "mask_gaps",
+    "model_mask",
+    "model_values",
+    "runs_along",
+]
 
 
 def model_mask(o: ObservationSpec) -> np.ndarray:
@@ -19,6 +26,23 @@ def model_mask(o: ObservationSpec) -> np.ndarray:
         return np.ones(o.shape, dtype=bool)
     spread = o.observed.reshape(*o.observed.shape, *(1,) * (len(o.shape) - o.observed.ndim))
     return np.broadcast_to(spread, o.shape)
+
+
+def model_values(
+    layout: DataLayout, data: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return the model's own values of every observed variable, and which entries are there.
+
+    Raises
+    ------
+    InvalidDataError
+        If some that is observed is NaN or infinite.
+    """
+    observed = {o.name: model_mask(o) for o in layout.spec.observations}
+    values = {name: np.asarray(value) for name, value in data.items()}
+    for name, mask in observed.items():
+        _require_finite(name, values[name], mask, masked=False)
+    return values, observed
 
 
 def mask_gaps(values: np.ndarray, observed: np.ndarray) -> np.ndarray:
@@ -84,7 +108,7 @@ def _check_values(o: ObservationSpec, data: Any) -> tuple[np.ndarray, np.ndarray
             f"Expected data for {o.name!r}; got an empty data set.", o.name, o.shape, values.shape
         )
     observed = np.broadcast_to(~np.asarray(mask), values.shape)
-    _require_finite(o.name, values[observed], masked=True)
+    _require_finite(o.name, values, observed, masked=True)
     clean = np.where(observed, values, 0)
     return _cast(o.name, clean, np.dtype(o.dtype)), observed
 
@@ -99,11 +123,15 @@ def _to_array(name: str, data: Any) -> np.ndarray:
         ) from error
 
 
-def _require_finite(name: str, values: np.ndarray, *, masked: bool) -> None:
+def _require_finite(
+    name: str, values: np.ndarray, observed: np.ndarray | bool = True, *, masked: bool
+) -> None:
     if values.dtype.kind != "f":
         return
-    for problem, bad in (("NaN", np.isnan(values)), ("infinite", np.isinf(values))):
+    for problem, found in (("NaN", np.isnan(values)), ("infinite", np.isinf(values))):
+        bad = found & observed
         if bad.any():
+            places = [tuple(map(int, place)) for place in np.argwhere(bad)[:3]]
             way_out = "Leave them out, or replace them."
             if problem == "NaN" and masked:
                 way_out = (
@@ -112,7 +140,8 @@ def _require_finite(name: str, values: np.ndarray, *, masked: bool) -> None:
                 )
             raise InvalidDataError(
                 f"Expected finite values for {name!r}; {int(bad.sum())} of {values.size} are "
-                f"{problem}. {way_out}"
+                f"{problem}, at {', '.join(map(str, places))}"
+                f"{', ...' if bad.sum() > len(places) else ''}. {way_out}"
             )
 
 

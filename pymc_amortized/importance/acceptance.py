@@ -81,11 +81,13 @@ class AcceptanceRule:
         """Tell whether tails of weights are light enough, (B,), or weights hardly differ.
 
         Weights of a proposal that is all but exact are flat, with a few small bumps: the bumps look
-        like a heavy tail, but there is next to nothing in it.
+        like a heavy tail, but there is next to nothing in it. Weights whose tail is not known are
+        never relied on, nor are none at all.
         """
         num_draws = weights.log_weights.shape[0]
         light = weights.pareto_k <= self.largest_k(num_draws)
-        return light | (weights.ess >= _ALL_BUT_EQUAL * num_draws)
+        flat = (weights.ess >= _ALL_BUT_EQUAL * num_draws) & (weights.pareto_k < math.inf)
+        return (light | flat) & (weights.ess > 0)
 
     def accepts(self, weights: Weights) -> Tensor:
         """Tell for which data sets weighted draws are an answer, (B,)."""

@@ -32,9 +32,9 @@ class Weights:
     log_weights : Tensor, shape (S, B)
         In nats; their ``logsumexp`` over draws is 0.
     pareto_k : Tensor, shape (B,)
-        Shape of the tail of the weights before they were smoothed.
+        Shape of the tail of the weights before they were smoothed; infinite where it is not known.
     ess : Tensor, shape (B,)
-        Importance effective sample size, in draws.
+        Importance effective sample size, in draws; 0 where no draw has weight.
     """
 
     log_weights: Tensor
@@ -59,16 +59,16 @@ def pareto_smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     ----------
     log_weights : Tensor, shape (S, *batch)
         Log importance weights in nats, up to a constant per data set; :math:`-\infty` and NaN count
-        as no weight at all.
+        as no weight at all, and so does :math:`+\infty`, beside which nothing else would count.
 
     Returns
     -------
     log_weights : Tensor, shape (S, *batch)
         Smoothed log weights, whose ``logsumexp`` over draws is 0. Where all weights are 0, they
-        are equal.
+        stay so.
     pareto_k : Tensor, shape (*batch,)
-        Shape of the fitted tail: infinite where fewer than five draws have weight, or the tail
-        cannot be told from a single number.
+        Shape of the fitted tail: infinite where fewer than five draws have weight, where the tail
+        cannot be told from a single number, or where some weight was infinite.
 
     References
     ----------
@@ -84,16 +84,18 @@ def pareto_smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     True
     """
     num_draws, batch = log_weights.shape[0], log_weights.shape[1:]
-    flat = log_weights.double().reshape(num_draws, -1).nan_to_num(nan=-math.inf, neginf=-math.inf)
+    flat = log_weights.double().reshape(num_draws, -1)
+    unknown = torch.isposinf(flat).any(0)
+    flat = flat.nan_to_num(nan=-math.inf, posinf=-math.inf, neginf=-math.inf)
+    none = torch.isneginf(flat).all(0)
     flat = flat - flat.amax(0).nan_to_num(neginf=0.0)
     num_tail = min(math.ceil(0.2 * num_draws), math.ceil(3 * math.sqrt(num_draws)))
     if num_tail < 5:
         smoothed, pareto_k = flat, flat.new_full(flat.shape[1:], math.inf)
     else:
         smoothed, pareto_k = _smooth_tail(flat, num_tail)
-    none = torch.isneginf(flat).all(0)
-    smoothed = torch.where(none, torch.zeros_like(smoothed), smoothed)
-    smoothed = smoothed - smoothed.logsumexp(0)
+    smoothed = smoothed - smoothed.logsumexp(0).nan_to_num(neginf=0.0)
+    pareto_k = pareto_k.masked_fill(none | unknown, math.inf)
     return smoothed.reshape(num_draws, *batch), pareto_k.reshape(batch)
 
 
@@ -144,6 +146,8 @@ def _quantile(level: Tensor, shape: Tensor, scale: Tensor) -> Tensor:
 def effective_sample_size(log_weights: Tensor) -> Tensor:
     """Return Kish's effective sample size [1]_ of normalized log weights: (S, *batch) to (*batch,).
 
+    Where no draw has weight, it is 0.
+
     References
     ----------
     .. [1] Kish, L. (1965). Survey Sampling. Wiley.
@@ -153,7 +157,8 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
     >>> effective_sample_size(torch.tensor([0.5, 0.5, 0.0, 0.0]).log())
     tensor(2.)
     """
-    return (-(2 * log_weights).logsumexp(dim=0)).exp()
+    log_total = (2 * log_weights).logsumexp(dim=0)
+    return torch.where(torch.isneginf(log_total), 0.0, (-log_total).exp())
 
 
 def mixture_log_weights(
@@ -285,6 +290,11 @@ def resample(
     Tensor of int64, shape (num_draws, *batch)
         Which draws, in random order: each the floor or the ceiling of its expected number of times.
 
+    Raises
+    ------
+    ValueError
+        If no draw has weight, or some weight is not a number.
+
     References
     ----------
     .. [1] Kitagawa, G. (1996). Monte Carlo filter and smoother for non-Gaussian nonlinear state
@@ -298,6 +308,11 @@ def resample(
     """
     options = {"generator": generator, "device": log_weights.device, "dtype": torch.float64}
     rows = log_weights.double().flatten(1).T if log_weights.ndim > 1 else log_weights[None].double()
+    if bool((rows.isnan().any(1) | torch.isneginf(rows).all(1)).any()):
+        raise ValueError(
+            "Expected draws with weight to pick from; got none, or weights that are not numbers. "
+            "Look whether there are any first:\n\n    effective_sample_size(log_weights) > 0"
+        )
     start = torch.rand(len(rows), 1, **options)
     points = (torch.arange(num_draws, device=rows.device) + start) / num_draws  # (B, num_draws)
     cumulative = rows.exp().cumsum(1)

@@ -1,5 +1,6 @@
 """Indicators for a posterior from anywhere: NUTS, ADVI, or a file."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.errors import InvalidDataError, ParameterShapeError, UnsupportedModelError
 from pymc_amortized.inference.answer import Answer
 from pymc_amortized.inference.draws import Draws
+from pymc_amortized.inference.indicators.conditional import IndicatorDraws
 from pymc_amortized.inference.indicators.kinds import condition_on_data
 from pymc_amortized.inference.problem import Problem
 from pymc_amortized.labels.detect import switching_of_draws
@@ -113,6 +115,7 @@ def with_indicators(
         spec.name: condition_on_data(problem, None, spec, dataset).draw(draws, generator)
         for spec in problem.spec.indicators
     }
+    _require_possible(indicators)
     posterior = groups["posterior"]
     wanted = {
         *indicators,
@@ -138,6 +141,20 @@ def with_indicators(
         for switching in switching_of_draws(exchangeable, draws.parameters, chains):
             log_warning(repr(switching))
     return _insert(groups, changed)
+
+
+def _require_possible(indicators: Mapping[str, IndicatorDraws]) -> None:
+    """Refuse data that no component, or state, can have produced under some draws."""
+    for name, drawn in indicators.items():
+        unknown = drawn.probabilities.isnan().any(-1)
+        if bool(unknown.any()):
+            places = [tuple(place) for place in unknown.nonzero()[:3].tolist()]
+            raise InvalidDataError(
+                f"Expected data that some value of {name!r} can produce under each draw of the "
+                f"parameters; {int(unknown.sum())} of {unknown.numel()} units have probability "
+                f"zero under all of them, first at {places[0]}. Look for impossible values, such "
+                "as a negative count, and whether this is a posterior of these data."
+            )
 
 
 def memberships_of_result(

@@ -11,7 +11,7 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.errors import ModelReadingError
+from pymc_amortized.errors import InvalidDataError, ModelReadingError, NonFiniteSimulationError
 from pymc_amortized.model.compiled import CompiledModel
 from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.fingerprint import fingerprint_parts
@@ -324,5 +324,20 @@ class Simulator:
             known or {},
         )
         simulation = Simulation(parameters, indicators, observations)
-        check_finite(simulation)
+        try:
+            check_finite(simulation)
+        except NonFiniteSimulationError as error:
+            self._require_finite_covariates(error)
+            raise
         return simulation
+
+    def _require_finite_covariates(self, error: NonFiniteSimulationError) -> None:
+        """Say that simulations are not finite because of a covariate, where that may be so."""
+        for name, values in self.covariates.items():
+            bad = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(1, dtype=bool)
+            if bad.any():
+                raise InvalidDataError(
+                    f"Expected finite values for {name!r}; {int(bad.sum())} of {values.size} are "
+                    f"NaN or infinite, first at {tuple(map(int, np.argwhere(bad)[0]))}, and so are "
+                    f"simulations of {error.variable!r}. Leave them out, or replace them."
+                ) from error

@@ -10,8 +10,8 @@ import torch
 import pymc_amortized as pma
 
 from pymc_amortized.errors import AccuracyWarning, InvalidArgumentError
-from pymc_amortized.importance.acceptance import acceptance_rule
-from pymc_amortized.importance.weights import Weights
+from pymc_amortized.importance.acceptance import AcceptanceRule, acceptance_rule
+from pymc_amortized.importance.weights import Weights, weigh
 
 RULE = pma.AcceptanceRule()
 
@@ -113,3 +113,43 @@ def test_users_may_set_it(trained):
     assert many.answers["checked"].values.tolist() == ["rejected"] * 2
     with pytest.raises(InvalidArgumentError, match="acceptance"):
         posterior.sample(acceptance=0.5)
+
+
+def kinds_of_log_weights(rng, num_draws):
+    """Columns of log weights, from the plain to what no sampler should return."""
+    plain = rng.normal(size=num_draws)
+    heavy = -3.0 * np.log(rng.random(num_draws))
+    some = np.where(rng.random(num_draws) < rng.random(), plain, -np.inf)
+    few = np.where(np.arange(num_draws) < rng.integers(0, 6), plain, -np.inf)
+    missing = np.where(rng.random(num_draws) < 0.5, plain, np.nan)
+    infinite = np.where(np.arange(num_draws) == rng.integers(num_draws), np.inf, plain)
+    nothing = np.full(num_draws, rng.choice([-np.inf, np.nan, np.inf]))
+    huge = plain * 10.0 ** rng.integers(0, 300)
+    equal = np.full(num_draws, rng.normal())
+    return np.stack([plain, heavy, some, few, missing, infinite, nothing, huge, equal], axis=1)
+
+
+@pytest.mark.parametrize("num_draws", [3, 30, 400, 4_000])
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_is_accepted_of_nothing(num_draws, seed):
+    """Whatever weights are: those that count add up to 1, and only such are ever relied on."""
+    rng = np.random.default_rng(seed)
+    found = weigh(torch.as_tensor(kinds_of_log_weights(rng, num_draws)))
+    total = found.log_weights.exp().sum(0)
+    some = found.ess > 0
+    torch.testing.assert_close(total[some], torch.ones_like(total[some]))
+    assert bool((total[~some] == 0).all())
+    assert not bool(found.log_weights.isnan().any() | found.ess.isnan().any())
+    assert bool((found.ess <= num_draws * (1 + 1e-9)).all())
+    for rule in (AcceptanceRule(), AcceptanceRule(pareto_k=0.99, ess=1)):
+        relied = rule.relies_on(found)
+        assert not bool((relied & (~some | torch.isposinf(found.pareto_k))).any())
+        assert not bool((relied & found.pareto_k.isnan()).any())
+    # The column of an infinite weight, and that of none.
+    assert not bool(AcceptanceRule(ess=1).accepts(found)[[5, 6]].any())
+
+
+def test_plain_weights_are_relied_on():
+    """The test above is not passed by refusing everything."""
+    found = weigh(torch.as_tensor(kinds_of_log_weights(np.random.default_rng(0), 4_000)))
+    assert AcceptanceRule().accepts(found)[[0, 8]].all()

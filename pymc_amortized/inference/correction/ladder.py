@@ -3,7 +3,7 @@
 import math
 import time
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -143,8 +143,8 @@ class _Climb:
         pool = self.weighted.from_network(index, max(NUM_PROPOSALS, self.num_draws))
         possible = ~torch.isneginf(pool.log_target).all(0)
         for at in (~possible).nonzero():
-            times = self.weighted.impossible_times(index[at], pool.select(at))
-            self.answers[int(index[at])] = _impossible(len(pool.points), times)
+            places = self.weighted.impossible_places(index[at], pool.select(at))
+            self.answers[int(index[at])] = _impossible(len(pool.points), places)
         index, pool = index[possible], pool.select(possible)
         weights = weigh(pool.log_weights)
         self.network_pareto_k[index] = weights.pareto_k
@@ -174,6 +174,10 @@ class _Climb:
         mcmc: McmcDraws | None = None,
     ) -> None:
         """Answer from weighted draws, of a network or of a mixture fitted to MCMC draws."""
+        nothing = weights.ess == 0
+        for i in index[nothing].tolist():
+            self.answers[i] = _impossible(len(pool.points), {})
+        index, pool, weights = index[~nothing], pool.select(~nothing), weights.select(~nothing)
         if not len(index):
             return
         points, log_target, chosen = self.weighted.resampled(pool, weights)
@@ -215,7 +219,8 @@ class _Climb:
                 if self.correction == "mcmc":
                     raise
                 self._keep(at, pool, weights, "adaptive")
-        self.answers[i] = replace(self.answers[i], seconds=self.seconds[i])
+        if isinstance(self.answers[i], Draws):
+            self.answers[i] = replace(self.answers[i], seconds=self.seconds[i])
 
     def _sample(self, at: Tensor, pool: Pool, weights: Weights) -> None:
         """Run MCMC chains; longer ones where these do not suffice, nor do their mixtures."""
@@ -296,11 +301,11 @@ def _num_distinct(scores: Tensor, chosen: Tensor) -> int:
     return int((scores[:, 0] if scores.shape[1] else chosen).unique().numel())
 
 
-def _impossible(num_draws: int, times: Sequence[int]) -> InvalidDataError:
+def _impossible(num_draws: int, places: Mapping[str, Sequence[int]]) -> InvalidDataError:
     where = ""
-    if times:
-        shown = f"{list(times[:10])}" + (", and more" if len(times) > 10 else "")
-        where = f" No state can produce what was observed at the time points {shown}."
+    for name, rows in places.items():
+        shown = f"{list(rows[:10])}" + (", and more" if len(rows) > 10 else "")
+        where += f" No component or state can produce what was observed of {name!r} at {shown}."
     return InvalidDataError(
         "Expected data that the model can produce; it gives them probability zero under all "
         f"{num_draws:,} draws of the network.{where} Look for impossible values, such as a "

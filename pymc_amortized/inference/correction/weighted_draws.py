@@ -54,6 +54,7 @@ class WeightedDraws:
     ) -> None:
         self.rule = rule
         self.inference, self.num_draws, self.generator = inference, num_draws, generator
+        self._datasets = tuple(datasets)
         self.frames = stack_frames([d.frames for d in datasets]).to(inference.problem.device)
         smooth = stack_frames([d.smooth for d in datasets]).to(inference.problem.device)
         self.context, summaries = inference.summarize(smooth)
@@ -140,21 +141,26 @@ class WeightedDraws:
             )
         return points, log_target
 
-    def impossible_times(self, index: Tensor, pool: Pool) -> list[int]:
-        """Return the time points at which no draw of a data set lets any state produce the data."""
+    def impossible_places(self, index: Tensor, pool: Pool) -> dict[str, list[int]]:
+        """Return where no draw lets a data set be produced: rows, or time points, by variable."""
         few, context = pool.points[:_DRAWS_TO_EXPLAIN], self.context[index]
-        _, parameters, _ = self.inference.problem.parameters(
-            self.inference.proposals.to_scores(few, context)[0]
-        )
-        found: set[int] = set()
-        for indicator in self.inference.problem.spec.indicators:
-            if indicator.order:
-                emission = self.inference.problem.exact.log_emission(
-                    indicator, parameters, self.frames.select(index)
-                )
+        problem, frames = self.inference.problem, self.frames.select(index)
+        _, parameters, _ = problem.parameters(self.inference.proposals.to_scores(few, context)[0])
+        found: dict[str, list[int]] = {}
+        for table, places in zip(
+            problem.layout.tables, self._datasets[int(index)].positions, strict=True
+        ):
+            if table.is_sequence:
+                emission = problem.exact.log_emission(table.indicator, parameters, frames)
                 nowhere = torch.isneginf(emission).all(-1).all(0)[0]
-                found |= set(nowhere.reshape(-1, nowhere.shape[-1]).any(0).nonzero()[:, 0].tolist())
-        return sorted(found)
+                rows = nowhere.reshape(-1, nowhere.shape[-1]).any(0)
+                found[table.name] = rows.nonzero()[:, 0].tolist()
+                continue
+            for name, log_likelihood in problem.exact.by_unit(parameters, frames, table):
+                nowhere = torch.isneginf(log_likelihood).all(0)[0].flatten().cpu()
+                of_rows = nowhere if table.grouped else nowhere[torch.as_tensor(places)]
+                found[name] = of_rows.nonzero()[:, 0].tolist()
+        return {name: rows for name, rows in found.items() if rows}
 
     def evidence(self, pool: Pool) -> tuple[Tensor, Tensor]:
         """Return log p(y), (b,), and its Monte Carlo error, in nats."""

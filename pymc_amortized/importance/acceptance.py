@@ -3,7 +3,7 @@
 import math
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
@@ -37,6 +37,9 @@ class AcceptanceRule:
         Largest rank-normalized split R-hat of MCMC chains, above 1 [2]_.
     divergences : float
         Largest share of draws of MCMC chains that diverge, from 0 to 1.
+    confirm : {"single", "all", "none"}
+        Which weighted answers need a second estimate that agrees, by a bridge of particles from the
+        prior to the posterior: those of one data set, also those of many at once, or none.
 
     Raises
     ------
@@ -62,12 +65,20 @@ class AcceptanceRule:
     ess: float = 400.0
     rhat: float = 1.01
     divergences: float = 0.01
+    confirm: Literal["single", "all", "none"] = "single"
 
     def __post_init__(self) -> None:
         _require("pareto_k", self.pareto_k, 0 < self.pareto_k < 1, "above 0 and below 1")
         _require("ess", self.ess, 1 <= self.ess < math.inf, "at least 1 draw")
         _require("rhat", self.rhat, 1 < self.rhat < math.inf, "above 1")
         _require("divergences", self.divergences, 0 <= self.divergences <= 1, "from 0 to 1")
+
+        kinds = ("single", "all", "none")
+        _require("confirm", self.confirm, self.confirm in kinds, f"one of {list(kinds)}")
+
+    def confirms(self, num_datasets: int) -> bool:
+        """Tell whether answers of so many data sets, drawn together, need a second estimate."""
+        return self.confirm == "all" or (self.confirm == "single" and num_datasets == 1)
 
     def for_draws(self, num_draws: float) -> "AcceptanceRule":
         """Return the rule for an answer of so many draws, which cannot be worth more."""
@@ -132,6 +143,6 @@ def acceptance_rule(acceptance: AcceptanceRule | None) -> AcceptanceRule:
     )
 
 
-def _require(name: str, value: float, holds: bool, wanted: str) -> None:
+def _require(name: str, value: Any, holds: bool, wanted: str) -> None:
     if not holds:
         raise InvalidArgumentError(f"Expected {name} to be {wanted}; got {value!r}.")

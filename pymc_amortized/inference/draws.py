@@ -74,6 +74,9 @@ class Draws:
         standard error; NaN where it could not be estimated.
     simulation_quantile : float
         Share of simulated data sets whose summaries lie as near to the mean as that of the data.
+    confirmed_by : {"nothing", "bridge", "neither"}
+        What a second estimate says, which shares nothing with the first but the density: there was
+        none that could be relied on; a bridge of particles from the prior agrees; or it does not.
     mcmc : McmcDraws or None
         The MCMC chains, where there were any.
     seconds : dict of str to float
@@ -95,6 +98,7 @@ class Draws:
     log_evidence: float = math.nan
     log_evidence_error: float = math.nan
     simulation_quantile: float = math.nan
+    confirmed_by: str = "nothing"
     mcmc: McmcDraws | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 

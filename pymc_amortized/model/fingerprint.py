@@ -150,6 +150,10 @@ class _Describer:
         return numbers.setdefault(variable, f"input {len(numbers)}: {variable.type}")
 
 
+# Times are those of a scan that has run: PyTensor 3 has one operation for all that are alike.
+_NOT_OF_AN_OPERATION = ("fgraph", "name", "rng", "t_call", "t_fn")
+
+
 def describe_value(value: Any) -> str:
     """Write down what an operation or a transform is made of.
 
@@ -290,7 +294,7 @@ def _describe_op(op: Op, above: tuple[int, ...]) -> str:
     held = {
         name: getattr(op, name, None)
         for name in properties
-        if name not in ("fgraph", "name", "rng") and not name.startswith("_")
+        if name not in _NOT_OF_AN_OPERATION and not name.startswith("_")
     }
     inner = getattr(op, "fgraph", None)
     graph = "" if inner is None else _inner_graph(inner.inputs, inner.outputs)

@@ -42,13 +42,14 @@ def answer_facts(draws: Draws) -> dict[str, Any]:
         "num_distinct_draws": draws.num_distinct,
         "log_evidence": draws.log_evidence,
         "log_evidence_error": draws.log_evidence_error,
+        "confirmed_by": draws.confirmed_by,
         "simulation_quantile": draws.simulation_quantile,
         "rhat": math.nan if mcmc is None else mcmc.rhat,
         "ess_bulk": math.nan if mcmc is None else mcmc.ess,
         "divergences": 0 if mcmc is None else int(mcmc.diverging.sum()),
         **{
             f"seconds_{rung}": draws.seconds.get(rung, 0.0)
-            for rung in ("network", "importance", "adaptive", "mcmc")
+            for rung in ("network", "importance", "adaptive", "mcmc", "confirmation")
         },
     }
 
@@ -64,6 +65,9 @@ def answer_line(draws: Draws) -> str:
         text += f" (Pareto k {draws.pareto_k:.2f}, ESS {draws.importance_ess:,.0f} of "
         text += f"{draws.num_proposals:,})"
     verdict = {None: "not checked", True: "accepted", False: "rejected"}[draws.accepted]
+    verdict += {"bridge": " and confirmed", "neither": ", not confirmed", "nothing": ""}[
+        draws.confirmed_by
+    ]
     seconds = ", ".join(f"{rung} {spent:.2f} s" for rung, spent in draws.seconds.items())
     return f"{text}: {verdict}; {seconds}."
 
@@ -152,6 +156,13 @@ def _rejected(draws: Draws, rule: AcceptanceRule) -> str:
             "different modes, and chains that agree may all have missed one that the network knows "
             "of. Look at them, or train longer:\n\n"
             '    az.plot_trace(idata)\n    pma.fit(model, training="thorough")'
+        )
+    if draws.confirmed_by == "neither":
+        return (
+            "Two estimates of this posterior disagree, one that begins at the network, and one "
+            "that begins at the prior: of the evidence, or of how much mass each mode has. The "
+            "draws are not to be trusted. Train longer, or compare with MCMC chains:\n\n"
+            '    pma.fit(model, training="thorough")\n    posterior.sample(correction="mcmc")'
         )
     return (
         "The weights of these draws cannot be relied on: "

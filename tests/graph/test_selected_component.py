@@ -2,6 +2,7 @@
 
 import numpy as np
 import pymc as pm
+import pytest
 
 import pymc_amortized as pma
 
@@ -31,3 +32,18 @@ def test_memory_does_not_grow_with_components():
     few, many, longer = (peak_of_mixture(k, n) for k, n in ((2, 2_000), (40, 2_000), (2, 8_000)))
     assert many < 1.5 * few
     assert 3 < longer / few < 5
+
+
+@pytest.mark.parametrize("weights", [[1.0, 0.0], [0.5, 0.5]])
+def test_components_that_no_unit_selects(weights):
+    """Of one unit, or under weights of 0 and 1, some component is drawn for no unit at all."""
+    with pm.Model() as model:
+        p = pm.Dirichlet("p", np.ones(3))
+        components = [pm.Categorical.dist(p), pm.Categorical.dist([0.0, 0.0, 1.0])]
+        pm.Mixture("y", w=weights, comp_dists=components, observed=[0])
+    simulator = pma.compile_simulator(model, device="cpu")
+    few = [simulator.sample(1, random_seed=seed).observations["y"] for seed in range(5)]
+    assert all(y.shape == (1, 1) for y in few)
+    y = simulator.sample(20_000, random_seed=1).observations["y"][:, 0]
+    share = float((y == 2).double().mean())
+    assert abs(share - (weights[0] / 3 + weights[1])) < 0.015

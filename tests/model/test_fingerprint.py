@@ -6,10 +6,12 @@ import sys
 
 import numpy as np
 import pymc as pm
+import pymc_extras as pmx
 import pytest
 
 from scipy.interpolate import CubicSpline
 
+from pymc_amortized.compat import reference_mode
 from pymc_amortized.model.fingerprint import fingerprint_parts
 from pymc_amortized.model.reading.completion import complete_model
 
@@ -120,3 +122,21 @@ def test_the_same_in_another_process():
         for _ in range(2)
     }
     assert len(found) == 1
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_what_has_run_is_what_it_was():
+    """A scan counts how long it runs, and one operation may stand for all that are alike."""
+
+    def build():
+        with pm.Model() as model:
+            P = pm.Dirichlet("P", np.ones((2, 2)))
+            first = pm.Categorical.dist([0.5, 0.5])
+            z = pmx.DiscreteMarkovChain("z", P=P, init_dist=first, shape=(5,))
+            pm.Normal("y", z, 1, observed=np.zeros(5))
+        return model
+
+    before, model = parts(build()), build()
+    for name in ("z", "y"):
+        pm.draw(model[name], 3, random_seed=1, mode=reference_mode())
+    assert parts(model) == parts(build()) == before

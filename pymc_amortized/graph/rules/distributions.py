@@ -278,8 +278,10 @@ def _draw_categorical(generator: Generator, shape: Shape, p: Tensor) -> Tensor:
     u = _uniform(generator, shape, p)
     shared = math.prod(p.shape[1:-1]) == 1
     if shared:
-        table = cumulative.reshape(p.shape[0], -1).expand(shape[0], -1)
-        found = torch.searchsorted(table.contiguous(), u.reshape(shape[0], -1), right=True)
+        # Sizes by name: there may be no draw at all, where no unit selects a component.
+        table = cumulative.reshape(p.shape[0], p.shape[-1]).expand(shape[0], -1)
+        places = u.reshape(shape[0], math.prod(shape[1:]))
+        found = torch.searchsorted(table.contiguous(), places, right=True)
         return found.reshape(shape).clamp_(max=p.shape[-1] - 1)
     found = torch.zeros(shape, dtype=torch.int64, device=p.device)
     for component in range(p.shape[-1] - 1):

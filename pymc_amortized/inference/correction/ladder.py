@@ -18,6 +18,7 @@ from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.pool import Pool
 from pymc_amortized.importance.weights import Weights, weigh
 from pymc_amortized.inference.amortized import Amortized
+from pymc_amortized.inference.correction.confirmation import Confirmation
 from pymc_amortized.inference.correction.mcmc import McmcRung, thin
 from pymc_amortized.inference.correction.nuts import MarginalSampler
 from pymc_amortized.inference.correction.weighted_draws import NUM_PROPOSALS, WeightedDraws
@@ -88,6 +89,7 @@ class _Climb:
     ) -> None:
         self.inference, self.weighted, self.mcmc_rung = inference, weighted, mcmc_rung
         self.num_draws, self.correction = weighted.num_draws, correction
+        self.confirmation = Confirmation(weighted)
         self.answers: dict[int, Draws | InvalidDataError] = {}
         self.seconds: dict[int, dict[str, float]] = {i: {} for i in range(len(weighted))}
         self.network_pareto_k = torch.full((len(weighted),), math.nan, dtype=torch.float64)
@@ -180,10 +182,19 @@ class _Climb:
         index, pool, weights = index[~nothing], pool.select(~nothing), weights.select(~nothing)
         if not len(index):
             return
+        if self._needs_confirmation(weights) and len(index) > 1:
+            for one in _split_by_data_set(index, pool, weights):
+                self._keep(*one, rung, mcmc)
+            return
+        confirmed = ["nothing"] * len(index)
+        if self._needs_confirmation(weights):
+            pool, weights, rung, confirmed = self._confirm(index, pool, weights, rung)
         points, log_target, chosen = self.weighted.resampled(pool, weights)
         if rung == "adaptive":
             points, log_target = self.weighted.moved_apart(index, weights, points, log_target)
-        accepted = self.weighted.accepted(weights)
+        accepted = self.weighted.accepted(weights) & ~torch.as_tensor(
+            [word == "neither" for word in confirmed]
+        ).to(weights.ess.device)
         space, context = self.inference.proposals, self.weighted.context[index]
         scores, log_det = space.to_scores(points, context)
         log_q, log_target = space.log_prob(points, context) - log_det, log_target - log_det
@@ -206,8 +217,25 @@ class _Climb:
                 num_distinct=_num_distinct(scores[:, b], chosen[:, b]),
                 log_evidence=float(log_evidence[b]),
                 log_evidence_error=float(error[b]),
+                confirmed_by=confirmed[b],
                 mcmc=mcmc,
             )
+
+    def _needs_confirmation(self, weights: Weights) -> bool:
+        """Tell whether a second estimate is asked for, and can be had, of some answer."""
+        asked = self.weighted.rule.confirms(len(self.weighted)) and self.correction == "auto"
+        some = bool(self.weighted.accepted(weights).any())
+        return asked and some and self.confirmation.is_affordable
+
+    def _confirm(
+        self, at: Tensor, pool: Pool, weights: Weights, rung: str
+    ) -> tuple[Pool, Weights, str, list[str]]:
+        """Compare an answer with a second estimate; go on from both where they disagree."""
+        if not bool(self.weighted.accepted(weights)):
+            return pool, weights, rung, ["nothing"]
+        with self._time("confirmation", at):
+            settled, weights, word = self.confirmation.settle(at, pool, weights)
+        return settled, weights, rung if settled is pool else "adaptive", [word]
 
     def _climb_to_mcmc(self, at: Tensor, pool: Pool, weights: Weights) -> None:
         """Answer one data set by MCMC chains; by its weighted draws, if they cannot start."""
@@ -303,9 +331,9 @@ def _num_distinct(scores: Tensor, chosen: Tensor) -> int:
 
 def _impossible(num_draws: int, places: Mapping[str, Sequence[int]]) -> InvalidDataError:
     where = ""
-    for name, rows in places.items():
+    for what, rows in places.items():
         shown = f"{list(rows[:10])}" + (", and more" if len(rows) > 10 else "")
-        where += f" No component or state can produce what was observed of {name!r} at {shown}."
+        where += f" No component or state can produce what was observed of {what} {shown}."
     return InvalidDataError(
         "Expected data that the model can produce; it gives them probability zero under all "
         f"{num_draws:,} draws of the network.{where} Look for impossible values, such as a "

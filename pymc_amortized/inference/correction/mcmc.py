@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.importance.pool import Pool
-from pymc_amortized.importance.student_mixture import fit_student_mixture
 from pymc_amortized.importance.weights import (
     Weights,
     log_mean_weight,
@@ -17,7 +16,7 @@ from pymc_amortized.importance.weights import (
     tempered,
 )
 from pymc_amortized.inference.correction.nuts import MarginalSampler
-from pymc_amortized.inference.correction.weighted_draws import NUM_PROPOSALS, WeightedDraws
+from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
 from pymc_amortized.inference.draws import McmcDraws
 
 __all__ = ["McmcRung", "thin"]
@@ -90,20 +89,8 @@ class McmcRung:
             Whether MCMC chains missed a mode.
         """
         scores, _ = self.inference.problem.space.standardize(mcmc.vector.flatten(0, 1))
-        context = self.weighing.context[at]
-        scores = scores.unsqueeze(1).to(context.device)
-        points, _ = self.inference.proposals.from_scores(scores, context)
-        equal = torch.zeros_like(points[..., 0])
-        mixture = fit_student_mixture(points, equal, generator=self.generator)
-        pool = self.weighing.from_network(at, NUM_PROPOSALS)
-        points, here = mixture.sample(NUM_PROPOSALS, self.generator), torch.zeros_like(at)
-        log_target = self.weighing.target(at)(points, here)
-        of_network = self.weighing.network(at).log_prob(points, here)
-        pool = pool.with_proposal(points, log_target, [of_network], mixture.log_prob)
-        of_mixture = pool.log_proposals[-1][-len(points) :]
-        [(_, pool, weights)] = self.weighing.adapt(at, pool, [mixture])
+        pool, weights, (over_mcmc, other) = self.weighing.adapt_from(at, scores.unsqueeze(1))
         everything, error = log_mean_weight(pool.log_weights)
-        over_mcmc, other = log_mean_weight(log_target - of_mixture)
         margin = _SMALL_SHARE + 4 * float((error.square() + other.square()).sqrt())
         return pool, weights, float(everything - over_mcmc) > margin
 

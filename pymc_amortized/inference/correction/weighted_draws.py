@@ -11,7 +11,7 @@ from pymc_amortized.data.frames import stack_frames
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.adaptive import adapt, rejuvenate
 from pymc_amortized.importance.pool import LogDensity, Pool, Proposal
-from pymc_amortized.importance.student_mixture import StudentMixture
+from pymc_amortized.importance.student_mixture import StudentMixture, fit_student_mixture
 from pymc_amortized.importance.weights import Weights, log_mean_weight, resample
 from pymc_amortized.inference.amortized import Amortized
 
@@ -113,6 +113,31 @@ class WeightedDraws:
             generator=self.generator,
         )
 
+    def adapt_from(self, at: Tensor, scores: Tensor) -> tuple[Pool, Weights, tuple[Tensor, Tensor]]:
+        """Go on from a mixture fitted to draws (S, 1, D) of one data set, and from the network.
+
+        Returns
+        -------
+        pool : Pool
+            New draws.
+        weights : Weights
+            Of these.
+        over_draws : (Tensor, Tensor)
+            Log of the integral over the modes of the draws alone, with its error, (1,).
+        """
+        context = self.context[at]
+        points, _ = self.inference.proposals.from_scores(scores.to(context.device), context)
+        equal = torch.zeros_like(points[..., 0])
+        mixture = fit_student_mixture(points, equal, generator=self.generator)
+        pool = self.from_network(at, NUM_PROPOSALS)
+        points, here = mixture.sample(NUM_PROPOSALS, self.generator), torch.zeros_like(at)
+        log_target = self.target(at)(points, here)
+        of_network = self.network(at).log_prob(points, here)
+        pool = pool.with_proposal(points, log_target, [of_network], mixture.log_prob)
+        of_mixture = pool.log_proposals[-1][-len(points) :]
+        [(_, pool, weights)] = self.adapt(at, pool, [mixture])
+        return pool, weights, log_mean_weight(log_target - of_mixture)
+
     def resampled(self, pool: Pool, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
         """Return points (S, b, D), their log densities (S, b), and where in the pool they were."""
         chosen = resample(weights.log_weights, self.num_draws, self.generator)
@@ -142,7 +167,7 @@ class WeightedDraws:
         return points, log_target
 
     def impossible_places(self, index: Tensor, pool: Pool) -> dict[str, list[int]]:
-        """Return where no draw lets a data set be produced: rows, or time points, by variable."""
+        """Return where no draw lets a data set be produced: rows, or time points, in words."""
         few, context = pool.points[:_DRAWS_TO_EXPLAIN], self.context[index]
         problem, frames = self.inference.problem, self.frames.select(index)
         _, parameters, _ = problem.parameters(self.inference.proposals.to_scores(few, context)[0])
@@ -154,12 +179,12 @@ class WeightedDraws:
                 emission = problem.exact.log_emission(table.indicator, parameters, frames)
                 nowhere = torch.isneginf(emission).all(-1).all(0)[0]
                 rows = nowhere.reshape(-1, nowhere.shape[-1]).any(0)
-                found[table.name] = rows.nonzero()[:, 0].tolist()
+                found[f"{table.name!r} at the time points"] = rows.nonzero()[:, 0].tolist()
                 continue
             for name, log_likelihood in problem.exact.by_unit(parameters, frames, table):
                 nowhere = torch.isneginf(log_likelihood).all(0)[0].flatten().cpu()
                 of_rows = nowhere if table.grouped else nowhere[torch.as_tensor(places)]
-                found[name] = of_rows.nonzero()[:, 0].tolist()
+                found[f"{name!r} at"] = of_rows.nonzero()[:, 0].tolist()
         return {name: rows for name, rows in found.items() if rows}
 
     def evidence(self, pool: Pool) -> tuple[Tensor, Tensor]:

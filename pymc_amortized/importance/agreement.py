@@ -1,0 +1,86 @@
+"""Whether two sets of weighted draws say the same: of the integral, and of where mass lies."""
+
+from dataclasses import dataclass
+
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.importance.student_mixture import fit_student_mixture
+from pymc_amortized.importance.weights import Weights, resample
+
+__all__ = ["Estimate", "agree", "largest_gap"]
+
+_NUM_REGIONS = 6
+_NUM_TO_FIT = 1_000
+_ERRORS = 4.0
+_MASS_MARGIN = 0.01
+_EVIDENCE_MARGIN = 0.05
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """Weighted draws of B targets, and their integrals.
+
+    Attributes
+    ----------
+    points : Tensor, shape (S, B, D)
+        Draws.
+    weights : Weights
+        Of these.
+    log_evidence, error : Tensor, shape (B,)
+        Log of the integral in nats, with its standard error; NaN where it is not known.
+    """
+
+    points: Tensor
+    weights: Weights
+    log_evidence: Tensor
+    error: Tensor
+
+
+def agree(one: Estimate, other: Estimate, generator: torch.Generator | None = None) -> Tensor:
+    """Tell for which data sets two estimates agree, (B,).
+
+    Log integrals may differ by four standard errors and 0.05 nats; the mass of any region by four
+    standard errors and 0.01. Integrals alone are not enough: two sets of draws that miss the same
+    tail have integrals that are equally wrong. Nor are masses: two sets in the same one of two
+    modes have equal masses.
+    """
+    apart = (one.log_evidence - other.log_evidence).abs()
+    bound = _ERRORS * (one.error.square() + other.error.square()).sqrt() + _EVIDENCE_MARGIN
+    same_integral = (apart <= bound) | apart.isnan()
+    return same_integral & (largest_gap(one, other, generator) <= _MASS_MARGIN)
+
+
+def largest_gap(one: Estimate, other: Estimate, generator: torch.Generator | None = None) -> Tensor:
+    """Return by how much the masses of some region differ, beyond four standard errors, (B,).
+
+    Regions are the components of a mixture fitted to both sets of draws together, so that each mode
+    that either has found is one, or several.
+    """
+    together = torch.cat([_picked(one, generator), _picked(other, generator)])
+    regions = fit_student_mixture(
+        together,
+        torch.zeros_like(together[..., 0]),
+        _NUM_REGIONS,
+        num_points=len(together),
+        generator=generator,
+    )
+
+    def masses(estimate: Estimate) -> tuple[Tensor, Tensor]:
+        log_density, _ = regions.component_log_prob(estimate.points)
+        member = (log_density + regions.log_weights.unsqueeze(-1)).softmax(1)  # (B, K, S)
+        weight = estimate.weights.log_weights.exp().T.unsqueeze(1)
+        mass = (member * weight).sum(-1)
+        variance = (weight * (member - mass.unsqueeze(-1))).square().sum(-1)
+        return mass, variance
+
+    (mass, variance), (other_mass, other_variance) = masses(one), masses(other)
+    beyond = (mass - other_mass).abs() - _ERRORS * (variance + other_variance).sqrt()
+    return beyond.amax(-1)
+
+
+def _picked(estimate: Estimate, generator: torch.Generator | None) -> Tensor:
+    index = resample(estimate.weights.log_weights, _NUM_TO_FIT, generator)
+    size = estimate.points.shape[-1]
+    return estimate.points.gather(0, index.unsqueeze(-1).expand(-1, -1, size))

@@ -1,0 +1,220 @@
+"""A bridge from a normal distribution to any target: particles that find modes unknown so far."""
+
+import math
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.importance.student_mixture import StudentMixture, fit_student_mixture
+from pymc_amortized.importance.weights import effective_sample_size, resample
+
+__all__ = ["Bridged", "bridge"]
+
+_ESS_SHARE = 0.5
+_NUM_BISECTIONS = 40
+_SMALLEST_STEP = 1e-12
+_MOVES_BETWEEN_LOOKS = 4
+_FORGOTTEN = 0.1
+_SCALE_SPREAD = 0.5
+_LONG_MOVES = 0.1
+_MAX_TO_FIT = 1_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bridged:
+    """Particles at the far end of a bridge.
+
+    Attributes
+    ----------
+    points : Tensor, shape (N, B, D)
+        Draws of the target, as good as the moves were.
+    log_evidence : Tensor, shape (B,)
+        Log of the integral of the target in nats, by the product of all steps.
+    memory : Tensor, shape (B,)
+        Largest correlation of a coordinate before and after the moves of the last step: near 0
+        where particles have forgotten where they came from.
+    num_evaluations : int
+        Of the target, for each data set.
+    """
+
+    points: Tensor
+    log_evidence: Tensor
+    memory: Tensor
+    num_evaluations: int
+
+
+def bridge(
+    target: Callable[[Tensor], Tensor],
+    num_datasets: int,
+    size: int,
+    *,
+    num_particles: int = 1_000,
+    max_moves: int = 60,
+    generator: torch.Generator | None = None,
+) -> Bridged:
+    r"""Send particles from the standard normal distribution to a target, step by step [1]_.
+
+    Between the two lie the distributions
+
+    .. math:: p_\beta(x) \propto N(x \mid 0, I)^{1 - \beta}\, p(x)^\beta,
+
+    whose steps are as long as half of the particles bear [2]_. After each step particles are
+    resampled, and moved by Metropolis steps of two kinds in turn: draws of a mixture of Student t
+    distributions fitted to all particles, which lead from mode to mode, and differences of other
+    particles [3]_. They are moved until they have forgotten where they were, or as often as is
+    allowed. Data sets are worked on together, each at its own pace.
+
+    Parameters
+    ----------
+    target : callable
+        Takes points (N, B, D), and returns log densities (N, B) in nats.
+    num_datasets, size : int
+        B and D.
+    num_particles : int
+        N.
+    max_moves : int
+        Metropolis steps after each step of the bridge.
+    generator : torch.Generator, optional
+        Source of randomness.
+
+    References
+    ----------
+    .. [1] Del Moral, P., Doucet, A. & Jasra, A. (2006). Sequential Monte Carlo samplers. Journal of
+       the Royal Statistical Society B 68(3), 411-436.
+    .. [2] Jasra, A., et al. (2011). Inference for Lévy-driven stochastic volatility models via
+       adaptive sequential Monte Carlo. Scandinavian Journal of Statistics 38(1), 1-22.
+    .. [3] ter Braak, C. J. F. & Vrugt, J. A. (2008). Differential evolution Markov chain with
+       snooker updater and fewer chains. Statistics and Computing 18, 435-446.
+
+    Examples
+    --------
+    Two modes with a third and two thirds of an integral of 1.
+
+    >>> def target(x):
+    ...     modes = torch.tensor([-2.0, 2.0]).double()
+    ...     shares = torch.tensor([1 / 3, 2 / 3]).double()
+    ...     squares = (x - modes).square() / 0.02
+    ...     return (shares.log() - squares - math.log(0.1 * math.sqrt(2 * math.pi))).logsumexp(-1)
+    >>> generator = torch.Generator().manual_seed(1)
+    >>> found = bridge(target, 1, 1, generator=generator)
+    >>> abs(float((found.points > 0).double().mean()) - 2 / 3) < 0.1
+    True
+    >>> abs(float(found.log_evidence)) < 0.3
+    True
+    """
+    options = {"generator": generator, "device": None if generator is None else generator.device}
+    points = torch.randn(num_particles, num_datasets, size, dtype=torch.float64, **options)
+    walk = _Walk(target, points, generator)
+    power = torch.zeros(num_datasets, dtype=torch.float64, device=points.device)
+    log_evidence, memory = torch.zeros_like(power), torch.zeros_like(power)
+    while bool((power < 1).any()):
+        power, log_weights = _next_power(walk.log_target - walk.log_normal, power)
+        log_evidence = log_evidence + log_weights.logsumexp(0) - math.log(num_particles)
+        normalized = log_weights - log_weights.logsumexp(0)
+        mixture = fit_student_mixture(
+            walk.points, normalized, num_points=min(num_particles, _MAX_TO_FIT), generator=generator
+        )
+        walk.resample(normalized)
+        memory = walk.move(power, mixture, max_moves)
+    return Bridged(walk.points, log_evidence, memory, walk.num_evaluations)
+
+
+def _next_power(log_ratio: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the next power (B,), and the log weights (N, B) of the step to it."""
+    finite = log_ratio.nan_to_num(nan=-math.inf)
+    enough = _ESS_SHARE * len(finite)
+
+    def weights(step: Tensor) -> Tensor:
+        return torch.where(torch.isneginf(finite), -math.inf, step * finite)
+
+    def ess(step: Tensor) -> Tensor:
+        log_weights = weights(step)
+        return effective_sample_size(log_weights - log_weights.logsumexp(0))
+
+    low, high = torch.zeros_like(power), 1 - power
+    arrived = ess(high) >= enough
+    for _ in range(_NUM_BISECTIONS):
+        middle = (low + high) / 2
+        bears = ess(middle) >= enough
+        low, high = torch.where(bears, middle, low), torch.where(bears, high, middle)
+    step = torch.where(arrived, 1 - power, low.clamp(min=_SMALLEST_STEP))
+    return torch.where(arrived, torch.ones_like(power), (power + step).clamp(max=1)), weights(step)
+
+
+class _Walk:
+    """Particles, their densities, and how they move."""
+
+    def __init__(
+        self,
+        target: Callable[[Tensor], Tensor],
+        points: Tensor,
+        generator: torch.Generator | None,
+    ) -> None:
+        self.target, self.points, self.generator = target, points, generator
+        self.log_target, self.log_normal = self._densities(points)
+        self.num_evaluations = len(points)
+
+    def resample(self, log_weights: Tensor) -> None:
+        """Pick particles in proportion to their weights (N, B)."""
+        index = resample(log_weights, len(self.points), self.generator)
+        self.points = self.points.gather(0, index.unsqueeze(-1).expand_as(self.points))
+        self.log_target = self.log_target.gather(0, index)
+        self.log_normal = self.log_normal.gather(0, index)
+
+    def move(self, power: Tensor, mixture: StudentMixture, max_moves: int) -> Tensor:
+        """Move until particles have forgotten where they were; return how well they remember."""
+        before, memory = self.points, torch.ones_like(power)
+        for number in range(1, max_moves + 1):
+            if number % 2:
+                self._jump(power, mixture)
+            else:
+                self._step(power, before)
+            if number % _MOVES_BETWEEN_LOOKS == 0:
+                memory = _largest_correlation(before, self.points)
+                if bool((memory < _FORGOTTEN + 2 / math.sqrt(len(before))).all()):
+                    break
+        return memory
+
+    def _jump(self, power: Tensor, mixture: StudentMixture) -> None:
+        proposed = mixture.sample(len(self.points), self.generator)
+        self._accept(power, proposed, mixture.log_prob(self.points) - mixture.log_prob(proposed))
+
+    def _step(self, power: Tensor, archive: Tensor) -> None:
+        num_particles, num_datasets, size = archive.shape
+        options = {"generator": self.generator, "device": archive.device}
+        columns = torch.arange(num_datasets, device=archive.device)
+        shape = (num_particles, num_datasets)
+        first, second = torch.randint(num_particles, (2, *shape), **options)
+        scale = torch.randn(shape, dtype=archive.dtype, **options).mul(_SCALE_SPREAD).exp()
+        scale = scale * 2.38 / math.sqrt(2 * size)
+        scale = torch.where(torch.rand(shape, **options) < _LONG_MOVES, 1.0, scale)
+        difference = archive[first, columns] - archive[second, columns]
+        self._accept(power, self.points + scale.unsqueeze(-1) * difference, 0.0)
+
+    def _accept(self, power: Tensor, proposed: Tensor, log_proposals: Tensor | float) -> None:
+        log_target, log_normal = self._densities(proposed)
+        self.num_evaluations += len(proposed)
+        gain = (1 - power) * (log_normal - self.log_normal)
+        gain = gain + power * (log_target - self.log_target) + log_proposals
+        options = {"generator": self.generator, "device": proposed.device}
+        accepted = torch.rand(gain.shape, dtype=gain.dtype, **options).log() < gain
+        self.points = torch.where(accepted.unsqueeze(-1), proposed, self.points)
+        self.log_target = torch.where(accepted, log_target, self.log_target)
+        self.log_normal = torch.where(accepted, log_normal, self.log_normal)
+
+    def _densities(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        nothing = {"nan": -math.inf, "posinf": -math.inf, "neginf": -math.inf}
+        log_target = self.target(points).nan_to_num(**nothing)
+        log_normal = -(points.square() + math.log(2 * math.pi)).sum(-1) / 2
+        return log_target, log_normal
+
+
+def _largest_correlation(before: Tensor, after: Tensor) -> Tensor:
+    """Return the largest correlation (B,) of a coordinate of points (N, B, D)."""
+    one, two = before - before.mean(0), after - after.mean(0)
+    norm = (one.square().sum(0) * two.square().sum(0)).sqrt().clamp(min=1e-300)
+    return ((one * two).sum(0) / norm).abs().amax(-1)

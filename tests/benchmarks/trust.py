@@ -1,0 +1,213 @@
+"""Whether accepted answers are right: modes that networks miss, and false alarms.
+
+    python -m tests.benchmarks.trust [--seeds 8] [--datasets 40] [--steps 5 150 1000]
+
+First, two regressions on one covariate whose likelihood is the same with components exchanged,
+while the prior is not: the posterior has a mirrored mode. Networks of few and of many steps,
+answered with a second estimate (as by default) and without. The mode's weight is that of an
+importance estimate from draws that a long bridge found, with its standard error.
+
+Then data sets simulated from models of every kind: how many answers are confirmed, how many have no
+second estimate that could be relied on, and how many do not agree with theirs. Data come from the
+prior, so that answers are right for the most part: what is not accepted is a false alarm.
+"""
+
+import argparse
+import logging
+import platform
+import statistics
+import time
+import warnings
+
+import numpy as np
+import pymc as pm
+import pymc_extras as pmx
+import torch
+
+import pymc_amortized as pma
+
+from pymc_amortized.importance.bridge import bridge
+from pymc_amortized.importance.student_mixture import fit_student_mixture
+from pymc_amortized.importance.weights import weigh
+
+ORDERED = pm.distributions.transforms.ordered
+OPTIONS = {"progressbar": False, "cache": False}
+
+
+def mirrored(num_units=120):
+    rng = np.random.default_rng(11)
+    x = rng.normal(size=num_units)
+    first = rng.random(num_units) < 0.5
+    y = np.where(first, -1.15 + 0.6 * x, 1.15 - 0.5 * x) + 0.5 * rng.normal(size=num_units)
+    with pm.Model() as model:
+        x = pm.Data("x", x)
+        a = pm.Normal("a", [-1, 1], 1.6, shape=2)
+        b = pm.Normal("b", 0, 1, shape=2)
+        sigma = pm.HalfNormal("sigma", 1)
+        pm.NormalMixture("y", w=[0.5, 0.5], mu=a + x[:, None] * b, sigma=sigma, observed=y)
+    return model
+
+
+def normals(num_components=3, num_units=100):
+    with pm.Model() as model:
+        w = pm.Dirichlet("w", 2 * np.ones(num_components))
+        start = np.linspace(-2, 2, num_components)
+        mu = pm.Normal("mu", 0, 3, transform=ORDERED, shape=num_components, initval=start)
+        sigma = pm.HalfNormal("sigma", 1, shape=num_components)
+        pm.NormalMixture("y", w=w, mu=mu, sigma=sigma, observed=np.zeros(num_units))
+    return model
+
+
+def poisson(num_units=100):
+    with pm.Model() as model:
+        w = pm.Dirichlet("w", np.ones(2))
+        rate = pm.Gamma("rate", 2, 0.2, shape=2)
+        pm.Mixture("y", w=w, comp_dists=pm.Poisson.dist(rate), observed=np.zeros(num_units, int))
+    return model
+
+
+def explicit(num_units=100):
+    with pm.Model() as model:
+        x = pm.Data("x", np.linspace(-2, 2, num_units))
+        a = pm.Normal("a", 0, 2, shape=2)
+        b = pm.Normal("b", 0, 1, shape=2)
+        z = pm.Categorical("z", pm.Dirichlet("w", 2 * np.ones(2)), shape=num_units)
+        pm.Normal("y", a[z] + b[z] * x, 0.7, observed=np.zeros(num_units))
+    return model
+
+
+def chain(num_times=80):
+    with pm.Model() as model:
+        P = pm.Dirichlet("P", np.array([[4.0, 1.0], [1.0, 4.0]]))
+        mu = pm.Normal("mu", [-1, 1], 1)
+        first = pm.Categorical.dist([0.5, 0.5])
+        z = pmx.DiscreteMarkovChain("z", P=P, init_dist=first, shape=(num_times,))
+        pm.Normal("y", mu[z], 0.8, observed=np.zeros(num_times))
+    return model
+
+
+MODELS = {
+    "three ordered normals": normals,
+    "two Poisson": poisson,
+    "two regressions, explicit": explicit,
+    "chain of two states": chain,
+}
+
+
+def attributes(result):
+    """Facts of an answer, wherever this generation of ArviZ keeps them."""
+    posterior = result["posterior"]
+    return posterior.attrs if "checked" in posterior.attrs else result.attrs
+
+
+def share_of_mirrored(a):
+    return float((a[..., 0] > a[..., 1]).mean())
+
+
+def reference_share(model, num_draws=200_000):
+    """The weight of the mirrored mode, and its standard error, by a long bridge."""
+    problem = pma.fit(model, training=pma.TrainingConfig(steps=1, tolerance=None), **OPTIONS)
+    problem = problem.inference.problem
+    frames, size = problem.read(None).frames, problem.space.size
+    generator = torch.Generator().manual_seed(1)
+
+    def target(scores):
+        return problem.log_target(scores, frames)
+
+    found = bridge(target, 1, size, num_particles=8_000, generator=generator)
+    equal = torch.zeros_like(found.points[..., 0])
+    mixture = fit_student_mixture(found.points, equal, 6, num_points=8_000, generator=generator)
+    points = mixture.sample(num_draws, generator)
+    weights = weigh(target(points) - mixture.log_prob(points))
+    weight = weights.log_weights[:, 0].exp().numpy()
+    a = problem.parameters(points)[1]["a"][:, 0].numpy()
+    inside = a[:, 0] > a[:, 1]
+    share = float(weight[inside].sum())
+    return share, float(np.sqrt((weight**2 * (inside - share) ** 2).sum()))
+
+
+def report_modes(seeds, steps):
+    model = mirrored()
+    share, error = reference_share(model)
+    print(f"Mirrored mode: weight {share:.4f} ± {error:.4f}\n")
+    print(
+        "| steps | second estimate | accepted | mode lost | largest error | log evidence | CPU s |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for number in steps:
+        config = pma.TrainingConfig(steps=number, tolerance=None)
+        posteriors = [
+            pma.fit(model, training=config, random_seed=s, **OPTIONS) for s in range(seeds)
+        ]
+        for confirm in ("none", "single"):
+            shares, evidences, seconds = [], [], []
+            for posterior in posteriors:
+                start = time.process_time()
+                rule = pma.AcceptanceRule(confirm=confirm)
+                result = posterior.sample(random_seed=1, acceptance=rule)
+                seconds.append(time.process_time() - start)
+                facts = attributes(result)
+                if facts["checked"] == "accepted":
+                    a = np.asarray(result["posterior"]["a"])
+                    shares.append(share_of_mirrored(a))
+                    evidences.append(facts["log_evidence"])
+            lost = sum(found < share / 2 for found in shares)
+            worst = max(abs(found - share) for found in shares)
+            second = "yes" if confirm == "single" else "no"
+            cost = statistics.median(seconds)
+            print(
+                f"| {number:,} | {second} | {len(shares)} of {seeds} | {lost} | {worst:.3f} | "
+                f"{min(evidences):.2f} to {max(evidences):.2f} | {cost:.2f} |",
+                flush=True,
+            )
+
+
+def report_alarms(num_datasets, steps):
+    print(
+        "\n| model | accepted | confirmed | no second estimate | disagree | CPU s, confirmation |"
+    )
+    print("|---|---|---|---|---|---|")
+    config = pma.TrainingConfig(steps=steps, tolerance=None)
+    for name, build in MODELS.items():
+        posterior = pma.fit(build(), training=config, random_seed=1, **OPTIONS)
+        simulation = posterior.inference.problem.simulator.sample(num_datasets, 99)
+        facts, seconds = [], []
+        for i in range(num_datasets):
+            data = {k: np.asarray(x[i].cpu()) for k, x in simulation.observations.items()}
+            start = time.process_time()
+            result = posterior.sample(data, random_seed=i)
+            seconds.append(time.process_time() - start)
+            facts.append(attributes(result))
+        accepted = sum(f["checked"] == "accepted" for f in facts)
+        by = [f["confirmed_by"] for f in facts]
+        cost = statistics.median(f["seconds_confirmation"] for f in facts)
+        print(
+            f"| {name} | {accepted} of {num_datasets} | {by.count('bridge')} | "
+            f"{by.count('nothing')} | {by.count('neither')} | "
+            f"{statistics.median(seconds):.2f}, {cost:.2f} |",
+            flush=True,
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--steps", type=int, nargs="+", default=[5, 150, 1_000])
+    parser.add_argument("--datasets", type=int, default=40)
+    parser.add_argument("--only", choices=["modes", "alarms"], default=None)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.getLogger("pymc_amortized").setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    print(
+        f"{platform.machine()}; Python {platform.python_version()}, PyMC {pm.__version__}, torch "
+        f"{torch.__version__}, one thread\n"
+    )
+    if arguments.only != "alarms":
+        report_modes(arguments.seeds, arguments.steps)
+    if arguments.only != "modes":
+        report_alarms(arguments.datasets, arguments.steps[-1])
+
+
+if __name__ == "__main__":
+    main()

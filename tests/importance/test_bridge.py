@@ -1,0 +1,93 @@
+"""Particles that find modes: where they are, how much mass each has, and the integral."""
+
+import math
+
+import pytest
+import torch
+
+from pymc_amortized.importance.bridge import bridge
+
+
+def generator(seed=1):
+    return torch.Generator().manual_seed(seed)
+
+
+def modes_in(size, shares, scale=0.3, distance=2.0):
+    """Normal modes on different axes, and a log density over points (N, B, D)."""
+    centres = torch.zeros(len(shares), size, dtype=torch.float64)
+    for k in range(len(shares)):
+        centres[k, k % size] = distance if k < size else -distance
+    log_shares = torch.tensor(shares, dtype=torch.float64).log()
+
+    def target(points):
+        z = (points.unsqueeze(-2) - centres) / scale
+        log_density = -(z.square() + math.log(2 * math.pi * scale**2)).sum(-1) / 2
+        return (log_density + log_shares).logsumexp(-1)
+
+    def found_in(points):
+        nearest = (points.unsqueeze(-2) - centres).square().sum(-1).argmin(-1)
+        return torch.stack([(nearest == k).double().mean(0) for k in range(len(shares))], dim=-1)
+
+    return target, found_in
+
+
+@pytest.mark.parametrize(
+    ("size", "shares"),
+    [(2, [0.9, 0.1]), (2, [0.4, 0.3, 0.25, 0.05]), (5, [0.8, 0.15, 0.05]), (8, [0.7, 0.3])],
+)
+def test_every_mode_is_found_with_its_mass(size, shares):
+    """Six data sets with the same target, each by itself."""
+    target, found_in = modes_in(size, shares)
+    found = bridge(target, 6, size, generator=generator())
+    masses = found_in(found.points)
+    expected = torch.tensor(shares, dtype=torch.float64)
+    # As far as 1,000 particles that depend on each other can tell.
+    assert float((masses - expected).abs().max()) < 0.08
+    assert float((masses.mean(0) - expected).abs().max()) < 0.04
+    assert float(found.log_evidence.abs().max()) < 0.5
+    assert found.num_evaluations >= 1_000 * (1 + 4)
+
+
+def test_without_steps_in_between_modes_are_lost():
+    """A planted fault: particles of the prior, weighed and resampled at once."""
+    target, found_in = modes_in(8, [0.7, 0.3], scale=0.1)
+    points = torch.randn(1_000, 1, 8, generator=generator(), dtype=torch.float64)
+    weights = (target(points) + points.square().sum(-1) / 2).softmax(0)
+    chosen = torch.multinomial(weights[:, 0], 1_000, replacement=True, generator=generator())
+    assert len(chosen.unique()) < 5
+    assert float((found_in(points[chosen]) - torch.tensor([0.7, 0.3])).abs().max()) > 0.2
+
+
+def test_data_sets_have_their_own_targets_and_paces():
+    """Narrow and wide, near and far, with integrals of 1 and of 20."""
+    location = torch.tensor([0.0, 3.0, -1.0], dtype=torch.float64)
+    scale = torch.tensor([1.0, 0.01, 0.5], dtype=torch.float64)
+    log_integral = torch.tensor([0.0, 0.0, math.log(20.0)], dtype=torch.float64)
+
+    def target(points):
+        z = (points[..., 0] - location) / scale
+        return log_integral - z.square() / 2 - (scale * math.sqrt(2 * math.pi)).log()
+
+    found = bridge(target, 3, 1, generator=generator())
+    x = found.points[..., 0]
+    assert bool(((x.mean(0) - location).abs() < 0.2 * scale).all())
+    assert bool(((x.std(0) / scale - 1).abs() < 0.15).all())
+    assert bool(((found.log_evidence - log_integral).abs() < 0.4).all())
+    assert bool((found.memory < 0.3).all())
+
+
+def test_where_there_is_no_density_there_are_no_particles():
+    def target(points):
+        inside = points[..., 0] > 1.5
+        return torch.where(inside, 0.0, torch.nan) - points[..., 0]
+
+    found = bridge(target, 1, 1, generator=generator())
+    assert bool((found.points > 1.5).all())
+    assert abs(float(found.log_evidence) - math.log(math.exp(-1.5))) < 0.4
+
+
+def test_the_seed_decides():
+    target, _ = modes_in(2, [0.5, 0.5])
+    one, two, other = (bridge(target, 1, 2, generator=generator(s)).points for s in (1, 1, 2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)

@@ -1,0 +1,161 @@
+"""A second estimate: it finds what a network has missed, and agrees with what is right."""
+
+import numpy as np
+import pymc as pm
+import pytest
+import torch
+
+from torch import nn
+
+import pymc_amortized as pma
+
+from pymc_amortized.importance.bridge import bridge
+from pymc_amortized.importance.student_mixture import fit_student_mixture
+from pymc_amortized.importance.weights import weigh
+from tests.answered import flat
+
+pytestmark = pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AtypicalDataWarning")
+
+BRIEF = pma.TrainingConfig(steps=1, tolerance=None, num_validation=32, batch_size=32)
+
+
+class OneMode(pma.AbstractPosteriorNetwork):
+    """A normal distribution that knows the larger mode, and never learns of another."""
+
+    centre = (-1.05, 1.05, 0.0, 0.0, -0.35)
+    scale = 0.25
+
+    def __init__(self, num_parameters, context_size):
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(()))
+
+    def distribution(self):
+        return torch.distributions.Normal(torch.tensor(self.centre), self.scale)
+
+    def log_prob(self, scores, context):
+        return self.distribution().log_prob(scores).sum(-1) + 0 * self.unused
+
+    def sample(self, context, num_draws, generator=None):
+        shape = (num_draws, len(context), len(self.centre))
+        noise = torch.randn(shape, generator=generator)
+        return torch.tensor(self.centre) + self.scale * noise
+
+
+def two_levels(num_units=60):
+    """Two regressions: exchanged, the data are as likely, and the prior is smaller."""
+    rng = np.random.default_rng(3)
+    x = np.linspace(-1, 1, num_units)
+    first = rng.random(num_units) < 0.5
+    y = np.where(first, -1.2, 1.2) + 0.3 * x + 0.5 * rng.normal(size=num_units)
+    with pm.Model() as model:
+        a = pm.Normal("a", [-1, 1], 1.6, shape=2)
+        b = pm.Normal("b", 0, 1, shape=2)
+        sigma = pm.HalfNormal("sigma", 1)
+        mean = a + pm.Data("x", x)[:, None] * b
+        pm.NormalMixture("y", w=[0.5, 0.5], mu=mean, sigma=sigma, observed=y)
+    return model
+
+
+def exchanged(idata):
+    a = flat(idata, "a")
+    return float((a[:, 0] > a[:, 1]).mean())
+
+
+@pytest.fixture(scope="module")
+def blind():
+    """A network that draws around the larger mode alone, wherever that is in its scores."""
+    posterior = pma.fit(
+        two_levels(),
+        networks=pma.Networks(posterior=OneMode),
+        training=BRIEF,
+        random_seed=1,
+        progressbar=False,
+        cache=False,
+    )
+    problem = posterior.inference.problem
+    values = {
+        "a": torch.tensor([[-1.2, 1.2]]).double(),
+        "b": torch.tensor([[0.3, 0.3]]).double(),
+        "sigma": torch.tensor([0.5]).double(),
+    }
+    scores, _ = problem.space.standardize(problem.space.unconstrain(values))
+    OneMode.centre = tuple(scores[0].tolist())
+    return posterior
+
+
+@pytest.fixture(scope="module")
+def share(blind):
+    """The mass of the smaller mode: importance sampling from all that a long bridge found."""
+    problem = blind.inference.problem
+    frames = problem.read(None).frames
+    generator = torch.Generator().manual_seed(5)
+
+    def target(scores):
+        return problem.log_target(scores, frames)
+
+    found = bridge(target, 1, 5, num_particles=4_000, generator=generator)
+    equal = torch.zeros_like(found.points[..., 0])
+    mixture = fit_student_mixture(found.points, equal, num_points=4_000, generator=generator)
+    points = mixture.sample(40_000, generator)
+    weights = weigh(target(points) - mixture.log_prob(points))
+    assert float(weights.pareto_k) < 0.6
+    a = problem.parameters(points)[1]["a"][:, 0]
+    return float(weights.log_weights[:, 0].exp()[a[:, 0] > a[:, 1]].sum())
+
+
+def sample(posterior, confirm, seed=1):
+    rule = pma.AcceptanceRule(confirm=confirm)
+    return posterior.sample(draws=1_000, random_seed=seed, acceptance=rule)
+
+
+def test_a_mode_that_a_network_has_missed_is_found(blind, share):
+    """Without a second estimate, what is accepted lacks it, and nothing tells."""
+    assert 0.05 < share < 0.3
+    alone = sample(blind, "none")
+    assert alone.posterior.attrs["checked"] == "accepted"
+    assert alone.posterior.attrs["confirmed_by"] == "nothing"
+    assert exchanged(alone) == 0.0
+    for seed in range(3):
+        confirmed = sample(blind, "single", seed)
+        attrs = confirmed.posterior.attrs
+        assert (attrs["checked"], attrs["confirmed_by"]) == ("accepted", "bridge")
+        # 4,000 draws with an ESS of at least a tenth of that.
+        assert abs(exchanged(confirmed) - share) < 4 * np.sqrt(share / 400)
+    assert attrs["log_evidence"] - alone.posterior.attrs["log_evidence"] > -np.log1p(-share) / 2
+    assert attrs["seconds_confirmation"] > 0
+
+
+def test_indicators_belong_to_the_draws_that_were_found(blind, share):
+    """Averaged over both modes, units are less certain than in either."""
+    alone, confirmed = sample(blind, "none"), sample(blind, "single")
+    name = "y_component"
+    one, both = (np.asarray(x.indicator_probabilities[name]) for x in (alone, confirmed))
+    certain = one[:, 0] > 0.99
+    expected = one[certain, 0].mean() * (1 - share) + (1 - one[certain, 0].mean()) * share
+    assert abs(both[certain, 0].mean() - expected) < 4 * np.sqrt(share / 400)
+
+
+def test_right_answers_are_confirmed(trained):
+    _, posterior = trained("mixture")
+    attrs = [posterior.sample(random_seed=s).posterior.attrs for s in range(3)]
+    assert [a["checked"] for a in attrs] == ["accepted"] * 3
+    assert [a["confirmed_by"] for a in attrs] == ["bridge"] * 3
+
+
+def test_many_data_sets_are_confirmed_where_that_is_asked_for(trained):
+    _, posterior = trained("normal_mean")
+    y = posterior.inference.problem.simulator.observed_data["y"]
+    sets = [{"y": y}, {"y": y + 0.5}]
+    options = {"random_seed": 1, "progressbar": False, "draws": 200}
+    found = posterior.sample_many(sets, **options)
+    assert found["answers"]["confirmed_by"].values.tolist() == ["nothing"] * 2
+    rule = pma.AcceptanceRule(confirm="all")
+    confirmed = posterior.sample_many(sets, acceptance=rule, **options)
+    assert confirmed["answers"]["confirmed_by"].values.tolist() == ["bridge"] * 2
+    assert confirmed["answers"]["checked"].values.tolist() == ["accepted"] * 2
+
+
+@pytest.mark.parametrize("wrong", ["every", True, None])
+def test_what_is_no_kind_of_confirmation(wrong):
+    with pytest.raises(pma.errors.InvalidArgumentError, match="confirm to be one of"):
+        pma.AcceptanceRule(confirm=wrong)

@@ -36,7 +36,7 @@ class Bridged:
         Log of the integral of the target in nats, by the product of all steps.
     memory : Tensor, shape (B,)
         Largest correlation of a coordinate before and after the moves of the last step: near 0
-        where particles have forgotten where they came from.
+        where particles have forgotten where they came from; 1 where none had any density at first.
     num_evaluations : int
         Of the target, for each data set.
     """
@@ -109,6 +109,7 @@ def bridge(
     options = {"generator": generator, "device": None if generator is None else generator.device}
     points = torch.randn(num_particles, num_datasets, size, dtype=torch.float64, **options)
     walk = _Walk(target, points, generator)
+    nowhere = torch.isneginf(walk.log_target).all(0)
     power = torch.zeros(num_datasets, dtype=torch.float64, device=points.device)
     log_evidence, memory = torch.zeros_like(power), torch.zeros_like(power)
     while bool((power < 1).any()):
@@ -120,12 +121,16 @@ def bridge(
         )
         walk.resample(normalized)
         memory = walk.move(power, mixture, max_moves)
-    return Bridged(walk.points, log_evidence, memory, walk.num_evaluations)
+    log_evidence = log_evidence.masked_fill(nowhere, -math.inf)
+    return Bridged(
+        walk.points, log_evidence, memory.masked_fill(nowhere, 1.0), walk.num_evaluations
+    )
 
 
 def _next_power(log_ratio: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
     """Return the next power (B,), and the log weights (N, B) of the step to it."""
     finite = log_ratio.nan_to_num(nan=-math.inf)
+    finite = torch.where(torch.isneginf(finite).all(0), 0.0, finite)
     enough = _ESS_SHARE * len(finite)
 
     def weights(step: Tensor) -> Tensor:

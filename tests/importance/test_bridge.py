@@ -86,6 +86,22 @@ def test_where_there_is_no_density_there_are_no_particles():
     assert abs(float(found.log_evidence) - math.log(math.exp(-1.5))) < 0.4
 
 
+def test_a_target_that_no_particle_reaches_disturbs_no_other():
+    """Where nothing is known of a data set, that is said, and nothing fails."""
+
+    def target(points):
+        x = points[..., 0]
+        far = torch.where(x[:, :1] > 50, 0.0, -torch.inf)
+        near = -x[:, 1:].square() / 2 - math.log(2 * math.pi) / 2
+        return torch.cat([far, near], dim=1)
+
+    found = bridge(target, 2, 1, generator=generator())
+    assert found.log_evidence[0] == -torch.inf
+    assert found.memory[0] == 1.0
+    assert bool(torch.isfinite(found.points).all())
+    assert abs(float(found.log_evidence[1])) < 0.2
+
+
 def test_the_seed_decides():
     target, _ = modes_in(2, [0.5, 0.5])
     one, two, other = (bridge(target, 1, 2, generator=generator(s)).points for s in (1, 1, 2))

@@ -200,3 +200,12 @@ def test_links_lead_somewhere():
     for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_files_that_are_named_exist():
+    """Other than in what is said of earlier versions."""
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    for document in documents:
+        if document.name != "changelog.md":
+            for path in re.findall(r"\b(?:tests|examples)/[\w/]+\.py\b", document.read_text()):
+                assert (ROOT / path).exists(), f"{document.name}: {path}"

@@ -71,7 +71,7 @@ def read_dataset(
         Every observed variable by name, and covariates. Missing values are given as masked arrays.
     atoms : mapping of str to numpy.ndarray, optional
         For continuous variables, the values that the model itself repeats; see
-        :func:`pymc_amortized.ties.find_atoms`.
+        :func:`pymc_amortized.data.ties.find_atoms`.
     any_size : bool
         Whether sequences may have lengths that no network was trained for.
 

@@ -108,7 +108,7 @@ class SwitchingGraph:
     Parameters
     ----------
     inputs, outputs : sequence of Variable
-        As in :class:`~pymc_amortized.compile.graph.BatchedGraph`.
+        As in :class:`~pymc_amortized.graph.interpreter.BatchedGraph`.
     may_switch : bool
         Whether to move to PyTensor, with a warning, or to raise.
     """

@@ -1,8 +1,6 @@
 """Adaptive importance sampling, for many data sets at once."""
 
-import math
-
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,7 +13,7 @@ from pymc_amortized.importance.student_mixture import StudentMixture, fit_studen
 from pymc_amortized.importance.weights import Weights, tempered, weigh
 from pymc_amortized.memory import MEMORY
 
-__all__ = ["adapt", "rejuvenate"]
+__all__ = ["adapt"]
 
 _ESS_TO_FIT = 100.0
 _NUM_ROUNDS = 7
@@ -25,8 +23,6 @@ _MARGIN = 6.0
 _SHARE_OF_FIRST = 10
 _GROWTH = 4
 _NUMBERS_PER_DRAW = 128  # that proposals and their weights are made of
-_SCALE_SPREAD = 0.5
-_LONG_MOVES = 0.1
 
 
 def adapt(
@@ -211,72 +207,3 @@ class _Search:
         log_proposals += [mixture.log_prob(points) for mixture in mixtures]
         counts = (from_first, *[each] * len(mixtures))
         return Pool(points, self.target(points, index), tuple(log_proposals), counts)
-
-
-def rejuvenate(
-    points: Tensor,
-    log_target: Tensor,
-    target: Callable[[Tensor], Tensor],
-    num_moves: int,
-    generator: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Move resampled draws apart, by Metropolis steps that leave their distribution as it is [1]_.
-
-    Steps are along differences of other draws [2]_, so that they have the scale and the
-    correlations of the target; one in ten is a whole difference, which can lead to another mode.
-
-    Parameters
-    ----------
-    points : Tensor, shape (S, B, D)
-        Draws with repetitions.
-    log_target : Tensor, shape (S, B)
-        Their log densities.
-    target : callable
-        Takes points (S, B, D), and returns log densities (S, B).
-    num_moves : int
-        Steps that each draw tries.
-    generator : torch.Generator, optional
-        Source of randomness.
-
-    Returns
-    -------
-    points : Tensor, shape (S, B, D)
-        Draws, most of them different.
-    log_target : Tensor, shape (S, B)
-        Their log densities.
-
-    References
-    ----------
-    .. [1] Gilks, W. R. & Berzuini, C. (2001). Following a moving target: Monte Carlo inference for
-       dynamic Bayesian models. Journal of the Royal Statistical Society B 63(1).
-    .. [2] ter Braak, C. J. F. & Vrugt, J. A. (2008). Differential evolution Markov chain with
-       snooker updater and fewer chains. Statistics and Computing 18, 435-446.
-
-    Examples
-    --------
-    >>> def target(points):
-    ...     return -points.square().sum(-1) / 2
-    >>> generator = torch.Generator().manual_seed(1)
-    >>> few = torch.randn(100, 1, 1, generator=generator).repeat(10, 1, 1)
-    >>> many, _ = rejuvenate(few, target(few), target, 10, generator)
-    >>> len(few.unique()), len(many.unique()) > 900
-    (100, True)
-    """
-    num_draws, num_datasets, size = points.shape
-    options = {"generator": generator, "device": points.device}
-    archive = points
-    columns = torch.arange(num_datasets, device=points.device)
-    shape = (num_draws, num_datasets)
-    for _ in range(num_moves):
-        pair = torch.randint(num_draws, (2, *shape), **options)
-        scale = torch.randn(shape, dtype=points.dtype, **options).mul(_SCALE_SPREAD).exp()
-        scale = scale * 2.38 / math.sqrt(2 * size)
-        scale = torch.where(torch.rand(shape, **options) < _LONG_MOVES, 1.0, scale)
-        step = archive[pair[0], columns] - archive[pair[1], columns]
-        proposed = points + scale.unsqueeze(-1) * step
-        log_proposed = target(proposed)
-        threshold = torch.rand(shape, dtype=points.dtype, **options).log()
-        accepted = threshold < log_proposed - log_target
-        points = torch.where(accepted.unsqueeze(-1), proposed, points)
-        log_target = torch.where(accepted, log_proposed, log_target)
-    return points, log_target

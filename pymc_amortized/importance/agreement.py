@@ -29,13 +29,19 @@ class Estimate:
     weights : Weights
         Of these.
     log_evidence, error : Tensor, shape (B,)
-        Log of the integral in nats, with its standard error; NaN where it is not known.
+        Log of the integral in nats, with its standard error.
     """
 
     points: Tensor
     weights: Weights
     log_evidence: Tensor
     error: Tensor
+
+    def draw(self, num_draws: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return draws (num_draws, B, D), picked in proportion to their weights."""
+        index = resample(self.weights.log_weights, num_draws, generator)
+        size = self.points.shape[-1]
+        return self.points.gather(0, index.unsqueeze(-1).expand(-1, -1, size))
 
 
 def agree(one: Estimate, other: Estimate, generator: torch.Generator | None = None) -> Tensor:
@@ -44,12 +50,11 @@ def agree(one: Estimate, other: Estimate, generator: torch.Generator | None = No
     Log integrals may differ by four standard errors and 0.05 nats; the mass of any region by four
     standard errors and 0.01. Integrals alone are not enough: two sets of draws that miss the same
     tail have integrals that are equally wrong. Nor are masses: two sets in the same one of two
-    modes have equal masses.
+    modes have equal masses. An integral that is not a number agrees with nothing.
     """
     apart = (one.log_evidence - other.log_evidence).abs()
     bound = _ERRORS * (one.error.square() + other.error.square()).sqrt() + _EVIDENCE_MARGIN
-    same_integral = (apart <= bound) | apart.isnan()
-    return same_integral & (largest_gap(one, other, generator) <= _MASS_MARGIN)
+    return (apart <= bound) & (largest_gap(one, other, generator) <= _MASS_MARGIN)
 
 
 def largest_gap(one: Estimate, other: Estimate, generator: torch.Generator | None = None) -> Tensor:
@@ -58,7 +63,7 @@ def largest_gap(one: Estimate, other: Estimate, generator: torch.Generator | Non
     Regions are the components of a mixture fitted to both sets of draws together, so that each mode
     that either has found is one, or several.
     """
-    together = torch.cat([_picked(one, generator), _picked(other, generator)])
+    together = torch.cat([x.draw(_NUM_TO_FIT, generator) for x in (one, other)])
     regions = fit_student_mixture(
         together,
         torch.zeros_like(together[..., 0]),
@@ -78,9 +83,3 @@ def largest_gap(one: Estimate, other: Estimate, generator: torch.Generator | Non
     (mass, variance), (other_mass, other_variance) = masses(one), masses(other)
     beyond = (mass - other_mass).abs() - _ERRORS * (variance + other_variance).sqrt()
     return beyond.amax(-1)
-
-
-def _picked(estimate: Estimate, generator: torch.Generator | None) -> Tensor:
-    index = resample(estimate.weights.log_weights, _NUM_TO_FIT, generator)
-    size = estimate.points.shape[-1]
-    return estimate.points.gather(0, index.unsqueeze(-1).expand(-1, -1, size))

@@ -9,6 +9,7 @@ import torch
 
 from torch import Tensor
 
+from pymc_amortized.importance.moves import difference_steps
 from pymc_amortized.importance.student_mixture import StudentMixture, fit_student_mixture
 from pymc_amortized.importance.weights import effective_sample_size, resample
 
@@ -19,8 +20,6 @@ _NUM_BISECTIONS = 40
 _SMALLEST_STEP = 1e-12
 _MOVES_BETWEEN_LOOKS = 4
 _FORGOTTEN = 0.1
-_SCALE_SPREAD = 0.5
-_LONG_MOVES = 0.1
 _MAX_TO_FIT = 1_000
 
 
@@ -177,7 +176,8 @@ class _Walk:
             if number % 2:
                 self._jump(power, mixture)
             else:
-                self._step(power, before)
+                proposed = self.points + difference_steps(before, self.generator)
+                self._accept(power, proposed, 0.0)
             if number % _MOVES_BETWEEN_LOOKS == 0:
                 memory = _largest_correlation(before, self.points)
                 if bool((memory < _FORGOTTEN + 2 / math.sqrt(len(before))).all()):
@@ -187,18 +187,6 @@ class _Walk:
     def _jump(self, power: Tensor, mixture: StudentMixture) -> None:
         proposed = mixture.sample(len(self.points), self.generator)
         self._accept(power, proposed, mixture.log_prob(self.points) - mixture.log_prob(proposed))
-
-    def _step(self, power: Tensor, archive: Tensor) -> None:
-        num_particles, num_datasets, size = archive.shape
-        options = {"generator": self.generator, "device": archive.device}
-        columns = torch.arange(num_datasets, device=archive.device)
-        shape = (num_particles, num_datasets)
-        first, second = torch.randint(num_particles, (2, *shape), **options)
-        scale = torch.randn(shape, dtype=archive.dtype, **options).mul(_SCALE_SPREAD).exp()
-        scale = scale * 2.38 / math.sqrt(2 * size)
-        scale = torch.where(torch.rand(shape, **options) < _LONG_MOVES, 1.0, scale)
-        difference = archive[first, columns] - archive[second, columns]
-        self._accept(power, self.points + scale.unsqueeze(-1) * difference, 0.0)
 
     def _accept(self, power: Tensor, proposed: Tensor, log_proposals: Tensor | float) -> None:
         log_target, log_normal = self._densities(proposed)

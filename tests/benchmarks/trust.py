@@ -163,10 +163,9 @@ def report_modes(seeds, steps):
 
 
 def report_alarms(num_datasets, steps):
-    print(
-        "\n| model | accepted | confirmed | no second estimate | disagree | CPU s, confirmation |"
-    )
-    print("|---|---|---|---|---|---|")
+    columns = "accepted | confirmed | no second estimate | disagree | CPU s"
+    print(f"\n| model | {columns} | seconds of confirmation |")
+    print("|---|---|---|---|---|---|---|")
     config = pma.TrainingConfig(steps=steps, tolerance=None)
     for name, build in MODELS.items():
         posterior = pma.fit(build(), training=config, random_seed=1, **OPTIONS)
@@ -184,7 +183,7 @@ def report_alarms(num_datasets, steps):
         print(
             f"| {name} | {accepted} of {num_datasets} | {by.count('bridge')} | "
             f"{by.count('nothing')} | {by.count('neither')} | "
-            f"{statistics.median(seconds):.2f}, {cost:.2f} |",
+            f"{statistics.median(seconds):.2f} | {cost:.2f} |",
             flush=True,
         )
 

@@ -9,7 +9,8 @@ import torch
 from scipy import stats
 
 from pymc_amortized.importance.acceptance import AcceptanceRule
-from pymc_amortized.importance.adaptive import _Search, adapt, rejuvenate
+from pymc_amortized.importance.adaptive import _Search, adapt
+from pymc_amortized.importance.moves import rejuvenate
 from pymc_amortized.importance.pool import Pool, Proposal
 from pymc_amortized.importance.weights import (
     effective_sample_size,

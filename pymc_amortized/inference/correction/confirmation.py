@@ -10,7 +10,7 @@ from pymc_amortized.importance.agreement import Estimate, agree
 from pymc_amortized.importance.bridge import bridge
 from pymc_amortized.importance.pool import Pool
 from pymc_amortized.importance.student_mixture import fit_student_mixture
-from pymc_amortized.importance.weights import Weights, log_mean_weight, resample, weigh
+from pymc_amortized.importance.weights import Weights, log_mean_weight, weigh
 from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
 
 __all__ = ["Confirmation", "Second"]
@@ -39,12 +39,6 @@ class Second:
 
     estimate: Estimate
     usable: Tensor
-
-    def scores(self, num_draws: int, generator: torch.Generator) -> Tensor:
-        """Return draws (S, b, D), picked in proportion to their weights."""
-        points = self.estimate.points
-        chosen = resample(self.estimate.weights.log_weights, num_draws, generator)
-        return points.gather(0, chosen.unsqueeze(-1).expand(-1, -1, points.shape[-1]))
 
 
 class Confirmation:
@@ -94,7 +88,7 @@ class Confirmation:
             return pool, weights, "nothing"
         if bool(self.agrees(at, pool, weights, second)):
             return pool, weights, "bridge"
-        scores = second.scores(_DRAWS_OF_SECOND, self.generator)
+        scores = second.estimate.draw(_DRAWS_OF_SECOND, self.generator)
         pool, weights, _ = self.weighted.adapt_from(at, scores)
         agrees = self.agrees(at, pool, weights, second) & self.weighted.accepted(weights)
         return pool, weights, "bridge" if bool(agrees) else "neither"
@@ -106,11 +100,10 @@ class Confirmation:
         def target(scores: Tensor) -> Tensor:
             return self.problem.log_target(scores, frames)
 
-        size = self.problem.space.size
         found = bridge(
             target,
             len(index),
-            size,
+            self.problem.space.size,
             num_particles=_NUM_PARTICLES,
             max_moves=_MAX_MOVES,
             generator=generator,
@@ -124,19 +117,14 @@ class Confirmation:
             raw = target(points) - mixture.log_prob(points)
             weights = weigh(raw)
             log_weights = weights.log_weights.nan_to_num(neginf=-1e6)
-        log_evidence, error = log_mean_weight(raw)
         rule = self.weighted.rule
         usable = rule.relies_on(weights) & (weights.ess >= min(rule.ess, _NUM_NEW / 20))
         usable &= found.memory <= _LARGEST_MEMORY
-        estimate = Estimate(points, weights, log_evidence - self.problem.log_prior_mass[0], error)
-        return Second(estimate, usable)
+        return Second(Estimate(points, weights, *log_mean_weight(raw)), usable)
 
     def agrees(self, index: Tensor, pool: Pool, weights: Weights, second: Second) -> Tensor:
         """Tell for which data sets (b,) an answer from a pool is what the second estimate says."""
         context = self.weighted.context[index]
         scores, _ = self.weighted.inference.proposals.to_scores(pool.points, context)
-        log_evidence, error = self.weighted.evidence(pool)
-        mass_error = self.problem.log_prior_mass[1]
-        error = (error.square() - mass_error**2).clamp(min=0).sqrt()
-        one = Estimate(scores, weights, log_evidence, error)
+        one = Estimate(scores, weights, *log_mean_weight(pool.log_weights))
         return agree(one, second.estimate, self.generator)

@@ -182,19 +182,31 @@ class _Climb:
         index, pool, weights = index[~nothing], pool.select(~nothing), weights.select(~nothing)
         if not len(index):
             return
-        if self._needs_confirmation(weights) and len(index) > 1:
-            for one in _split_by_data_set(index, pool, weights):
-                self._keep(*one, rung, mcmc)
+        if not self._needs_confirmation():
+            self._answer_from(index, pool, weights, rung, "nothing", mcmc)
             return
-        confirmed = ["nothing"] * len(index)
-        if self._needs_confirmation(weights):
-            pool, weights, rung, confirmed = self._confirm(index, pool, weights, rung)
+        for at, of_one, its_weights in _split_by_data_set(index, pool, weights):
+            found, word = of_one, "nothing"
+            if bool(self.weighted.accepted(its_weights)):
+                with self._time("confirmation", at):
+                    found, its_weights, word = self.confirmation.settle(at, of_one, its_weights)
+            its_rung = rung if found is of_one else "adaptive"
+            self._answer_from(at, found, its_weights, its_rung, word, mcmc)
+
+    def _answer_from(
+        self,
+        index: Tensor,
+        pool: Pool,
+        weights: Weights,
+        rung: str,
+        confirmed_by: str,
+        mcmc: McmcDraws | None,
+    ) -> None:
+        """Resample weighted draws, and answer by them."""
         points, log_target, chosen = self.weighted.resampled(pool, weights)
         if rung == "adaptive":
             points, log_target = self.weighted.moved_apart(index, weights, points, log_target)
-        accepted = self.weighted.accepted(weights) & ~torch.as_tensor(
-            [word == "neither" for word in confirmed]
-        ).to(weights.ess.device)
+        accepted = self.weighted.accepted(weights) & (confirmed_by != "neither")
         space, context = self.inference.proposals, self.weighted.context[index]
         scores, log_det = space.to_scores(points, context)
         log_q, log_target = space.log_prob(points, context) - log_det, log_target - log_det
@@ -217,25 +229,14 @@ class _Climb:
                 num_distinct=_num_distinct(scores[:, b], chosen[:, b]),
                 log_evidence=float(log_evidence[b]),
                 log_evidence_error=float(error[b]),
-                confirmed_by=confirmed[b],
+                confirmed_by=confirmed_by,
                 mcmc=mcmc,
             )
 
-    def _needs_confirmation(self, weights: Weights) -> bool:
-        """Tell whether a second estimate is asked for, and can be had, of some answer."""
+    def _needs_confirmation(self) -> bool:
+        """Tell whether a second estimate is asked for, and can be had."""
         asked = self.weighted.rule.confirms(len(self.weighted)) and self.correction == "auto"
-        some = bool(self.weighted.accepted(weights).any())
-        return asked and some and self.confirmation.is_affordable
-
-    def _confirm(
-        self, at: Tensor, pool: Pool, weights: Weights, rung: str
-    ) -> tuple[Pool, Weights, str, list[str]]:
-        """Compare an answer with a second estimate; go on from both where they disagree."""
-        if not bool(self.weighted.accepted(weights)):
-            return pool, weights, rung, ["nothing"]
-        with self._time("confirmation", at):
-            settled, weights, word = self.confirmation.settle(at, pool, weights)
-        return settled, weights, rung if settled is pool else "adaptive", [word]
+        return asked and self.confirmation.is_affordable
 
     def _climb_to_mcmc(self, at: Tensor, pool: Pool, weights: Weights) -> None:
         """Answer one data set by MCMC chains; by its weighted draws, if they cannot start."""

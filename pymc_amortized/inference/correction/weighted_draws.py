@@ -9,7 +9,8 @@ from torch import Tensor
 from pymc_amortized.data.dataset import Dataset
 from pymc_amortized.data.frames import stack_frames
 from pymc_amortized.importance.acceptance import AcceptanceRule
-from pymc_amortized.importance.adaptive import adapt, rejuvenate
+from pymc_amortized.importance.adaptive import adapt
+from pymc_amortized.importance.moves import rejuvenate
 from pymc_amortized.importance.pool import LogDensity, Pool, Proposal
 from pymc_amortized.importance.student_mixture import StudentMixture, fit_student_mixture
 from pymc_amortized.importance.weights import Weights, log_mean_weight, resample

@@ -122,7 +122,10 @@ def test_a_mode_that_a_network_has_missed_is_found(blind, share):
         # 4,000 draws with an ESS of at least a tenth of that.
         assert abs(exchanged(confirmed) - share) < 4 * np.sqrt(share / 400)
     assert attrs["log_evidence"] - alone.posterior.attrs["log_evidence"] > -np.log1p(-share) / 2
-    assert attrs["seconds_confirmation"] > 0
+    seconds = [attrs[f"seconds_{rung}"] for rung in ("importance", "adaptive", "confirmation")]
+    assert min(seconds) > 0
+    # Each second is counted once.
+    assert sum(seconds) <= attrs["sampling_time"]
 
 
 def test_indicators_belong_to_the_draws_that_were_found(blind, share):

@@ -56,7 +56,9 @@ def plot(model: pm.Model, idata: Any, waiting: np.ndarray, directory: pathlib.Pa
     directory.mkdir(parents=True, exist_ok=True)
     plot_posterior = getattr(az, "plot_posterior", None) or az.plot_dist
     plot_posterior(idata, var_names=["w", "mu", "sigma"])
-    plt.gcf().savefig(directory / "posterior.png", dpi=100, bbox_inches="tight")
+    figure = plt.gcf()
+    figure.set_layout_engine("tight")
+    figure.savefig(directory / "posterior.png", dpi=100, bbox_inches="tight")
 
     with model:
         predictive = pm.sample_posterior_predictive(

@@ -34,6 +34,7 @@ def adapt(
     *,
     num_new: int,
     mixtures: Sequence[StudentMixture] = (),
+    cycles: int = _NUM_CYCLES,
     generator: torch.Generator | None = None,
 ) -> Iterator[tuple[Tensor, Pool, Weights]]:
     """Fit mixtures to weighted draws, and answer by new draws from mixtures that are fitted.
@@ -47,7 +48,7 @@ def adapt(
     first proposal are drawn from anew, as often as is wanted, and nothing is fitted any more. Where
     weights of new draws cannot be relied on, or would need more than five times as many to be worth
     what is wanted, more mixtures are fitted to these, from four times as many draws in each round;
-    twice at most.
+    as often as there are cycles left.
 
     Parameters
     ----------
@@ -65,6 +66,8 @@ def adapt(
         Draws in each round, at first.
     mixtures : sequence of StudentMixture
         Other proposals of the pool, in order.
+    cycles : int
+        How often mixtures are fitted, each time from four times as many draws.
     generator : torch.Generator, optional
         Source of randomness.
 
@@ -110,7 +113,7 @@ def adapt(
     """
     index = torch.arange(len(pool), device=pool.points.device)
     search = _Search(target, first, rule, wanted, num_new, generator)
-    yield from search.run(index, pool, list(mixtures), _NUM_CYCLES)
+    yield from search.run(index, pool, list(mixtures), cycles)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

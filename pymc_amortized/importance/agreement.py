@@ -73,8 +73,7 @@ def largest_gap(one: Estimate, other: Estimate, generator: torch.Generator | Non
     )
 
     def masses(estimate: Estimate) -> tuple[Tensor, Tensor]:
-        log_density, _ = regions.component_log_prob(estimate.points)
-        member = (log_density + regions.log_weights.unsqueeze(-1)).softmax(1)  # (B, K, S)
+        member = regions.memberships(estimate.points)  # (B, K, S)
         weight = estimate.weights.log_weights.exp().T.unsqueeze(1)
         mass = (member * weight).sum(-1)
         variance = (weight * (member - mass.unsqueeze(-1))).square().sum(-1)

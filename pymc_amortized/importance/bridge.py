@@ -9,8 +9,13 @@ import torch
 
 from torch import Tensor
 
+from pymc_amortized.importance.hamiltonian import HamiltonianMoves
 from pymc_amortized.importance.moves import difference_steps
-from pymc_amortized.importance.student_mixture import StudentMixture, fit_student_mixture
+from pymc_amortized.importance.student_mixture import (
+    StudentMixture,
+    fit_student_mixture,
+    stable_cholesky,
+)
 from pymc_amortized.importance.weights import effective_sample_size, resample
 
 __all__ = ["Bridged", "bridge"]
@@ -20,7 +25,11 @@ _NUM_BISECTIONS = 40
 _SMALLEST_STEP = 1e-12
 _MOVES_BETWEEN_LOOKS = 4
 _FORGOTTEN = 0.1
+_FORGOTTEN_BY_GRADIENT = 0.2
 _MAX_TO_FIT = 1_000
+_OWN_VARIANCE = 0.1
+_COST_OF_GRADIENT = 3
+_FEWEST_MOVES = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,10 +43,11 @@ class Bridged:
     log_evidence : Tensor, shape (B,)
         Log of the integral of the target in nats, by the product of all steps.
     memory : Tensor, shape (B,)
-        Largest correlation of a coordinate before and after the moves of the last step: near 0
-        where particles have forgotten where they came from; 1 where none had any density at first.
+        Largest correlation of a coordinate before and after the moves of the last step, within
+        modes: near 0 where particles have forgotten where they came from; 1 where none had any
+        density at first.
     num_evaluations : int
-        Of the target, for each data set.
+        Of the target, for each data set; a gradient counts as three.
     """
 
     points: Tensor
@@ -51,8 +61,10 @@ def bridge(
     num_datasets: int,
     size: int,
     *,
+    gradient: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
     num_particles: int = 1_000,
     max_moves: int = 60,
+    max_evaluations: float = math.inf,
     generator: torch.Generator | None = None,
 ) -> Bridged:
     r"""Send particles from the standard normal distribution to a target, step by step [1]_.
@@ -63,9 +75,13 @@ def bridge(
 
     whose steps are as long as half of the particles bear [2]_. After each step particles are
     resampled, and moved by Metropolis steps of two kinds in turn: draws of a mixture of Student t
-    distributions fitted to all particles, which lead from mode to mode, and differences of other
-    particles [3]_. They are moved until they have forgotten where they were, or as often as is
-    allowed. Data sets are worked on together, each at its own pace.
+    distributions fitted to all particles, which lead from mode to mode, and, within modes,
+    differences of other particles [3]_, or Hamiltonian paths where there is a gradient. They are
+    moved until they have forgotten where in their mode they were, or as often as is allowed. Data
+    sets are worked on together, each at its own pace.
+
+    Differences pay in few dimensions, where they also lead from mode to mode; gradients from some
+    twelve dimensions on.
 
     Parameters
     ----------
@@ -73,10 +89,15 @@ def bridge(
         Takes points (N, B, D), and returns log densities (N, B) in nats.
     num_datasets, size : int
         B and D.
+    gradient : callable, optional
+        Takes points, and returns log densities (N, B) and their gradients (N, B, D).
     num_particles : int
         N.
     max_moves : int
         Metropolis steps after each step of the bridge.
+    max_evaluations : float
+        Of the target, for each data set. Particles that have used them up are hardly moved any
+        more, and remember: see :class:`Bridged`.
     generator : torch.Generator, optional
         Source of randomness.
 
@@ -107,7 +128,7 @@ def bridge(
     """
     options = {"generator": generator, "device": None if generator is None else generator.device}
     points = torch.randn(num_particles, num_datasets, size, dtype=torch.float64, **options)
-    walk = _Walk(target, points, generator)
+    walk = _Walk(target, gradient, points, generator)
     nowhere = torch.isneginf(walk.log_target).all(0)
     power = torch.zeros(num_datasets, dtype=torch.float64, device=points.device)
     log_evidence, memory = torch.zeros_like(power), torch.zeros_like(power)
@@ -119,7 +140,8 @@ def bridge(
             walk.points, normalized, num_points=min(num_particles, _MAX_TO_FIT), generator=generator
         )
         walk.resample(normalized)
-        memory = walk.move(power, mixture, max_moves)
+        spent = walk.num_evaluations >= max_evaluations
+        memory = walk.move(power, mixture, min(_FEWEST_MOVES, max_moves) if spent else max_moves)
     log_evidence = log_evidence.masked_fill(nowhere, -math.inf)
     return Bridged(
         walk.points, log_evidence, memory.masked_fill(nowhere, 1.0), walk.num_evaluations
@@ -155,12 +177,15 @@ class _Walk:
     def __init__(
         self,
         target: Callable[[Tensor], Tensor],
+        gradient: Callable[[Tensor], tuple[Tensor, Tensor]] | None,
         points: Tensor,
         generator: torch.Generator | None,
     ) -> None:
-        self.target, self.points, self.generator = target, points, generator
+        self.target, self.gradient = target, gradient
+        self.points, self.generator = points, generator
         self.log_target, self.log_normal = self._densities(points)
         self.num_evaluations = len(points)
+        self.paths = HamiltonianMoves(points.shape[1], generator)
 
     def resample(self, log_weights: Tensor) -> None:
         """Pick particles in proportion to their weights (N, B)."""
@@ -172,15 +197,22 @@ class _Walk:
     def move(self, power: Tensor, mixture: StudentMixture, max_moves: int) -> Tensor:
         """Move until particles have forgotten where they were; return how well they remember."""
         before, memory = self.points, torch.ones_like(power)
+        modes = mixture.memberships(before)
+        by_gradient = self.gradient is not None
+        scale_tril = _scale_within(before, modes) if by_gradient else None
+        looks = _FEWEST_MOVES if by_gradient else _MOVES_BETWEEN_LOOKS
+        forgotten = _FORGOTTEN_BY_GRADIENT if by_gradient else _FORGOTTEN
         for number in range(1, max_moves + 1):
             if number % 2:
                 self._jump(power, mixture)
+            elif by_gradient:
+                self._follow(power, scale_tril)
             else:
                 proposed = self.points + difference_steps(before, self.generator)
                 self._accept(power, proposed, 0.0)
-            if number % _MOVES_BETWEEN_LOOKS == 0:
-                memory = _largest_correlation(before, self.points)
-                if bool((memory < _FORGOTTEN + 2 / math.sqrt(len(before))).all()):
+            if number % looks == 0:
+                memory = _largest_correlation(before, self.points, modes)
+                if bool((memory < forgotten + 2 / math.sqrt(len(before))).all()):
                     break
         return memory
 
@@ -188,26 +220,67 @@ class _Walk:
         proposed = mixture.sample(len(self.points), self.generator)
         self._accept(power, proposed, mixture.log_prob(self.points) - mixture.log_prob(proposed))
 
+    def _follow(self, power: Tensor, scale_tril: Tensor) -> None:
+        """Move along the gradient."""
+
+        def density(points: Tensor) -> tuple[Tensor, Tensor]:
+            log_target, gradient = self.gradient(points)
+            total = (1 - power) * _log_normal(points) + power * log_target
+            rise = power.unsqueeze(-1) * gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+            return total, rise - (1 - power).unsqueeze(-1) * points
+
+        spent = self.paths.num_evaluations
+        proposed, log_ratio = self.paths.propose(self.points, density, scale_tril)
+        self.paths.learn(log_ratio)
+        self.num_evaluations += _COST_OF_GRADIENT * (self.paths.num_evaluations - spent)
+        self._replace(proposed, *self._densities(proposed), log_ratio)
+
     def _accept(self, power: Tensor, proposed: Tensor, log_proposals: Tensor | float) -> None:
         log_target, log_normal = self._densities(proposed)
         self.num_evaluations += len(proposed)
         gain = (1 - power) * (log_normal - self.log_normal)
         gain = gain + power * (log_target - self.log_target) + log_proposals
+        self._replace(proposed, log_target, log_normal, gain)
+
+    def _replace(
+        self, proposed: Tensor, log_target: Tensor, log_normal: Tensor, log_ratio: Tensor
+    ) -> None:
+        """Move to proposed points with probabilities whose logs are given."""
         options = {"generator": self.generator, "device": proposed.device}
-        accepted = torch.rand(gain.shape, dtype=gain.dtype, **options).log() < gain
+        accepted = torch.rand(log_ratio.shape, dtype=log_ratio.dtype, **options).log() < log_ratio
         self.points = torch.where(accepted.unsqueeze(-1), proposed, self.points)
         self.log_target = torch.where(accepted, log_target, self.log_target)
         self.log_normal = torch.where(accepted, log_normal, self.log_normal)
 
     def _densities(self, points: Tensor) -> tuple[Tensor, Tensor]:
         nothing = {"nan": -math.inf, "posinf": -math.inf, "neginf": -math.inf}
-        log_target = self.target(points).nan_to_num(**nothing)
-        log_normal = -(points.square() + math.log(2 * math.pi)).sum(-1) / 2
-        return log_target, log_normal
+        return self.target(points).nan_to_num(**nothing), _log_normal(points)
 
 
-def _largest_correlation(before: Tensor, after: Tensor) -> Tensor:
-    """Return the largest correlation (B,) of a coordinate of points (N, B, D)."""
-    one, two = before - before.mean(0), after - after.mean(0)
+def _log_normal(points: Tensor) -> Tensor:
+    return -(points.square() + math.log(2 * math.pi)).sum(-1) / 2
+
+
+def _scale_within(points: Tensor, modes: Tensor) -> Tensor:
+    """Return the Cholesky factor (B, D, D) of the covariance of points (N, B, D) within modes."""
+    centred = _within(points, modes).transpose(0, 1)
+    covariance = centred.mT @ centred / len(points)
+    own = torch.diag_embed(covariance.diagonal(dim1=-2, dim2=-1))
+    return stable_cholesky((1 - _OWN_VARIANCE) * covariance + _OWN_VARIANCE * own)
+
+
+def _largest_correlation(before: Tensor, after: Tensor, modes: Tensor) -> Tensor:
+    """Return the largest correlation (B,) of a coordinate of points (N, B, D), within modes.
+
+    How much each mode holds is right from one step to the next without any point that crosses over.
+    """
+    one, two = _within(before, modes), _within(after, modes)
     norm = (one.square().sum(0) * two.square().sum(0)).sqrt().clamp(min=1e-300)
     return ((one * two).sum(0) / norm).abs().amax(-1)
+
+
+def _within(points: Tensor, modes: Tensor) -> Tensor:
+    """Return points (N, B, D) less the mean of the modes (B, K, N) that each belonged to."""
+    points = points.transpose(0, 1)
+    mean = modes @ points / modes.sum(-1, keepdim=True).clamp(min=1e-9)
+    return (points - modes.mT @ mean).transpose(0, 1)

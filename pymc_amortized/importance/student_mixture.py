@@ -8,7 +8,7 @@ import torch
 
 from torch import Tensor
 
-__all__ = ["StudentMixture", "fit_student_mixture"]
+__all__ = ["StudentMixture", "fit_student_mixture", "stable_cholesky"]
 
 _HALF_DEGREES_OF_FREEDOM = 4
 _DEGREES_OF_FREEDOM = 2.0 * _HALF_DEGREES_OF_FREEDOM
@@ -19,6 +19,7 @@ _PRIOR_WEIGHT = 1e-3
 _FLOOR = 1e-3
 _JITTER = 1e-10
 _SMALLEST = 1e-12
+_STEADIER = (1e-12, 1e-9, 1e-6, 1e-3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +67,11 @@ class StudentMixture:
         log_det = self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)
         tail = (nu + size) / 2 * torch.log1p(distance / nu)
         return constant - log_det - tail, distance
+
+    def memberships(self, points: Tensor) -> Tensor:
+        """Return the probability (B, K, S) that points (S, B, D) come from each component."""
+        log_density, _ = self.component_log_prob(points)
+        return (log_density + self.log_weights.unsqueeze(-1)).softmax(1)
 
     def sample(self, num_draws: int, generator: torch.Generator | None = None) -> Tensor:
         """Return draws (S, B, D)."""
@@ -172,7 +178,24 @@ def _maximize(x: Tensor, member: Tensor, weight: Tensor, overall: Tensor) -> Stu
     within = scatter.sum(1, keepdim=True) + _FLOOR * overall.unsqueeze(1)
     covariance = (scatter + _PRIOR_COUNT * within) / (count + _PRIOR_COUNT)[..., None, None]
     log_weights = (count + _PRIOR_WEIGHT).log().log_softmax(-1)
-    return StudentMixture(log_weights, location, torch.linalg.cholesky(covariance))
+    return StudentMixture(log_weights, location, stable_cholesky(covariance))
+
+
+def stable_cholesky(covariance: Tensor) -> Tensor:
+    """Return lower Cholesky factors (*, D, D) of covariances, also of points that all but coincide.
+
+    Where rounding leaves no positive matrix, shares of its largest variance are added.
+    """
+    lower, info = torch.linalg.cholesky_ex(covariance)
+    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+    largest = covariance.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None].clamp(min=_SMALLEST)
+    for share in _STEADIER:
+        if not bool(info.any()):
+            break
+        steadier, still = torch.linalg.cholesky_ex(covariance + share * largest * identity)
+        lower = torch.where((info > 0)[..., None, None], steadier, lower)
+        info = torch.where(info > 0, still, info)
+    return lower
 
 
 def _nearest(x: Tensor, overall: Tensor, number: int, generator: torch.Generator | None) -> Tensor:

@@ -151,6 +151,22 @@ class Problem:
         vector, log_det = self.space.unstandardize(scores.flatten(0, 1))
         return self.log_joint(vector.unflatten(0, shape), frames) + log_det.unflatten(0, shape)
 
+    def log_target_with_gradient(self, scores: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
+        """Return log p(θ, y) (S, B) in nats, with its gradient (S, B, D) over scores."""
+        values, gradients = [], []
+        for piece in self.exact.pieces({"": scores}, frames):
+            x = scores[piece].detach().requires_grad_()
+            shape = x.shape[:2]
+            vector, log_det = self.space.unstandardize(x.flatten(0, 1))
+            log_marginal = self.exact.log_marginal(self.constrain(vector, shape), frames)
+            log_prior = self.exact.density.log_prior(self.space.split(vector)) + log_det
+            total = log_marginal + log_prior.unflatten(0, shape)
+            total = total.nan_to_num(nan=-math.inf, posinf=-math.inf, neginf=-math.inf)
+            [gradient] = torch.autograd.grad(total[torch.isfinite(total)].sum(), x)
+            values.append(total.detach())
+            gradients.append(gradient)
+        return torch.cat(values), torch.cat(gradients)
+
     def parameters(self, scores: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return unconstrained vectors, constrained parameters, and log |dv/ds| of (S, B, D)."""
         shape = scores.shape[:2]

@@ -190,6 +190,11 @@ class Simulator:
         return ordered
 
     @property
+    def as_written(self) -> "Simulator":
+        """The simulator of the model without an order."""
+        return self if self._as_written is None else self._as_written
+
+    @property
     def density(self) -> BatchedDensity | None:
         """The density of the model, or None where some observed variable has none.
 

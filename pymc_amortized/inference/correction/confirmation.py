@@ -6,46 +6,67 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.importance.agreement import Estimate, agree
+from pymc_amortized.data.frames import Frames
+from pymc_amortized.importance.adaptive import adapt
+from pymc_amortized.importance.agreement import Estimate, agree, largest_gap
 from pymc_amortized.importance.bridge import bridge
-from pymc_amortized.importance.pool import Pool
+from pymc_amortized.importance.pool import Pool, Proposal
 from pymc_amortized.importance.student_mixture import fit_student_mixture
 from pymc_amortized.importance.weights import Weights, log_mean_weight, weigh
+from pymc_amortized.inference.correction.mcmc import thin
 from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
+from pymc_amortized.inference.draws import McmcDraws
 
 __all__ = ["Confirmation", "Second"]
 
-_NUM_PARTICLES = 1_000
-_MAX_MOVES = 60
-_MOVES_EXPECTED = 200
-_MAX_NUMBERS = 2.5e9
-_NUM_NEW = 8_000
+_SIZE_FOR_GRADIENT = 12
+_PARTICLES = (1_000, 512)  # without and with a gradient
+_MAX_MOVES = (60, 16)
+_MAX_NUMBERS = 1.5e9
+_FEWEST_EVALUATIONS = 10_000
+_NUM_FIRST = 4_000
+_NUM_NEW = 2_000
 _NUM_COMPONENTS = 6
 _LARGEST_MEMORY = 0.85
-_DRAWS_OF_SECOND = 4_000
+_LARGEST_TO_SEARCH = 0.95
+_DRAWS_OF_EACH = 2_000
+_MASS_MARGIN = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Second:
-    """A second estimate for some data sets.
+    """A second estimate for one data set.
 
     Attributes
     ----------
     estimate : Estimate
         Weighted draws, in scores.
-    usable : Tensor of bool, shape (b,)
+    usable : bool
         Whether it can be relied on itself.
+    particles : Tensor, shape (N, 1, D)
+        Of the bridge, in scores: where modes are, if not how much each holds.
+    memory : float
+        How well particles remember where they were, from 0 to 1.
     """
 
     estimate: Estimate
-    usable: Tensor
+    usable: bool
+    particles: Tensor
+    memory: float
+
+    def draw(self, num_draws: int, generator: torch.Generator) -> Tensor:
+        """Return draws (num_draws, 1, D): of the estimate if it is usable, or of the particles."""
+        if self.usable:
+            return self.estimate.draw(num_draws, generator)
+        options = {"generator": generator, "device": self.particles.device}
+        return self.particles[torch.randint(len(self.particles), (num_draws,), **options)]
 
 
 class Confirmation:
     """Estimates the posteriors of a batch of data sets without their network.
 
-    A bridge of particles leads from the prior to the posterior; a mixture fitted to them is drawn
-    from, and its draws are weighed. A network that has never seen a mode can lead importance
+    A bridge of particles leads from the prior to the posterior; mixtures fitted to them are drawn
+    from, and their draws are weighed. A network that has never seen a mode can lead importance
     sampling past it with the best of weights; particles that come from everywhere, where the data
     count for little yet, find it.
 
@@ -60,16 +81,21 @@ class Confirmation:
         # Of its own, so that draws that are confirmed are those that would be drawn without.
         seed = weighted.generator.initial_seed()
         self.generator = torch.Generator(weighted.generator.device).manual_seed(seed)
+        self._last: tuple[int, Second] | None = None
 
     @property
     def is_affordable(self) -> bool:
         """Whether a bridge for one data set takes seconds rather than minutes."""
+        return self.max_evaluations >= _FEWEST_EVALUATIONS
+
+    @property
+    def max_evaluations(self) -> float:
+        """How often a bridge may ask for the density."""
         spec = self.problem.spec
         entries = sum(table.num_rows for table in self.problem.layout.tables)
         components = max([i.num_components for i in spec.indicators], default=1)
         entries *= components**2 if spec.structure == "sequence" else components
-        numbers = _NUM_PARTICLES * _MOVES_EXPECTED * (entries + 10 * self.problem.space.size)
-        return self.problem.space.size > 0 and numbers <= _MAX_NUMBERS
+        return _MAX_NUMBERS / (entries + 10 * self.problem.space.size)
 
     def settle(self, at: Tensor, pool: Pool, weights: Weights) -> tuple[Pool, Weights, str]:
         """Compare the answer for one data set with a second estimate; go on from both if need be.
@@ -80,51 +106,127 @@ class Confirmation:
             The same where nothing speaks against it, or new draws.
         weights : Weights
             Of these.
-        word : {"nothing", "bridge", "neither"}
-            What the second estimate says of them.
+        word : {"nothing", "bridge", "search", "neither"}
+            What was found: no second estimate that can be relied on; one that agrees; none, but
+            particles that know of nothing that the answer lacks; or one that does not agree.
         """
-        second = self.estimate(at)
-        if not bool(second.usable):
-            return pool, weights, "nothing"
-        if bool(self.agrees(at, pool, weights, second)):
+        second = self.second(at)
+        if second.usable and self._agrees(at, pool, weights, second):
             return pool, weights, "bridge"
-        scores = second.estimate.draw(_DRAWS_OF_SECOND, self.generator)
-        pool, weights, _ = self.weighted.adapt_from(at, scores)
-        agrees = self.agrees(at, pool, weights, second) & self.weighted.accepted(weights)
-        return pool, weights, "bridge" if bool(agrees) else "neither"
+        if not second.usable and second.memory > _LARGEST_TO_SEARCH:
+            return pool, weights, "nothing"
+        first = self._estimate_of(at, pool, weights)
+        halves = [x.draw(_DRAWS_OF_EACH, self.generator) for x in (first, second)]
+        found, of_found, _ = self.weighted.adapt_from(at, torch.cat(halves))
+        if not bool(self.weighted.accepted(of_found)):
+            return pool, weights, "neither" if second.usable else "nothing"
+        if second.usable:
+            agrees = self._agrees(at, found, of_found, second)
+            return found, of_found, "bridge" if agrees else "neither"
+        if bool(agree(first, self._estimate_of(at, found, of_found), self.generator)):
+            return pool, weights, "search"
+        return self._settle_alone(at, found, of_found)
 
-    def estimate(self, index: Tensor) -> Second:
-        """Return a second estimate for data sets at ``index`` (b,)."""
-        frames, generator = self.weighted.frames.select(index), self.generator
+    def _settle_alone(self, at: Tensor, pool: Pool, weights: Weights) -> tuple[Pool, Weights, str]:
+        """Compare an answer, which particles have corrected, with one that begins at itself."""
+        one = self._estimate_of(at, pool, weights)
+        scores = one.draw(2 * _DRAWS_OF_EACH, self.generator)
+        found, of_found, _ = self.weighted.adapt_from(at, scores)
+        two = self._estimate_of(at, found, of_found)
+        agrees = bool(self.weighted.accepted(of_found)) and bool(agree(one, two, self.generator))
+        return pool, weights, "search" if agrees else "neither"
+
+    def begin_anew(self, at: Tensor) -> tuple[Pool, Weights]:
+        """Return weighted draws of one data set that begin at the second estimate."""
+        scores = self.second(at).draw(2 * _DRAWS_OF_EACH, self.generator)
+        pool, weights, _ = self.weighted.adapt_from(at, scores)
+        return pool, weights
+
+    def judge_mcmc(self, at: Tensor, mcmc: McmcDraws) -> str:
+        """Say what confirms MCMC chains: the masses of a second estimate, or that they agree.
+
+        Every other chain began at particles of the bridge.
+        """
+        second = self.second(at)
+        if not second.usable:
+            return "mcmc" if second.memory <= _LARGEST_TO_SEARCH else "nothing"
+        vector = thin(mcmc.vector, max(1, min(int(mcmc.ess), mcmc.diverging.numel())))
+        scores, _ = self.problem.space.standardize(vector.to(self.weighted.context.device))
+        weights = weigh(torch.zeros_like(scores[:, :1]))
+        unknown = torch.zeros_like(scores[0, :1])
+        of_chains = Estimate(scores.unsqueeze(1), weights, unknown, unknown)
+        gap = largest_gap(of_chains, second.estimate, self.generator)
+        return "bridge" if bool(gap <= _MASS_MARGIN) else "neither"
+
+    def second(self, at: Tensor) -> Second:
+        """Return a second estimate for one data set."""
+        if self._last is None or self._last[0] != int(at):
+            self._last = (int(at), self._estimate(at))
+        return self._last[1]
+
+    def _estimate(self, at: Tensor) -> Second:
+        frames, size = self.weighted.frames.select(at), self.problem.space.size
 
         def target(scores: Tensor) -> Tensor:
             return self.problem.log_target(scores, frames)
 
+        def gradient(scores: Tensor) -> tuple[Tensor, Tensor]:
+            return self.problem.log_target_with_gradient(scores, frames)
+
+        large = size >= _SIZE_FOR_GRADIENT and self._has_gradient(frames)
         found = bridge(
             target,
-            len(index),
-            self.problem.space.size,
-            num_particles=_NUM_PARTICLES,
-            max_moves=_MAX_MOVES,
-            generator=generator,
+            1,
+            size,
+            gradient=gradient if large else None,
+            num_particles=_PARTICLES[large],
+            max_moves=_MAX_MOVES[large],
+            max_evaluations=self.max_evaluations,
+            generator=self.generator,
         )
-        log_weights, points = torch.zeros_like(found.points[..., 0]), found.points
-        for number in (_NUM_NEW // 2, _NUM_NEW):
-            mixture = fit_student_mixture(
-                points, log_weights, _NUM_COMPONENTS, num_points=2_000, generator=generator
-            )
-            points = mixture.sample(number, generator)
-            raw = target(points) - mixture.log_prob(points)
-            weights = weigh(raw)
-            log_weights = weights.log_weights.nan_to_num(neginf=-1e6)
+        equal = torch.zeros_like(found.points[..., 0])
+        mixture = fit_student_mixture(
+            found.points,
+            equal,
+            _NUM_COMPONENTS,
+            num_points=len(found.points),
+            generator=self.generator,
+        )
+        proposal = Proposal(
+            lambda number, _: mixture.sample(number, self.generator),
+            lambda points, _: mixture.log_prob(points),
+        )
+        points = proposal.sample(_NUM_FIRST, at)
+        pool = Pool(points, target(points), (mixture.log_prob(points),), (_NUM_FIRST,))
         rule = self.weighted.rule
-        usable = rule.relies_on(weights) & (weights.ess >= min(rule.ess, _NUM_NEW / 20))
-        usable &= found.memory <= _LARGEST_MEMORY
-        return Second(Estimate(points, weights, *log_mean_weight(raw)), usable)
+        [(_, pool, weights)] = adapt(
+            pool,
+            lambda points, _: target(points),
+            proposal,
+            rule,
+            rule.ess,
+            num_new=_NUM_NEW,
+            cycles=2,
+            generator=self.generator,
+        )
+        usable = bool(rule.accepts(weights)) and float(found.memory) <= _LARGEST_MEMORY
+        estimate = Estimate(pool.points, weights, *log_mean_weight(pool.log_weights))
+        return Second(estimate, usable, found.points, float(found.memory))
 
-    def agrees(self, index: Tensor, pool: Pool, weights: Weights, second: Second) -> Tensor:
-        """Tell for which data sets (b,) an answer from a pool is what the second estimate says."""
-        context = self.weighted.context[index]
+    def _has_gradient(self, frames: Frames) -> bool:
+        """Tell whether the density can be differentiated."""
+        few = torch.zeros(2, 1, self.problem.space.size, dtype=torch.float64)
+        try:
+            self.problem.log_target_with_gradient(few.to(self.problem.device), frames)
+        except (RuntimeError, NotImplementedError):
+            return False
+        return True
+
+    def _estimate_of(self, at: Tensor, pool: Pool, weights: Weights) -> Estimate:
+        context = self.weighted.context[at]
         scores, _ = self.weighted.inference.proposals.to_scores(pool.points, context)
-        one = Estimate(scores, weights, *log_mean_weight(pool.log_weights))
-        return agree(one, second.estimate, self.generator)
+        return Estimate(scores, weights, *log_mean_weight(pool.log_weights))
+
+    def _agrees(self, at: Tensor, pool: Pool, weights: Weights, second: Second) -> bool:
+        """Tell whether an answer from a pool is what the second estimate says."""
+        return bool(agree(self._estimate_of(at, pool, weights), second.estimate, self.generator))

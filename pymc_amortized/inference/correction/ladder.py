@@ -1,12 +1,7 @@
 """From draws of a network to the right answer: a ladder, climbed as far as a data set needs."""
 
-import math
-import time
-
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -19,7 +14,8 @@ from pymc_amortized.importance.pool import Pool
 from pymc_amortized.importance.weights import Weights, weigh
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.correction.confirmation import Confirmation
-from pymc_amortized.inference.correction.mcmc import McmcRung, thin
+from pymc_amortized.inference.correction.finish import Finish
+from pymc_amortized.inference.correction.mcmc import McmcRung
 from pymc_amortized.inference.correction.nuts import MarginalSampler
 from pymc_amortized.inference.correction.weighted_draws import NUM_PROPOSALS, WeightedDraws
 from pymc_amortized.inference.draws import Correction, Draws, McmcDraws
@@ -28,6 +24,9 @@ __all__ = ["Corrector"]
 
 _MAX_PROPOSALS = 128_000
 _LONGER = (1, 4)
+_UNSETTLED = ("nothing", "neither")
+
+_OneDataSet = tuple[Tensor, Pool, Weights]
 
 
 class Corrector:
@@ -70,60 +69,41 @@ class Corrector:
         weighted = WeightedDraws(
             self.inference, datasets, num_draws, generator, rule or AcceptanceRule()
         )
-        climb = _Climb(
-            self.inference, weighted, McmcRung(weighted, self.sampler, chains), correction
-        )
-        climb.run()
-        return [climb.answers[i] for i in range(len(datasets))]
+        finish = Finish(weighted)
+        _Climb(finish, McmcRung(weighted, self.sampler, chains), correction).run()
+        return [finish.answers[i] for i in range(len(datasets))]
 
 
 class _Climb:
     """The way of one batch of data sets up the ladder."""
 
-    def __init__(
-        self,
-        inference: Amortized,
-        weighted: WeightedDraws,
-        mcmc_rung: McmcRung,
-        correction: Correction,
-    ) -> None:
-        self.inference, self.weighted, self.mcmc_rung = inference, weighted, mcmc_rung
-        self.num_draws, self.correction = weighted.num_draws, correction
-        self.confirmation = Confirmation(weighted)
-        self.answers: dict[int, Draws | InvalidDataError] = {}
-        self.seconds: dict[int, dict[str, float]] = {i: {} for i in range(len(weighted))}
-        self.seconds_inside = 0.0
-        self.network_pareto_k = torch.full((len(weighted),), math.nan, dtype=torch.float64)
+    def __init__(self, finish: Finish, mcmc_rung: McmcRung, correction: Correction) -> None:
+        self.finish, self.weighted, self.inference = finish, finish.weighted, finish.inference
+        self.mcmc_rung, self.correction = mcmc_rung, correction
+        self.confirmation = Confirmation(self.weighted)
+        asked = self.weighted.rule.confirms(len(self.weighted)) and correction == "auto"
+        has_parameters = self.inference.problem.space.size > 0
+        self.confirms = asked and has_parameters and self.confirmation.is_affordable
 
     def run(self) -> None:
-        """Fill ``answers``."""
+        """Fill the answers."""
         everything = torch.arange(len(self.weighted), device=self.weighted.context.device)
         if self.inference.problem.exact is None or self.correction == "none":
-            with self._time("network", everything):
-                self._keep_network(everything)
+            with self.finish.time("network", everything):
+                self.finish.from_network(everything)
             return
-        with self._time("importance", everything):
+        with self.finish.time("importance", everything):
             index, pool, weights = self._weigh_network(everything)
             done = self._ends_here(weights)
-            self._keep(index[done], pool.select(done), weights.select(done), "importance")
+        rest = self._keep(index[done], pool.select(done), weights.select(done), "importance")
         index, pool, weights = index[~done], pool.select(~done), weights.select(~done)
-        rest = _split_by_data_set(index, pool, weights)
-        if len(index) and self.correction != "mcmc":
-            with self._time("adaptive", index):
-                rest = self._adapt(index, pool)
+        if self.correction == "mcmc":
+            rest += _split_by_data_set(index, pool, weights)
+        elif len(index):
+            with self.finish.time("adaptive", index):
+                rest += self._adapt(index, pool)
         for at, found, of_found in rest:
-            self._climb_to_mcmc(at, found, of_found)
-
-    @contextmanager
-    def _time(self, rung: str, index: Tensor) -> Iterator[None]:
-        """Measure seconds per data set, those apart that are measured inside."""
-        start, inside = time.perf_counter(), self.seconds_inside
-        yield
-        whole = time.perf_counter() - start
-        each = (whole - (self.seconds_inside - inside)) / max(1, len(index))
-        self.seconds_inside = inside + whole
-        for i in index.tolist():
-            self.seconds[i][rung] = each
+            self._climb_on(at, found, of_found)
 
     def _ends_here(self, weights: Weights) -> Tensor:
         """Tell for which data sets weighted draws of the network are the answer."""
@@ -133,40 +113,36 @@ class _Climb:
             return self.weighted.accepted(weights) & (weights.ess >= self.weighted.wanted)
         return torch.zeros_like(weights.ess, dtype=torch.bool)
 
-    def _keep_network(self, index: Tensor) -> None:
-        weighted, inference = self.weighted, self.inference
-        scores, log_q = inference.draw_scores(weighted.context, self.num_draws, weighted.generator)
-        log_target = None
-        if inference.problem.exact is not None:
-            log_target = inference.problem.log_target(scores, weighted.frames)
-        for i in index.tolist():
-            one = None if log_target is None else log_target[:, i]
-            self._answer(i, scores[:, i], one, log_q[:, i], "network", num_distinct=len(scores))
-
     def _weigh_network(self, index: Tensor) -> tuple[Tensor, Pool, Weights]:
         """Weigh draws of the network; data sets that the model cannot produce are answered so."""
-        pool = self.weighted.from_network(index, max(NUM_PROPOSALS, self.num_draws))
+        pool = self.weighted.from_network(index, max(NUM_PROPOSALS, self.weighted.num_draws))
         possible = ~torch.isneginf(pool.log_target).all(0)
         for at in (~possible).nonzero():
             places = self.weighted.impossible_places(index[at], pool.select(at))
-            self.answers[int(index[at])] = _impossible(len(pool.points), places)
+            self.finish.impossible(index[at], len(pool.points), places)
         index, pool = index[possible], pool.select(possible)
         weights = weigh(pool.log_weights)
-        self.network_pareto_k[index] = weights.pareto_k
+        self.finish.network_pareto_k[index] = weights.pareto_k
         while self.correction == "importance" and len(pool.points) < _MAX_PROPOSALS:
-            enough = weights.ess >= self.num_draws
+            enough = weights.ess >= self.weighted.num_draws
             if bool((enough | ~self.weighted.rule.relies_on(weights)).all()):
                 break
             pool = pool.with_more(self.weighted.from_network(index, len(pool.points)))
             weights = weigh(pool.log_weights)
         return index, pool, weights
 
-    def _adapt(self, index: Tensor, pool: Pool) -> list[tuple[Tensor, Pool, Weights]]:
-        """Keep what adaptive importance sampling can answer, and return the rest one by one."""
+    def _adapt(self, index: Tensor, pool: Pool) -> list[_OneDataSet]:
+        """Keep what adaptive importance sampling can answer, and return the rest one by one.
+
+        Where there is another way to begin, none starts over with more draws.
+        """
         rest = []
-        for at, found, weights in self.weighted.adapt(index, pool):
+        cycles = 1 if self.confirms else None
+        for at, found, weights in self.weighted.adapt(index, pool, cycles=cycles):
             kept = self.weighted.accepted(weights) | (self.correction == "adaptive")
-            self._keep(index[at[kept]], found.select(kept), weights.select(kept), "adaptive")
+            rest += self._keep(
+                index[at[kept]], found.select(kept), weights.select(kept), "adaptive"
+            )
             rest += _split_by_data_set(index[at[~kept]], found.select(~kept), weights.select(~kept))
         return rest
 
@@ -177,170 +153,80 @@ class _Climb:
         weights: Weights,
         rung: str,
         mcmc: McmcDraws | None = None,
-    ) -> None:
-        """Answer from weighted draws, of a network or of a mixture fitted to MCMC draws."""
+    ) -> list[_OneDataSet]:
+        """Answer from weighted draws; return those that nothing confirms."""
         nothing = weights.ess == 0
-        for i in index[nothing].tolist():
-            self.answers[i] = _impossible(len(pool.points), {})
+        self.finish.impossible(index[nothing], len(pool.points), {})
         index, pool, weights = index[~nothing], pool.select(~nothing), weights.select(~nothing)
-        if not len(index):
-            return
-        if not self._needs_confirmation():
-            self._answer_from(index, pool, weights, rung, "nothing", mcmc)
-            return
+        if not self.confirms:
+            if len(index):
+                self.finish.from_weighted(index, pool, weights, rung, "nothing", mcmc)
+            return []
+        rest = []
         for at, of_one, its_weights in _split_by_data_set(index, pool, weights):
-            found, word = of_one, "nothing"
-            if bool(self.weighted.accepted(its_weights)):
-                with self._time("confirmation", at):
-                    found, its_weights, word = self.confirmation.settle(at, of_one, its_weights)
+            with self.finish.time("confirmation", at):
+                found, its_weights, word = self.confirmation.settle(at, of_one, its_weights)
+            if word in _UNSETTLED:
+                rest.append((at, found, its_weights))
+                continue
             its_rung = rung if found is of_one else "adaptive"
-            self._answer_from(at, found, its_weights, its_rung, word, mcmc)
+            self.finish.from_weighted(at, found, its_weights, its_rung, word, mcmc)
+        return rest
 
-    def _answer_from(
-        self,
-        index: Tensor,
-        pool: Pool,
-        weights: Weights,
-        rung: str,
-        confirmed_by: str,
-        mcmc: McmcDraws | None,
-    ) -> None:
-        """Resample weighted draws, and answer by them."""
-        points, log_target, chosen = self.weighted.resampled(pool, weights)
-        if rung == "adaptive":
-            points, log_target = self.weighted.moved_apart(index, weights, points, log_target)
-        accepted = self.weighted.accepted(weights) & (confirmed_by != "neither")
-        space, context = self.inference.proposals, self.weighted.context[index]
-        scores, log_det = space.to_scores(points, context)
-        log_q, log_target = space.log_prob(points, context) - log_det, log_target - log_det
-        if not self.inference.estimator.has_density:
-            log_q = torch.full_like(log_q, math.nan)  # that of a mixture, not of the network
-        log_evidence, error = self.weighted.evidence(pool)
-        unknown = log_evidence.new_tensor(math.nan)
-        log_evidence, error = (torch.where(accepted, x, unknown) for x in (log_evidence, error))
-        for b, i in enumerate(index.tolist()):
-            self._answer(
-                i,
-                scores[:, b],
-                log_target[:, b],
-                log_q[:, b],
-                rung,
-                accepted=bool(accepted[b]),
-                pareto_k=float(weights.pareto_k[b]),
-                importance_ess=float(weights.ess[b]),
-                num_proposals=len(pool.points),
-                num_distinct=_num_distinct(scores[:, b], chosen[:, b]),
-                log_evidence=float(log_evidence[b]),
-                log_evidence_error=float(error[b]),
-                confirmed_by=confirmed_by,
-                mcmc=mcmc,
-            )
+    def _climb_on(self, at: Tensor, pool: Pool, weights: Weights) -> None:
+        """Answer one data set from the particles of a bridge, or by MCMC chains.
 
-    def _needs_confirmation(self) -> bool:
-        """Tell whether a second estimate is asked for, and can be had."""
-        asked = self.weighted.rule.confirms(len(self.weighted)) and self.correction == "auto"
-        return asked and self.confirmation.is_affordable
-
-    def _climb_to_mcmc(self, at: Tensor, pool: Pool, weights: Weights) -> None:
-        """Answer one data set by MCMC chains; by its weighted draws, if they cannot start."""
+        By its weighted draws, if chains cannot start.
+        """
+        if self.confirms and not bool(self.weighted.accepted(weights)):
+            with self.finish.time("confirmation", at):
+                found, of_found = self.confirmation.begin_anew(at)
+            if bool(self.weighted.accepted(of_found)):
+                if not self._keep(at, found, of_found, "adaptive"):
+                    return
+                pool, weights = found, of_found
         i = int(at)
-        with self._time("mcmc", at):
+        with self.finish.time("mcmc", at):
             try:
                 self._sample(at, pool, weights)
             except UnsupportedModelError:
                 if self.correction == "mcmc":
                     raise
-                self._keep(at, pool, weights, "adaptive")
-        if isinstance(self.answers[i], Draws):
-            self.answers[i] = replace(self.answers[i], seconds=self.seconds[i])
+                word = "unconfirmed" if self.confirms else "nothing"
+                self.finish.from_weighted(at, pool, weights, "adaptive", word)
+        self.finish.answers[i] = replace(self.finish.answers[i], seconds=self.finish.seconds[i])
 
     def _sample(self, at: Tensor, pool: Pool, weights: Weights) -> None:
         """Run MCMC chains; longer ones where these do not suffice, nor do their mixtures."""
-        mcmc = None
+        mcmc, others = None, self.confirmation.second(at).particles if self.confirms else None
         for longer in _LONGER:
-            mcmc = self.mcmc_rung.draw(at, pool, weights, longer, mcmc)
+            mcmc = self.mcmc_rung.draw(at, pool, weights, longer, mcmc, others)
             is_converged = self.weighted.rule.accepts_mcmc(mcmc)
             found, reweighed, missed = self.mcmc_rung.reweighed(mcmc, at)
             usable = bool(self.weighted.accepted(reweighed))
             if is_converged or (usable and self.correction != "mcmc"):
                 break
+        word = "nothing"
         if usable and (missed or not is_converged):
-            self._keep(at, found, reweighed, "adaptive", mcmc)
+            if self.confirms:
+                found, reweighed, word = self.confirmation.settle(at, found, reweighed)
+                word = "unconfirmed" if word == "nothing" else word
+            self.finish.from_weighted(at, found, reweighed, "adaptive", word, mcmc)
             return
-        log_evidence, error = self.weighted.evidence(found) if usable else (math.nan, math.nan)
-        vector = thin(mcmc.vector, self.num_draws).to(self.weighted.context.device)
-        scores, log_det = self.inference.problem.space.standardize(vector)
-        frames = self.weighted.frames.select(at)
-        log_target = self.inference.problem.log_joint(vector.unsqueeze(1), frames)[:, 0] - log_det
-        log_q = self.inference.log_network(scores.unsqueeze(1), self.weighted.context[at])[:, 0]
-        self._answer(
-            int(at),
-            scores,
-            log_target,
-            log_q,
-            "mcmc",
-            accepted=is_converged and not missed,
-            pareto_k=float(weights.pareto_k[0]),
-            importance_ess=float(weights.ess[0]),
-            num_proposals=len(pool.points),
-            num_distinct=_num_distinct(scores, torch.arange(len(scores))),
-            log_evidence=float(log_evidence),
-            log_evidence_error=float(error),
-            mcmc=mcmc,
-            diverging=thin(mcmc.diverging, self.num_draws),
-        )
-
-    def _answer(
-        self,
-        i: int,
-        scores: Tensor,
-        log_target: Tensor | None,
-        log_q: Tensor,
-        rung: str,
-        **known: Any,
-    ) -> None:
-        """Bring draws (S, D) of data set i, and densities (S,) over scores, to all spaces.
-
-        Densities are over the unconstrained parameters of the user's model.
-        """
-        known.setdefault("diverging", torch.zeros(len(scores), dtype=torch.bool))
-        vector, several, log_det = self.inference.problem.parameters(scores.unsqueeze(1))
-        parameters = {name: x[:, 0] for name, x in several.items()}
-        log_det = log_det[:, 0] + self.inference.problem.labelling.log_jacobian(parameters)
-        self.answers[i] = Draws(
-            parameters=parameters,
-            vector=vector[:, 0],
-            log_joint=None if log_target is None else log_target - log_det,
-            log_q=log_q - log_det,
-            rung=rung,
-            network_pareto_k=float(self.network_pareto_k[i]),
-            simulation_quantile=float(self.weighted.simulation_quantile[i]),
-            seconds=self.seconds[i],
-            **known,
+        if self.confirms:
+            word = self.confirmation.judge_mcmc(at, mcmc)
+        self.finish.from_mcmc(
+            at,
+            pool,
+            weights,
+            mcmc,
+            self.weighted.evidence(found) if usable else None,
+            accepted=is_converged and not missed and word != "neither",
+            confirmed_by=word,
         )
 
 
-def _split_by_data_set(
-    index: Tensor, pool: Pool, weights: Weights
-) -> list[tuple[Tensor, Pool, Weights]]:
+def _split_by_data_set(index: Tensor, pool: Pool, weights: Weights) -> list[_OneDataSet]:
     every = torch.arange(len(index), device=index.device)
     parts = [every[b : b + 1] for b in range(len(index))]
     return [(index[at], pool.select(at), weights.select(at)) for at in parts]
-
-
-def _num_distinct(scores: Tensor, chosen: Tensor) -> int:
-    """Count different draws (S, D); where there are no parameters, different picks."""
-    return int((scores[:, 0] if scores.shape[1] else chosen).unique().numel())
-
-
-def _impossible(num_draws: int, places: Mapping[str, Sequence[int]]) -> InvalidDataError:
-    where = ""
-    for what, rows in places.items():
-        shown = f"{list(rows[:10])}" + (", and more" if len(rows) > 10 else "")
-        where += f" No component or state can produce what was observed of {what} {shown}."
-    return InvalidDataError(
-        "Expected data that the model can produce; it gives them probability zero under all "
-        f"{num_draws:,} draws of the network.{where} Look for impossible values, such as a "
-        "negative count, or a value outside of a bounded component:\n\n"
-        "    pm.sample_prior_predictive(model=model)"
-    )

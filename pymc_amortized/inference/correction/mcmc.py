@@ -48,14 +48,27 @@ class McmcRung:
         self.num_chains = max(_MIN_CHAINS, chains)
 
     def draw(
-        self, at: Tensor, pool: Pool, weights: Weights, longer: int, before: McmcDraws | None
+        self,
+        at: Tensor,
+        pool: Pool,
+        weights: Weights,
+        longer: int,
+        before: McmcDraws | None,
+        others: Tensor | None = None,
     ) -> McmcDraws:
-        """Run MCMC chains from weighted draws; with the time of compilation of those before."""
+        """Run MCMC chains from weighted draws; with the time of compilation of those before.
+
+        Every other chain starts at one of ``others``, scores (N, 1, D), where there are any: chains
+        that come from different places, and agree, are more than chains that agree.
+        """
         inference = self.inference
         usable = tempered(weights.log_weights, _ESS_FOR_STARTS)[:, 0]
         picked = pool.points[resample(usable, _NUM_FOR_SCALE, self.generator), 0]
         scores, _ = inference.proposals.to_scores(picked.unsqueeze(1), self.weighing.context[at])
-        vector, _ = inference.problem.space.unstandardize(scores[:, 0])
+        vector = self._as_written(scores)
+        starts = vector[: self.num_chains].clone()
+        if others is not None:
+            starts[1::2] = self._as_written(others[: self.num_chains // 2])
         centred = vector - vector.mean(0)
         covariance = centred.T @ centred / len(vector)
         smallest = 1e-8 * covariance.diagonal().amax() + 1e-12
@@ -63,7 +76,7 @@ class McmcRung:
         draws = max(_FEWEST_DRAWS, math.ceil(self.weighing.num_draws / self.num_chains))
         mcmc = self.sampler.sample(
             self.weighing.frames.select(at),
-            vector[: self.num_chains],
+            starts,
             vector.mean(0),
             torch.linalg.cholesky(covariance),
             draws=longer * draws,
@@ -72,6 +85,11 @@ class McmcRung:
         )
         spent = 0.0 if before is None else before.compile_seconds
         return replace(mcmc, compile_seconds=spent + mcmc.compile_seconds)
+
+    def _as_written(self, scores: Tensor) -> Tensor:
+        """Return scores (S, 1, D) as unconstrained parameters (S, D) of the model as it is."""
+        vector, _ = self.inference.problem.space.unstandardize(scores[:, 0])
+        return self.sampler.as_written(vector)
 
     def reweighed(self, mcmc: McmcDraws, at: Tensor) -> tuple[Pool, Weights, bool]:
         """Go on with importance sampling from a mixture fitted to MCMC draws, and from the network.

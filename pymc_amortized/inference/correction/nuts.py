@@ -37,6 +37,10 @@ class MarginalSampler:
     Chains run in nutpie where it is installed and can compile the model, and otherwise in
     PyMC. Either compiles once, when the first data set is asked for.
 
+    An order of exchangeable components is not a wall to chains: they move within the model as it is
+    written, and their draws are put in order afterwards. Where two components overlap in the values
+    that they are ordered by, the order cuts one mode into pieces that no path inside of it joins.
+
     Parameters
     ----------
     problem : Problem
@@ -71,10 +75,11 @@ class MarginalSampler:
         frames : Frames
             The data set, a batch of one.
         starts : Tensor, shape (chains, D)
-            Unconstrained parameters at which each chain starts.
+            Unconstrained parameters at which each chain starts, as by :meth:`as_written`.
         location, scale_tril : Tensor, shape (D,) and (D, D)
-            Mean and Cholesky factor of the covariance that the posterior is expected to have. A
-            good guess makes sampling faster, and a bad one slower; neither changes the answer.
+            Mean and Cholesky factor of the covariance that the posterior is expected to have,
+            likewise. A good guess makes sampling faster, and a bad one slower; neither changes the
+            answer.
         draws, tune : int
             Of each chain, at least 1 and 10; those of tuning are dropped.
         random_seed : int
@@ -89,6 +94,11 @@ class MarginalSampler:
         UnsupportedModelError
             If there are no parameters, or the density or its gradient is not finite where a chain
             starts.
+
+        Returns
+        -------
+        McmcDraws
+            In order.
         """
         _check_numbers(draws, tune, random_seed)
         started = time.perf_counter()
@@ -112,10 +122,10 @@ class MarginalSampler:
                 seeds=[int(s) for s in spawn.generate_state(len(centred))],
                 progressbar=progressbar,
             )
-        vector = m + u @ lower.T
-        rhat, ess = diagnose(vector)
+        vector = self._in_order(torch.as_tensor(m + u @ lower.T))
+        rhat, ess = diagnose(vector.numpy())
         return McmcDraws(
-            torch.as_tensor(vector),
+            vector,
             torch.as_tensor(diverging),
             rhat,
             ess,
@@ -123,10 +133,26 @@ class MarginalSampler:
             seconds,
         )
 
+    def as_written(self, vector: Tensor) -> Tensor:
+        """Return unconstrained parameters (S, D) in the coordinates of the model as it is."""
+        labelling, space = self._problem.labelling, self._problem.space
+        if not labelling.orders:
+            return vector
+        return labelling.space.unconstrain(space.constrain(vector))
+
+    def _in_order(self, vector: Tensor) -> Tensor:
+        """Return draws (chains, draws, D) in order, in the coordinates of that order."""
+        labelling, space = self._problem.labelling, self._problem.space
+        if not labelling.orders:
+            return vector
+        as_written = labelling.space.constrain(vector.flatten(0, 1).to(self._problem.device))
+        ordered = space.unconstrain(labelling.arrange(as_written))
+        return ordered.unflatten(0, vector.shape[:2]).cpu()
+
     def _compile(self, framed: bool) -> tuple[MarginalModel, "_Sampler"]:
         model = MarginalModel(
-            self._problem.simulator.density,
-            [spec.unconstrained_shape for spec in self._problem.space.specs],
+            self._problem.simulator.as_written.density,
+            [spec.unconstrained_shape for spec in self._problem.labelling.space.specs],
             framed=framed,
             guarded=may_be_impossible(self._problem.simulator),
         )

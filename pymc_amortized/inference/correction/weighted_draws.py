@@ -100,7 +100,11 @@ class WeightedDraws:
         )
 
     def adapt(
-        self, index: Tensor, pool: Pool, mixtures: Sequence[StudentMixture] = ()
+        self,
+        index: Tensor,
+        pool: Pool,
+        mixtures: Sequence[StudentMixture] = (),
+        cycles: int | None = None,
     ) -> Iterator[tuple[Tensor, Pool, Weights]]:
         """Improve on draws of the network, and of mixtures, by :func:`adapt`."""
         return adapt(
@@ -112,6 +116,7 @@ class WeightedDraws:
             num_new=max(_NUM_NEW, self.num_draws // 2),
             mixtures=mixtures,
             generator=self.generator,
+            **({} if cycles is None else {"cycles": cycles}),
         )
 
     def adapt_from(self, at: Tensor, scores: Tensor) -> tuple[Pool, Weights, tuple[Tensor, Tensor]]:

@@ -110,6 +110,14 @@ class AcceptanceRule:
         few = float(mcmc.diverging.double().mean()) <= self.divergences
         return mcmc.rhat <= self.rhat and mcmc.ess >= least and few
 
+    def may_accept_longer(self, mcmc: _McmcChains, times: float) -> bool:
+        """Tell whether MCMC chains so many times as long could be believed.
+
+        Their ESS grows with their length, and what R-hat has above 1 falls with it; chains that are
+        far from that are stuck.
+        """
+        return mcmc.ess * times >= self.ess and mcmc.rhat - 1 <= 2 * times * (self.rhat - 1)
+
     def judge_weights(self, pareto_k: float, ess: float, num_draws: int) -> str:
         """Say what weights are worth, and what would be enough."""
         return (

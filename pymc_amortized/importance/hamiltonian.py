@@ -95,7 +95,9 @@ class HamiltonianMoves:
             momentum = momentum + share * step * _along(gradient, scale_tril)
         self.num_evaluations += len(points) * (num_steps + 1)
         after = log_density - momentum.square().sum(-1) / 2
-        return points, (after - energy).nan_to_num(nan=-math.inf, posinf=-math.inf)
+        return points, (after - energy).nan_to_num(
+            nan=-math.inf, posinf=-math.inf, neginf=-math.inf
+        )
 
     def learn(self, log_ratio: Tensor) -> None:
         """Change step sizes towards three accepted paths of four."""

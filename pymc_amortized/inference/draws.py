@@ -7,9 +7,10 @@ from typing import Literal
 
 from torch import Tensor
 
-__all__ = ["Correction", "Draws", "McmcDraws"]
+__all__ = ["ConfirmedBy", "Correction", "Draws", "McmcDraws"]
 
 Correction = Literal["auto", "none", "importance", "adaptive", "mcmc"]
+ConfirmedBy = Literal["bridge", "search", "mcmc", "neither", "nothing"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,9 +75,11 @@ class Draws:
         standard error; NaN where it could not be estimated.
     simulation_quantile : float
         Share of simulated data sets whose summaries lie as near to the mean as that of the data.
-    confirmed_by : {"nothing", "bridge", "neither"}
-        What a second estimate says, which shares nothing with the first but the density: there was
-        none that could be relied on; a bridge of particles from the prior agrees; or it does not.
+    confirmed_by : {"bridge", "search", "mcmc", "neither", "nothing"}
+        What a second estimate says, which shares nothing with the first but the density. A bridge
+        of particles from the prior agrees; it could not be weighed by itself, but its particles
+        know of no place that the answer lacks; MCMC chains that began at draws of the network, and
+        others that began at particles, agree; the two do not agree; or there was none.
     mcmc : McmcDraws or None
         The MCMC chains, where there were any.
     seconds : dict of str to float
@@ -98,7 +101,7 @@ class Draws:
     log_evidence: float = math.nan
     log_evidence_error: float = math.nan
     simulation_quantile: float = math.nan
-    confirmed_by: str = "nothing"
+    confirmed_by: ConfirmedBy = "nothing"
     mcmc: McmcDraws | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 

@@ -27,6 +27,13 @@ _SOURCES = {
     "adaptive": "adaptive importance sampling",
     "mcmc": "MCMC chains",
 }
+_CONFIRMED = {
+    "bridge": " and confirmed",
+    "search": " and confirmed",
+    "mcmc": " and confirmed",
+    "neither": ", not confirmed",
+    "nothing": "",
+}
 
 
 def answer_facts(draws: Draws) -> dict[str, Any]:
@@ -65,9 +72,7 @@ def answer_line(draws: Draws) -> str:
         text += f" (Pareto k {draws.pareto_k:.2f}, ESS {draws.importance_ess:,.0f} of "
         text += f"{draws.num_proposals:,})"
     verdict = {None: "not checked", True: "accepted", False: "rejected"}[draws.accepted]
-    verdict += {"bridge": " and confirmed", "neither": ", not confirmed", "nothing": ""}[
-        draws.confirmed_by
-    ]
+    verdict += _CONFIRMED[draws.confirmed_by]
     seconds = ", ".join(f"{rung} {spent:.2f} s" for rung, spent in draws.seconds.items())
     return f"{text}: {verdict}; {seconds}."
 
@@ -149,6 +154,21 @@ def _atypical(draws: Draws) -> str:
 
 
 def _rejected(draws: Draws, rule: AcceptanceRule) -> str:
+    if draws.confirmed_by == "neither":
+        return (
+            "Two estimates of this posterior disagree, one that begins at the network, and one "
+            "that begins at the prior: of the evidence, or of how much mass each mode has. The "
+            "draws are not to be trusted. Train longer, or compare with MCMC chains:\n\n"
+            '    pma.fit(model, training="thorough")\n    posterior.sample(correction="mcmc")'
+        )
+    if _passes(draws, rule):
+        return (
+            "Nothing confirms this answer. By itself it looks right, but whether a mode is missing "
+            "cannot be told: particles from the prior did not find their way to the posterior "
+            "within their budget. Compare with chains from other places, or accept it as it is:\n\n"
+            "    pm.sample(model=model)\n"
+            '    posterior.sample(acceptance=pma.AcceptanceRule(confirm="none"))'
+        )
     if draws.rung == "mcmc":
         return (
             "MCMC chains could not answer for these data; their draws are returned, and are not "
@@ -157,16 +177,17 @@ def _rejected(draws: Draws, rule: AcceptanceRule) -> str:
             "of. Look at them, or train longer:\n\n"
             '    az.plot_trace(idata)\n    pma.fit(model, training="thorough")'
         )
-    if draws.confirmed_by == "neither":
-        return (
-            "Two estimates of this posterior disagree, one that begins at the network, and one "
-            "that begins at the prior: of the evidence, or of how much mass each mode has. The "
-            "draws are not to be trusted. Train longer, or compare with MCMC chains:\n\n"
-            '    pma.fit(model, training="thorough")\n    posterior.sample(correction="mcmc")'
-        )
     return (
         "The weights of these draws cannot be relied on: "
         f"{rule.judge_weights(draws.pareto_k, draws.importance_ess, draws.num_proposals)}. They "
         "should not be trusted in detail. Climb as far as these "
         'data need:\n\n    posterior.sample(correction="auto")'
     )
+
+
+def _passes(draws: Draws, rule: AcceptanceRule) -> bool:
+    """Tell whether draws would be accepted for what they themselves show."""
+    if draws.rung == "mcmc":
+        return rule.accepts_mcmc(draws.mcmc) and draws.confirmed_by == "nothing"
+    light = draws.pareto_k <= rule.largest_k(draws.num_proposals)
+    return light and draws.importance_ess >= rule.for_draws(len(draws)).ess

@@ -66,6 +66,20 @@ def test_chains_are_accepted_by_rhat_ess_and_divergences(found, accepted):
 
 
 @pytest.mark.parametrize(
+    ("found", "worth_it"),
+    [
+        ({"rhat": 1.02, "ess": 200.0}, True),
+        ({"rhat": 1.05, "ess": 110.0}, True),
+        ({"rhat": 1.05, "ess": 90.0}, False),
+        ({"rhat": 1.3, "ess": 200.0}, False),
+        ({"rhat": math.nan, "ess": 200.0}, False),
+    ],
+)
+def test_longer_chains_are_run_where_they_may_be_accepted(found, worth_it):
+    assert RULE.may_accept_longer(chains(**found), 4) is worth_it
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         {"pareto_k": 0},

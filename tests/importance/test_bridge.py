@@ -48,6 +48,39 @@ def test_every_mode_is_found_with_its_mass(size, shares):
     assert found.num_evaluations >= 1_000 * (1 + 4)
 
 
+def gradient_of(target):
+    def gradient(points):
+        points = points.detach().requires_grad_()
+        log_density = target(points)
+        return log_density.detach(), torch.autograd.grad(log_density.sum(), points)[0]
+
+    return gradient
+
+
+@pytest.mark.parametrize(("size", "shares"), [(12, [0.7, 0.3]), (20, [0.6, 0.3, 0.1])])
+def test_gradients_lead_to_every_mode_in_many_dimensions(size, shares):
+    """With half of the particles, and fewer moves, than differences need in eight."""
+    target, found_in = modes_in(size, shares)
+    options = {"gradient": gradient_of(target), "num_particles": 512, "max_moves": 16}
+    found = bridge(target, 4, size, generator=generator(), **options)
+    masses, expected = found_in(found.points), torch.tensor(shares, dtype=torch.float64)
+    assert float((masses - expected).abs().max()) < 0.2
+    assert float((masses.mean(0) - expected).abs().max()) < 0.1
+    assert float(found.log_evidence.abs().max()) < 2.0
+    assert bool((found.memory < 0.6).all())
+    # Along coordinates in which modes are at the same place.
+    assert abs(float(found.points[..., len(shares) :].std()) / 0.3 - 1) < 0.1
+
+
+def test_particles_that_have_used_up_their_budget_remember():
+    target, _ = modes_in(12, [0.7, 0.3], scale=0.05)
+    options = {"gradient": gradient_of(target), "num_particles": 256, "max_moves": 16}
+    free = bridge(target, 1, 12, generator=generator(), **options)
+    bound = bridge(target, 1, 12, generator=generator(), max_evaluations=5_000, **options)
+    assert bound.num_evaluations < free.num_evaluations / 2
+    assert float(bound.memory) > float(free.memory)
+
+
 def test_without_steps_in_between_modes_are_lost():
     """A planted fault: particles of the prior, weighed and resampled at once."""
     target, found_in = modes_in(8, [0.7, 0.3], scale=0.1)

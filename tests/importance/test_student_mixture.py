@@ -5,7 +5,11 @@ import torch
 
 from scipy import stats
 
-from pymc_amortized.importance.student_mixture import StudentMixture, fit_student_mixture
+from pymc_amortized.importance.student_mixture import (
+    StudentMixture,
+    fit_student_mixture,
+    stable_cholesky,
+)
 from pymc_amortized.importance.weights import (
     log_mean_weight,
 )
@@ -67,3 +71,24 @@ def covariance_scale(mixture):
     """Standard deviation of each coordinate under each component, (B, K, D)."""
     matrix = mixture.scale_tril @ mixture.scale_tril.mT
     return (matrix.diagonal(dim1=-2, dim2=-1) * 8 / 6).sqrt()
+
+
+def test_points_that_coincide_are_fitted():
+    """Particles of a bridge can end at one place, in some coordinates or in all."""
+    points = torch.zeros(500, 2, 6, dtype=torch.float64)
+    points[:, 0, :2] = torch.randn(500, 2, generator=generator(), dtype=torch.float64)
+    points[:, 0, 5] = 1e9 * points[:, 0, 0]
+    mixture = fit_student_mixture(points, torch.zeros(500, 2), generator=generator())
+    assert bool(torch.isfinite(mixture.scale_tril).all())
+    assert bool((mixture.scale_tril.diagonal(dim1=-2, dim2=-1) > 0).all())
+    assert bool(torch.isfinite(mixture.sample(10, generator())).all())
+
+
+def test_factors_of_covariances_are_exact_where_they_can_be():
+    lower = torch.randn(3, 4, 4, generator=generator(), dtype=torch.float64).tril()
+    lower.diagonal(dim1=-2, dim2=-1).abs_()
+    covariance = lower @ lower.mT
+    covariance[1] = torch.ones(4, 4)  # singular
+    found = stable_cholesky(covariance)
+    torch.testing.assert_close(found[::2], torch.linalg.cholesky(covariance[::2]), rtol=0, atol=0)
+    torch.testing.assert_close(found[1] @ found[1].mT, covariance[1], atol=1e-5, rtol=0)

@@ -5,13 +5,19 @@ import pymc as pm
 import pytest
 import torch
 
+from scipy import stats
 from torch import nn
 
 import pymc_amortized as pma
 
+from pymc_amortized.importance.agreement import Estimate
 from pymc_amortized.importance.bridge import bridge
 from pymc_amortized.importance.student_mixture import fit_student_mixture
 from pymc_amortized.importance.weights import weigh
+from pymc_amortized.inference.correction import confirmation as confirmation_module
+from pymc_amortized.inference.correction.confirmation import Confirmation, Second
+from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
+from pymc_amortized.inference.draws import McmcDraws
 from tests.answered import flat
 
 pytestmark = pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AtypicalDataWarning")
@@ -162,3 +168,132 @@ def test_many_data_sets_are_confirmed_where_that_is_asked_for(trained):
 def test_what_is_no_kind_of_confirmation(wrong):
     with pytest.raises(pma.errors.InvalidArgumentError, match="confirm to be one of"):
         pma.AcceptanceRule(confirm=wrong)
+
+
+def confirmation_of(posterior):
+    inference = posterior.inference
+    generator = torch.Generator().manual_seed(1)
+    weighted = WeightedDraws(
+        inference, [inference.read(None)], 1_000, generator, pma.AcceptanceRule()
+    )
+    return Confirmation(weighted)
+
+
+AT = torch.zeros(1, dtype=torch.long)
+
+
+class KnownSecond(Confirmation):
+    """Particles that are given, from which no estimate can be made."""
+
+    def __init__(self, weighted, particles, memory):
+        super().__init__(weighted)
+        weights = weigh(torch.zeros_like(particles[..., 0]))
+        unknown = torch.full((1,), torch.nan, dtype=torch.float64)
+        estimate = Estimate(particles, weights, unknown, unknown)
+        self.known = Second(estimate, False, particles, memory)
+
+    def second(self, at):
+        return self.known
+
+
+def test_particles_that_cannot_be_weighed_still_know_where_modes_are(blind, share):
+    """The answer that lacks one is mended; where they know no other, nothing is said against it."""
+    confirmation = confirmation_of(blind)
+    weighted, second = confirmation.weighted, confirmation.second(AT)
+    [(_, pool, weights)] = weighted.adapt(AT, weighted.from_network(AT, 4_000))
+    assert bool(weighted.accepted(weights))
+
+    def mass(pool, weights):
+        context = weighted.context[AT]
+        scores, _ = weighted.inference.proposals.to_scores(pool.points, context)
+        a = weighted.inference.problem.parameters(scores)[1]["a"][:, 0]
+        return float(weights.log_weights[:, 0].exp()[a[:, 0] > a[:, 1]].sum())
+
+    a = weighted.inference.problem.parameters(second.particles)[1]["a"][:, 0]
+    smaller = a[:, 0] > a[:, 1]
+    assert bool(smaller.any())
+    assert mass(pool, weights) == 0.0
+    every = KnownSecond(weighted, second.particles, 0.9)
+    found, of_found, word = every.settle(AT, pool, weights)
+    assert word == "search"
+    assert abs(mass(found, of_found) - share) < 0.05
+    blind_too = KnownSecond(weighted, second.particles[~smaller], 0.9)
+    found, _, word = blind_too.settle(AT, pool, weights)
+    assert (found is pool, word) == (True, "search")
+    # Particles that never moved have searched nothing.
+    stuck = KnownSecond(weighted, second.particles, 0.99)
+    found, _, word = stuck.settle(AT, pool, weights)
+    assert (found is pool, word) == (True, "nothing")
+
+
+def mcmc_of(vector):
+    """Chains (4, draws, D) with diagnostics of independent draws."""
+    return McmcDraws(vector, torch.zeros(vector.shape[:2]).bool(), 1.0, 1_000.0, "pymc", 0.0)
+
+
+def test_masses_of_mcmc_chains_are_compared(blind):
+    """Chains that are all in the larger mode agree with each other, and with nothing else."""
+    confirmation = confirmation_of(blind)
+    space, second = blind.inference.problem.space, confirmation.second(AT)
+    assert second.usable
+    draws = second.estimate.draw(4_000, torch.Generator().manual_seed(2))[:, 0]
+    vector, _ = space.unstandardize(draws)
+    assert confirmation.judge_mcmc(AT, mcmc_of(vector.unflatten(0, (4, -1)))) == "bridge"
+    a = space.constrain(vector)["a"]
+    larger = vector[a[:, 0] < a[:, 1]][:2_000]
+    assert confirmation.judge_mcmc(AT, mcmc_of(larger.unflatten(0, (4, -1)))) == "neither"
+    for memory, word in ((0.9, "mcmc"), (0.99, "nothing")):
+        unusable = KnownSecond(confirmation.weighted, second.particles, memory)
+        assert unusable.judge_mcmc(AT, mcmc_of(larger.unflatten(0, (4, -1)))) == word
+
+
+def test_what_nothing_confirms_is_not_accepted(trained, monkeypatch):
+    """Neither a bridge nor chains: the answer is the same, and it is said what is not known."""
+    _, posterior = trained("mixture")
+    monkeypatch.setattr(Confirmation, "settle", lambda self, at, *found: (*found, "nothing"))
+    monkeypatch.setattr(Confirmation, "judge_mcmc", lambda self, at, mcmc: "nothing")
+    with pytest.warns(pma.errors.AccuracyWarning, match="Nothing confirms this answer"):
+        attrs = posterior.sample(random_seed=1).posterior.attrs
+    assert (attrs["rung"], attrs["checked"]) == ("mcmc", "rejected")
+    assert attrs["rhat"] < 1.01
+    monkeypatch.setattr(Confirmation, "judge_mcmc", lambda self, at, mcmc: "mcmc")
+    attrs = posterior.sample(random_seed=1).posterior.attrs
+    assert (attrs["checked"], attrs["confirmed_by"]) == ("accepted", "mcmc")
+
+
+def straight_lines(num_units=60, num_covariates=13):
+    """A regression whose posterior and evidence are normal, in more dimensions than differences."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(num_units, num_covariates))
+    y = x @ rng.normal(size=num_covariates) + rng.normal(size=num_units)
+    with pm.Model() as model:
+        b = pm.Normal("b", 0, 1, shape=num_covariates)
+        pm.Normal("y", pm.math.dot(pm.Data("x", x), b), 1, observed=y)
+    precision = np.eye(num_covariates) + x.T @ x
+    mean = np.linalg.solve(precision, x.T @ y)
+    marginal = stats.multivariate_normal(np.zeros(num_units), np.eye(num_units) + x @ x.T)
+    return model, mean, np.sqrt(np.diag(np.linalg.inv(precision))), marginal.logpdf(y)
+
+
+def test_a_second_estimate_in_many_dimensions():
+    """By gradients, and nothing but the prior to begin at."""
+    model, mean, sd, log_evidence = straight_lines()
+    options = {"training": BRIEF, "random_seed": 1, "progressbar": False, "cache": False}
+    posterior = pma.fit(model, **options)
+    second = confirmation_of(posterior).second(AT)
+    assert second.usable
+    assert abs(float(second.estimate.log_evidence) - log_evidence) < 0.2
+    attrs = posterior.sample(random_seed=1).posterior.attrs
+    assert (attrs["checked"], attrs["confirmed_by"]) == ("accepted", "bridge")
+    b = flat(posterior.sample(random_seed=1), "b")
+    # Draws are worth 400 at least.
+    assert bool((np.abs(b.mean(0) - mean) < 4.5 * sd / np.sqrt(400)).all())
+
+
+def test_where_a_bridge_would_take_minutes_there_is_none(trained, monkeypatch):
+    _, posterior = trained("mixture")
+    monkeypatch.setattr(confirmation_module, "_MAX_NUMBERS", 1e6)
+    assert not confirmation_of(posterior).is_possible
+    attrs = posterior.sample(random_seed=1).posterior.attrs
+    assert (attrs["checked"], attrs["confirmed_by"]) == ("accepted", "nothing")
+    assert attrs["seconds_confirmation"] == 0.0

@@ -40,9 +40,12 @@ def test_markov_chains_say_what_they_are(trained):
 
 
 def test_chains_that_disagree_are_not_accepted(poor, monkeypatch):
-    """A planted fault: each chain is moved by its own amount; it is seen, tried again, and said."""
+    """A planted fault: each chain is moved by its own amount; it is seen, and said.
+
+    What is a little off is tried again, with longer chains; what is far off is not.
+    """
     sampler = poor._delivery.answering.corrector.sampler
-    original, calls = type(sampler).sample, []
+    original, calls, distances = type(sampler).sample, [], [0.15, 0.0]
 
     def apart(self, *args, **kwargs):
         from dataclasses import replace
@@ -51,14 +54,21 @@ def test_chains_that_disagree_are_not_accepted(poor, monkeypatch):
 
         chains = original(self, *args, **kwargs)
         calls.append(kwargs["draws"])
-        moved = chains.vector + torch.arange(4.0)[:, None, None]
+        sd = chains.vector.std((0, 1))
+        distance = distances[min(len(calls), len(distances)) - 1]
+        moved = chains.vector + distance * sd * torch.arange(4.0)[:, None, None]
         rhat, ess = diagnose(moved.numpy())
         return replace(chains, vector=moved, rhat=rhat, ess=ess)
 
     monkeypatch.setattr(type(sampler), "sample", apart)
     idata = sample(poor, correction="mcmc", draws=300)
-    attrs = idata.posterior.attrs
     assert calls == [300, 1200]
+    assert (idata.posterior.attrs["rung"], idata.posterior.attrs["checked"]) == ("mcmc", "accepted")
+    calls.clear()
+    distances[:] = [1.0]
+    idata = sample(poor, correction="mcmc", draws=300)
+    attrs = idata.posterior.attrs
+    assert calls == [300]
     assert attrs["rhat"] > 1.01
     # Importance sampling went on from the mixture fitted to the chains, and is right.
     assert (attrs["rung"], attrs["checked"]) == ("adaptive", "accepted")

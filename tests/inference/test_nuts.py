@@ -16,6 +16,7 @@ from pymc_amortized.inference.correction.nuts import MarginalSampler, diagnose
 from pymc_amortized.inference.exact import ExactModel
 from pymc_amortized.inference.problem import Problem
 from pymc_amortized.model.density.marginal import MarginalModel
+from pymc_amortized.symmetry.canonical_order import possible_orders
 from tests.trained import ORDERED, beta_bernoulli, data, normal_mean
 
 Z = 3.5
@@ -228,3 +229,55 @@ def test_a_tempered_density_is_seen(monkeypatch):
     monkeypatch.setattr(MarginalModel, "_log_density", lambda self, x: 0.8 * right(self, x))
     y = data() + 1
     assert not is_normal_posterior(Setup(normal_mean(y)).sample(chains=2), y)
+
+
+def two_profiles(y):
+    """Two classes with a probability for each of four items, exchangeable."""
+    with pm.Model() as model:
+        theta = pm.Beta("theta", 2, 2, shape=(2, 4))
+        z = pm.Categorical("z", [0.5, 0.5], shape=len(y))
+        pm.Bernoulli("y", theta[z], observed=y)
+    return model
+
+
+def test_an_order_is_no_wall():
+    """Ordered by the item that does not tell classes apart, one mode is in two pieces.
+
+    Each chain goes back and forth between them, as no path in that order does.
+    """
+    rng = np.random.default_rng(2)
+    z = rng.random(150) < 0.5
+    tell = [rng.random(150) < np.where(z, 0.95, 0.05) for _ in range(3)]
+    every_other = np.where(z, np.cumsum(z), np.cumsum(~z)) % 2
+    y = np.stack([every_other, *tell], axis=1)
+    simulator = pma.compile_simulator(two_profiles(y.astype(int)), device="cpu")
+    [found] = simulator.exchangeable
+    draws = simulator.sample_parameters(64, 1)
+    orders = possible_orders(found, simulator.parameters, draws)
+    [by_first] = [order for order in orders if order.column == (None, 0)]
+    ordered = simulator.in_order([by_first])
+    assert ordered.as_written is simulator
+    layout = DataLayout(ordered.spec, ordered.covariates)
+    problem = Problem.of_model(ordered, layout, ordered.parameters)
+    sampler = MarginalSampler(problem)
+    starts = sampler.as_written(ordered.parameters.unconstrain(ordered.sample(4, 3).parameters))
+    size = ordered.parameters.size
+    mcmc = sampler.sample(
+        read_dataset(layout, ordered.observed_data).frames,
+        starts,
+        starts.mean(0),
+        torch.eye(size).double(),
+        draws=1_000,
+        tune=500,
+        random_seed=1,
+    )
+    theta = ordered.parameters.constrain(mcmc.vector.flatten(0, 1))["theta"].unflatten(0, (4, -1))
+    assert bool((theta[..., 0, 0] <= theta[..., 1, 0]).all())
+    # Other items are answered by 95 and 5 in 100, of either class.
+    first_is_high = (theta[..., 0, 1] > theta[..., 1, 1]).double().mean(1)
+    assert bool(((first_is_high > 0.2) & (first_is_high < 0.8)).all())
+    assert mcmc.rhat < 1.02
+    spread = theta[..., 1:].sort(-2).values.mean((0, 1))
+    expected = torch.tensor([[0.05], [0.95]]).double()
+    # The sd of each is .03, and the prior pulls by (2 - 4 * .05) / (75 + 4).
+    assert bool(((spread - expected).abs() < 0.12).all())

@@ -150,3 +150,31 @@ def test_what_the_model_no_longer_holds_is_not_answered(build, changed, data, na
     else:
         found = problem.log_joint(torch.ones(1, 1, 1).double(), problem.read(data).frames)
         torch.testing.assert_close(found, before)
+
+
+@pytest.mark.parametrize("build", [mixture_of_scales, regression])
+def test_gradients_are_those_of_differences(build):
+    problem, _ = problem_of(build())
+    frames, size = problem.read(None).frames, problem.space.size
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(5, 1, size, generator=generator, dtype=torch.float64)
+    value, gradient = problem.log_target_with_gradient(scores, frames)
+    torch.testing.assert_close(value, problem.log_target(scores, frames))
+    for d in range(size):
+        step = torch.zeros(size, dtype=torch.float64)
+        step[d] = 1e-6
+        ends = [problem.log_target(scores + sign * step, frames) for sign in (1, -1)]
+        expected = (ends[0] - ends[1]) / 2e-6
+        torch.testing.assert_close(gradient[..., d], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_where_the_data_are_impossible_are_nothing():
+    """One draw without a density does not spoil those of others."""
+    with pm.Model() as model:
+        high = pm.HalfNormal("high", 1)
+        pm.Uniform("y", 0, high, observed=np.array([0.5, 0.8]))
+    problem, _ = problem_of(model)
+    scores = torch.tensor([-1.0, 1.0]).double().reshape(2, 1, 1)
+    value, gradient = problem.log_target_with_gradient(scores, problem.read(None).frames)
+    assert torch.isneginf(value[0, 0])
+    assert bool(torch.isfinite(value[1, 0]) & torch.isfinite(gradient[1, 0, 0]))

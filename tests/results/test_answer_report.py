@@ -32,11 +32,11 @@ from tests.trained import NUM_UNITS, normal_mean
 WEIGHED = {"pareto_k": 0.42, "importance_ess": 1_234.0, "num_proposals": 4_000}
 
 
-def draws_of(rung, *, num_diverging=0, **known):
+def draws_of(rung, *, num_diverging=0, rhat=1.004, **known):
     """Five draws without parameters, and what is known of them."""
     if rung == "mcmc" or known.pop("started_from_mcmc", False):
         diverging = torch.arange(20).view(4, 5) < num_diverging
-        known["mcmc"] = McmcDraws(torch.zeros(4, 5, 0), diverging, 1.004, 2_345.0, "nutpie", 0.0)
+        known["mcmc"] = McmcDraws(torch.zeros(4, 5, 0), diverging, rhat, 2_345.0, "nutpie", 0.0)
     zeros = torch.zeros(5)
     return Draws({}, zeros[:, None], zeros, zeros, zeros > 0, rung, **known)
 
@@ -124,16 +124,34 @@ def test_facts_are_numbers_and_words_that_a_file_can_hold():
     ("draws", "has_density", "category", "message"),
     [
         (
+            draws_of("adaptive", accepted=False, **{**WEIGHED, "pareto_k": 0.92}),
+            True,
+            AccuracyWarning,
+            r'0\.92 \(at most .* of 4,000 \(at least(.|\n)*correction="auto"',
+        ),
+        (
             draws_of("adaptive", accepted=False, **WEIGHED),
             True,
             AccuracyWarning,
-            r'0\.42 \(at most .* of 4,000 \(at least(.|\n)*correction="auto"',
+            r'^Nothing confirms this answer(.|\n)*confirm="none"',
+        ),
+        (
+            draws_of("adaptive", accepted=False, confirmed_by="neither", **WEIGHED),
+            True,
+            AccuracyWarning,
+            r'^Two estimates(.|\n)*disagree(.|\n)*correction="mcmc"',
+        ),
+        (
+            draws_of("mcmc", accepted=False, rhat=1.3),
+            True,
+            AccuracyWarning,
+            r'R-hat 1\.300(.|\n)*training="thorough"',
         ),
         (
             draws_of("mcmc", accepted=False),
             True,
             AccuracyWarning,
-            r'R-hat 1\.004(.|\n)*training="thorough"',
+            r'^Nothing confirms this answer(.|\n)*confirm="none"',
         ),
         (
             draws_of("mcmc", accepted=True, num_diverging=3),

@@ -1,5 +1,7 @@
 """A second estimate of an answer, which shares nothing with the first but the density."""
 
+import functools
+
 from dataclasses import dataclass
 
 import torch
@@ -15,14 +17,18 @@ from pymc_amortized.importance.student_mixture import fit_student_mixture
 from pymc_amortized.importance.weights import Weights, log_mean_weight, weigh
 from pymc_amortized.inference.correction.mcmc import thin
 from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
-from pymc_amortized.inference.draws import McmcDraws
+from pymc_amortized.inference.draws import ConfirmedBy, McmcDraws
+from pymc_amortized.memory import count_numbers
 
 __all__ = ["Confirmation", "Second"]
 
 _SIZE_FOR_GRADIENT = 12
-_PARTICLES = (1_000, 512)  # without and with a gradient
-_MAX_MOVES = (60, 16)
-_MAX_NUMBERS = 1.5e9
+_MAX_MOVES = (60, 16)  # without and with a gradient
+_NUM_PARTICLES = 1_000
+_PARTICLES_BY_GRADIENT = (256, 512)
+_MANY_EVALUATIONS = 150_000
+_MAX_NUMBERS = 2e10
+_DRAWS_TO_COUNT = 64
 _FEWEST_EVALUATIONS = 10_000
 _NUM_FIRST = 4_000
 _NUM_NEW = 2_000
@@ -84,20 +90,22 @@ class Confirmation:
         self._last: tuple[int, Second] | None = None
 
     @property
-    def is_affordable(self) -> bool:
-        """Whether a bridge for one data set takes seconds rather than minutes."""
-        return self.max_evaluations >= _FEWEST_EVALUATIONS
+    def is_possible(self) -> bool:
+        """Whether there is a density, and a bridge takes seconds for a data set, not minutes."""
+        if self.problem.exact is None or not self.problem.space.size:
+            return False
+        return self._max_evaluations >= _FEWEST_EVALUATIONS
 
-    @property
-    def max_evaluations(self) -> float:
-        """How often a bridge may ask for the density."""
-        spec = self.problem.spec
-        entries = sum(table.num_rows for table in self.problem.layout.tables)
-        components = max([i.num_components for i in spec.indicators], default=1)
-        entries *= components**2 if spec.structure == "sequence" else components
-        return _MAX_NUMBERS / (entries + 10 * self.problem.space.size)
+    @functools.cached_property
+    def _max_evaluations(self) -> float:
+        """How often a bridge may ask for the density of a data set."""
+        frames = self.weighted.frames.select(torch.zeros(1, dtype=torch.long))
+        few = torch.zeros(_DRAWS_TO_COUNT, 1, self.problem.space.size, dtype=torch.float64)
+        few = few.to(self.problem.device)
+        numbers = count_numbers(lambda: self.problem.log_target(few, frames))
+        return _MAX_NUMBERS * _DRAWS_TO_COUNT / max(1, numbers)
 
-    def settle(self, at: Tensor, pool: Pool, weights: Weights) -> tuple[Pool, Weights, str]:
+    def settle(self, at: Tensor, pool: Pool, weights: Weights) -> tuple[Pool, Weights, ConfirmedBy]:
         """Compare the answer for one data set with a second estimate; go on from both if need be.
 
         Returns
@@ -127,7 +135,9 @@ class Confirmation:
             return pool, weights, "search"
         return self._settle_alone(at, found, of_found)
 
-    def _settle_alone(self, at: Tensor, pool: Pool, weights: Weights) -> tuple[Pool, Weights, str]:
+    def _settle_alone(
+        self, at: Tensor, pool: Pool, weights: Weights
+    ) -> tuple[Pool, Weights, ConfirmedBy]:
         """Compare an answer, which particles have corrected, with one that begins at itself."""
         one = self._estimate_of(at, pool, weights)
         scores = one.draw(2 * _DRAWS_OF_EACH, self.generator)
@@ -142,7 +152,7 @@ class Confirmation:
         pool, weights, _ = self.weighted.adapt_from(at, scores)
         return pool, weights
 
-    def judge_mcmc(self, at: Tensor, mcmc: McmcDraws) -> str:
+    def judge_mcmc(self, at: Tensor, mcmc: McmcDraws) -> ConfirmedBy:
         """Say what confirms MCMC chains: the masses of a second estimate, or that they agree.
 
         Every other chain began at particles of the bridge.
@@ -174,14 +184,15 @@ class Confirmation:
             return self.problem.log_target_with_gradient(scores, frames)
 
         large = size >= _SIZE_FOR_GRADIENT and self._has_gradient(frames)
+        many = self._max_evaluations >= _MANY_EVALUATIONS
         found = bridge(
             target,
             1,
             size,
             gradient=gradient if large else None,
-            num_particles=_PARTICLES[large],
+            num_particles=_PARTICLES_BY_GRADIENT[many] if large else _NUM_PARTICLES,
             max_moves=_MAX_MOVES[large],
-            max_evaluations=self.max_evaluations,
+            max_evaluations=self._max_evaluations,
             generator=self.generator,
         )
         equal = torch.zeros_like(found.points[..., 0])

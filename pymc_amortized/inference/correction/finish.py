@@ -16,11 +16,9 @@ from pymc_amortized.importance.pool import Pool
 from pymc_amortized.importance.weights import Weights
 from pymc_amortized.inference.correction.mcmc import thin
 from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
-from pymc_amortized.inference.draws import Draws, McmcDraws
+from pymc_amortized.inference.draws import ConfirmedBy, Draws, McmcDraws
 
 __all__ = ["Finish"]
-
-_WORDS_AGAINST = ("neither", "unconfirmed")
 
 
 class Finish:
@@ -30,6 +28,8 @@ class Finish:
     ----------
     weighted : WeightedDraws
         The batch.
+    confirms : bool
+        Whether an answer is accepted only if something confirms it.
 
     Attributes
     ----------
@@ -39,8 +39,9 @@ class Finish:
         Of the network's own draws, once they are weighed.
     """
 
-    def __init__(self, weighted: WeightedDraws) -> None:
+    def __init__(self, weighted: WeightedDraws, *, confirms: bool) -> None:
         self.weighted, self.inference = weighted, weighted.inference
+        self.confirms = confirms
         self.answers: dict[int, Draws | InvalidDataError] = {}
         self.seconds: dict[int, dict[str, float]] = {i: {} for i in range(len(weighted))}
         self.network_pareto_k = torch.full((len(weighted),), math.nan, dtype=torch.float64)
@@ -82,14 +83,14 @@ class Finish:
         pool: Pool,
         weights: Weights,
         rung: str,
-        confirmed_by: str,
+        confirmed_by: ConfirmedBy,
         mcmc: McmcDraws | None = None,
     ) -> None:
         """Resample weighted draws, and answer by them."""
         points, log_target, chosen = self.weighted.resampled(pool, weights)
         if rung == "adaptive":
             points, log_target = self.weighted.moved_apart(index, weights, points, log_target)
-        accepted = self.weighted.accepted(weights) & (confirmed_by not in _WORDS_AGAINST)
+        accepted = self.weighted.accepted(weights) & self._is_settled(confirmed_by)
         space, context = self.inference.proposals, self.weighted.context[index]
         scores, log_det = space.to_scores(points, context)
         log_q, log_target = space.log_prob(points, context) - log_det, log_target - log_det
@@ -125,7 +126,7 @@ class Finish:
         log_evidence: tuple[Tensor, Tensor] | None,
         *,
         accepted: bool,
-        confirmed_by: str,
+        confirmed_by: ConfirmedBy,
     ) -> None:
         """Answer one data set by draws of MCMC chains; weights are those of the rung before."""
         num_draws, problem = self.weighted.num_draws, self.inference.problem
@@ -141,7 +142,7 @@ class Finish:
             log_target,
             log_q,
             "mcmc",
-            accepted=accepted,
+            accepted=accepted and self._is_settled(confirmed_by),
             pareto_k=float(weights.pareto_k[0]),
             importance_ess=float(weights.ess[0]),
             num_proposals=len(pool.points),
@@ -152,6 +153,9 @@ class Finish:
             mcmc=mcmc,
             diverging=thin(mcmc.diverging, num_draws),
         )
+
+    def _is_settled(self, confirmed_by: ConfirmedBy) -> bool:
+        return confirmed_by != "neither" and not (self.confirms and confirmed_by == "nothing")
 
     def _answer(
         self,

@@ -69,21 +69,27 @@ class Corrector:
         weighted = WeightedDraws(
             self.inference, datasets, num_draws, generator, rule or AcceptanceRule()
         )
-        finish = Finish(weighted)
-        _Climb(finish, McmcRung(weighted, self.sampler, chains), correction).run()
+        confirmation = Confirmation(weighted)
+        asked = weighted.rule.confirms(len(datasets)) and correction == "auto"
+        finish = Finish(weighted, confirms=asked and confirmation.is_possible)
+        mcmc_rung = McmcRung(weighted, self.sampler, chains)
+        _Climb(finish, confirmation, mcmc_rung, correction).run()
         return [finish.answers[i] for i in range(len(datasets))]
 
 
 class _Climb:
     """The way of one batch of data sets up the ladder."""
 
-    def __init__(self, finish: Finish, mcmc_rung: McmcRung, correction: Correction) -> None:
+    def __init__(
+        self,
+        finish: Finish,
+        confirmation: Confirmation,
+        mcmc_rung: McmcRung,
+        correction: Correction,
+    ) -> None:
         self.finish, self.weighted, self.inference = finish, finish.weighted, finish.inference
+        self.confirmation, self.confirms = confirmation, finish.confirms
         self.mcmc_rung, self.correction = mcmc_rung, correction
-        self.confirmation = Confirmation(self.weighted)
-        asked = self.weighted.rule.confirms(len(self.weighted)) and correction == "auto"
-        has_parameters = self.inference.problem.space.size > 0
-        self.confirms = asked and has_parameters and self.confirmation.is_affordable
 
     def run(self) -> None:
         """Fill the answers."""
@@ -192,8 +198,7 @@ class _Climb:
             except UnsupportedModelError:
                 if self.correction == "mcmc":
                     raise
-                word = "unconfirmed" if self.confirms else "nothing"
-                self.finish.from_weighted(at, pool, weights, "adaptive", word)
+                self.finish.from_weighted(at, pool, weights, "adaptive", "nothing")
         self.finish.answers[i] = replace(self.finish.answers[i], seconds=self.finish.seconds[i])
 
     def _sample(self, at: Tensor, pool: Pool, weights: Weights) -> None:
@@ -204,13 +209,13 @@ class _Climb:
             is_converged = self.weighted.rule.accepts_mcmc(mcmc)
             found, reweighed, missed = self.mcmc_rung.reweighed(mcmc, at)
             usable = bool(self.weighted.accepted(reweighed))
-            if is_converged or (usable and self.correction != "mcmc"):
+            enough = is_converged or (usable and self.correction != "mcmc")
+            if enough or not self.weighted.rule.may_accept_longer(mcmc, max(_LONGER)):
                 break
         word = "nothing"
         if usable and (missed or not is_converged):
             if self.confirms:
                 found, reweighed, word = self.confirmation.settle(at, found, reweighed)
-                word = "unconfirmed" if word == "nothing" else word
             self.finish.from_weighted(at, found, reweighed, "adaptive", word, mcmc)
             return
         if self.confirms:
@@ -221,7 +226,7 @@ class _Climb:
             weights,
             mcmc,
             self.weighted.evidence(found) if usable else None,
-            accepted=is_converged and not missed and word != "neither",
+            accepted=is_converged and not missed,
             confirmed_by=word,
         )
 

@@ -141,7 +141,7 @@ class WeightedDraws:
         of_network = self.network(at).log_prob(points, here)
         pool = pool.with_proposal(points, log_target, [of_network], mixture.log_prob)
         of_mixture = pool.log_proposals[-1][-len(points) :]
-        [(_, pool, weights)] = self.adapt(at, pool, [mixture])
+        [(_, pool, weights)] = self.adapt(at, pool, [mixture], cycles=2)
         return pool, weights, log_mean_weight(log_target - of_mixture)
 
     def resampled(self, pool: Pool, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:

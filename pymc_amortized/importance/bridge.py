@@ -29,7 +29,9 @@ _FORGOTTEN_BY_GRADIENT = 0.2
 _MAX_TO_FIT = 1_000
 _OWN_VARIANCE = 0.1
 _COST_OF_GRADIENT = 3
-_FEWEST_MOVES = 2
+_MOVES_OF_A_PAIR = 2
+_STUCK = 0.8
+_MOST_STUCK = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,16 +44,19 @@ class Bridged:
         Draws of the target, as good as the moves were.
     log_evidence : Tensor, shape (B,)
         Log of the integral of the target in nats, by the product of all steps.
+    power : Tensor, shape (B,)
+        How far they came: 1 at the target, below where they were left on the way.
     memory : Tensor, shape (B,)
         Largest correlation of a coordinate before and after the moves of the last step, within
         modes: near 0 where particles have forgotten where they came from; 1 where none had any
-        density at first.
+        density at first, or they were left on the way.
     num_evaluations : int
         Of the target, for each data set; a gradient counts as three.
     """
 
     points: Tensor
     log_evidence: Tensor
+    power: Tensor
     memory: Tensor
     num_evaluations: int
 
@@ -96,8 +101,8 @@ def bridge(
     max_moves : int
         Metropolis steps after each step of the bridge.
     max_evaluations : float
-        Of the target, for each data set. Particles that have used them up are hardly moved any
-        more, and remember: see :class:`Bridged`.
+        Of the target, for each data set. Particles that have used them up are left where they are,
+        and so are those that no gradient moves any more.
     generator : torch.Generator, optional
         Source of randomness.
 
@@ -131,21 +136,27 @@ def bridge(
     walk = _Walk(target, gradient, points, generator)
     nowhere = torch.isneginf(walk.log_target).all(0)
     power = torch.zeros(num_datasets, dtype=torch.float64, device=points.device)
-    log_evidence, memory = torch.zeros_like(power), torch.zeros_like(power)
-    while bool((power < 1).any()):
-        power, log_weights = _next_power(walk.log_target - walk.log_normal, power)
+    log_evidence, memory, stuck = (torch.zeros_like(power) for _ in range(3))
+    while True:
+        left = (stuck >= _MOST_STUCK) | (walk.num_evaluations >= max_evaluations)
+        going = (power < 1) & ~left
+        if not bool(going.any()):
+            break
+        further, log_weights = _next_power(walk.log_target - walk.log_normal, power)
+        power = torch.where(going, further, power)
+        log_weights = torch.where(going, log_weights, 0.0)
         log_evidence = log_evidence + log_weights.logsumexp(0) - math.log(num_particles)
         normalized = log_weights - log_weights.logsumexp(0)
         mixture = fit_student_mixture(
             walk.points, normalized, num_points=min(num_particles, _MAX_TO_FIT), generator=generator
         )
         walk.resample(normalized)
-        spent = walk.num_evaluations >= max_evaluations
-        memory = walk.move(power, mixture, min(_FEWEST_MOVES, max_moves) if spent else max_moves)
+        memory = torch.where(going, walk.move(power, mixture, max_moves), memory)
+        if gradient is not None:
+            stuck = torch.where(memory > _STUCK, stuck + 1, 0.0)
     log_evidence = log_evidence.masked_fill(nowhere, -math.inf)
-    return Bridged(
-        walk.points, log_evidence, memory.masked_fill(nowhere, 1.0), walk.num_evaluations
-    )
+    memory = memory.masked_fill(nowhere | (power < 1), 1.0)
+    return Bridged(walk.points, log_evidence, power, memory, walk.num_evaluations)
 
 
 def _next_power(log_ratio: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,7 +211,7 @@ class _Walk:
         modes = mixture.memberships(before)
         by_gradient = self.gradient is not None
         scale_tril = _scale_within(before, modes) if by_gradient else None
-        looks = _FEWEST_MOVES if by_gradient else _MOVES_BETWEEN_LOOKS
+        looks = _MOVES_OF_A_PAIR if by_gradient else _MOVES_BETWEEN_LOOKS
         forgotten = _FORGOTTEN_BY_GRADIENT if by_gradient else _FORGOTTEN
         for number in range(1, max_moves + 1):
             if number % 2:

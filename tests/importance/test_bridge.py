@@ -72,13 +72,37 @@ def test_gradients_lead_to_every_mode_in_many_dimensions(size, shares):
     assert abs(float(found.points[..., len(shares) :].std()) / 0.3 - 1) < 0.1
 
 
-def test_particles_that_have_used_up_their_budget_remember():
-    target, _ = modes_in(12, [0.7, 0.3], scale=0.05)
+def test_particles_that_have_used_up_their_budget_are_left_on_the_way():
+    target, _ = modes_in(12, [0.7, 0.3], scale=0.1)
     options = {"gradient": gradient_of(target), "num_particles": 256, "max_moves": 16}
-    free = bridge(target, 1, 12, generator=generator(), **options)
-    bound = bridge(target, 1, 12, generator=generator(), max_evaluations=5_000, **options)
-    assert bound.num_evaluations < free.num_evaluations / 2
-    assert float(bound.memory) > float(free.memory)
+    free = bridge(target, 2, 12, generator=generator(), **options)
+    assert bool((free.power == 1).all())
+    bound = bridge(target, 2, 12, generator=generator(), max_evaluations=20_000, **options)
+    assert 20_000 <= bound.num_evaluations < free.num_evaluations
+    assert bool(((bound.power > 0) & (bound.power < 1)).all())
+    assert bool((bound.memory == 1).all())
+    # Farther apart than the posterior is.
+    assert float(bound.points.std()) > float(free.points.std())
+
+
+def test_particles_that_no_gradient_moves_are_left():
+    """One data set is a thin shell, of which no gradient is known; the other goes on by itself."""
+    mode, _ = modes_in(12, [1.0])
+
+    def target(points):
+        shell = -((points[:, 1:].norm(dim=-1) - 3) / 0.003).square() / 2
+        return torch.cat([mode(points[:, :1]), shell], dim=1)
+
+    def gradient(points):
+        value, slope = gradient_of(target)(points)
+        return value, slope * torch.tensor([1.0, torch.nan]).double()[:, None]
+
+    options = {"gradient": gradient, "num_particles": 256, "max_moves": 4}
+    found = bridge(target, 2, 12, generator=generator(), **options)
+    assert float(found.power[0]) == 1
+    assert float(found.memory[0]) < 0.7
+    assert float(found.power[1]) < 1
+    assert float(found.memory[1]) == 1
 
 
 def test_without_steps_in_between_modes_are_lost():

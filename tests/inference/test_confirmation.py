@@ -10,7 +10,6 @@ from torch import nn
 
 import pymc_amortized as pma
 
-from pymc_amortized.importance.agreement import Estimate
 from pymc_amortized.importance.bridge import bridge
 from pymc_amortized.importance.student_mixture import fit_student_mixture
 from pymc_amortized.importance.weights import weigh
@@ -187,10 +186,7 @@ class KnownSecond(Confirmation):
 
     def __init__(self, weighted, particles, memory):
         super().__init__(weighted)
-        weights = weigh(torch.zeros_like(particles[..., 0]))
-        unknown = torch.full((1,), torch.nan, dtype=torch.float64)
-        estimate = Estimate(particles, weights, unknown, unknown)
-        self.known = Second(estimate, False, particles, memory)
+        self.known = Second(None, particles, memory)
 
     def second(self, at):
         return self.known
@@ -235,7 +231,7 @@ def test_masses_of_mcmc_chains_are_compared(blind):
     """Chains that are all in the larger mode agree with each other, and with nothing else."""
     confirmation = confirmation_of(blind)
     space, second = blind.inference.problem.space, confirmation.second(AT)
-    assert second.usable
+    assert second.estimate is not None
     draws = second.estimate.draw(4_000, torch.Generator().manual_seed(2))[:, 0]
     vector, _ = space.unstandardize(draws)
     assert confirmation.judge_mcmc(AT, mcmc_of(vector.unflatten(0, (4, -1)))) == "bridge"
@@ -281,7 +277,7 @@ def test_a_second_estimate_in_many_dimensions():
     options = {"training": BRIEF, "random_seed": 1, "progressbar": False, "cache": False}
     posterior = pma.fit(model, **options)
     second = confirmation_of(posterior).second(AT)
-    assert second.usable
+    assert second.estimate is not None
     assert abs(float(second.estimate.log_evidence) - log_evidence) < 0.2
     attrs = posterior.sample(random_seed=1).posterior.attrs
     assert (attrs["checked"], attrs["confirmed_by"]) == ("accepted", "bridge")

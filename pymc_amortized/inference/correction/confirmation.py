@@ -2,6 +2,7 @@
 
 import functools
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from pymc_amortized.data.frames import Frames
 from pymc_amortized.importance.adaptive import adapt
 from pymc_amortized.importance.agreement import Estimate, agree, largest_gap
-from pymc_amortized.importance.bridge import bridge
+from pymc_amortized.importance.bridge import Bridged, bridge
 from pymc_amortized.importance.pool import Pool, Proposal
 from pymc_amortized.importance.student_mixture import fit_student_mixture
 from pymc_amortized.importance.weights import Weights, log_mean_weight, weigh
@@ -27,7 +28,7 @@ _MAX_MOVES = (60, 16)  # without and with a gradient
 _NUM_PARTICLES = 1_000
 _PARTICLES_BY_GRADIENT = (256, 512)
 _MANY_EVALUATIONS = 150_000
-_MAX_NUMBERS = 2e10
+_MAX_NUMBERS = 1.5e10
 _DRAWS_TO_COUNT = 64
 _FEWEST_EVALUATIONS = 10_000
 _NUM_FIRST = 4_000
@@ -45,24 +46,29 @@ class Second:
 
     Attributes
     ----------
-    estimate : Estimate
-        Weighted draws, in scores.
-    usable : bool
-        Whether it can be relied on itself.
+    estimate : Estimate or None
+        Weighted draws, in scores, where they can be relied on.
     particles : Tensor, shape (N, 1, D)
         Of the bridge, in scores: where modes are, if not how much each holds.
     memory : float
         How well particles remember where they were, from 0 to 1.
+    arrived : bool
+        Whether they came to the posterior, or were left on the way, farther apart.
     """
 
-    estimate: Estimate
-    usable: bool
+    estimate: Estimate | None
     particles: Tensor
     memory: float
+    arrived: bool = True
+
+    @property
+    def has_searched(self) -> bool:
+        """Whether particles have been wherever the posterior may have mass, though hardly there."""
+        return self.memory <= _LARGEST_TO_SEARCH
 
     def draw(self, num_draws: int, generator: torch.Generator) -> Tensor:
-        """Return draws (num_draws, 1, D): of the estimate if it is usable, or of the particles."""
-        if self.usable:
+        """Return draws (num_draws, 1, D): of the estimate if there is one, or of the particles."""
+        if self.estimate is not None:
             return self.estimate.draw(num_draws, generator)
         options = {"generator": generator, "device": self.particles.device}
         return self.particles[torch.randint(len(self.particles), (num_draws,), **options)]
@@ -119,16 +125,17 @@ class Confirmation:
             particles that know of nothing that the answer lacks; or one that does not agree.
         """
         second = self.second(at)
-        if second.usable and self._agrees(at, pool, weights, second):
-            return pool, weights, "bridge"
-        if not second.usable and second.memory > _LARGEST_TO_SEARCH:
+        if not second.has_searched:
             return pool, weights, "nothing"
+        usable = second.estimate is not None
+        if usable and self._agrees(at, pool, weights, second):
+            return pool, weights, "bridge"
         first = self._estimate_of(at, pool, weights)
         halves = [x.draw(_DRAWS_OF_EACH, self.generator) for x in (first, second)]
         found, of_found, _ = self.weighted.adapt_from(at, torch.cat(halves))
         if not bool(self.weighted.accepted(of_found)):
-            return pool, weights, "neither" if second.usable else "nothing"
-        if second.usable:
+            return pool, weights, "neither" if usable else "nothing"
+        if usable:
             agrees = self._agrees(at, found, of_found, second)
             return found, of_found, "bridge" if agrees else "neither"
         if bool(agree(first, self._estimate_of(at, found, of_found), self.generator)):
@@ -146,20 +153,25 @@ class Confirmation:
         agrees = bool(self.weighted.accepted(of_found)) and bool(agree(one, two, self.generator))
         return pool, weights, "search" if agrees else "neither"
 
-    def begin_anew(self, at: Tensor) -> tuple[Pool, Weights]:
-        """Return weighted draws of one data set that begin at the second estimate."""
-        scores = self.second(at).draw(2 * _DRAWS_OF_EACH, self.generator)
+    def begin_anew(self, at: Tensor) -> tuple[Pool, Weights] | None:
+        """Return weighted draws of one data set that begin at the second estimate, if any do."""
+        second = self.second(at)
+        if not second.has_searched:
+            return None
+        scores = second.draw(2 * _DRAWS_OF_EACH, self.generator)
         pool, weights, _ = self.weighted.adapt_from(at, scores)
-        return pool, weights
+        return (pool, weights) if bool(self.weighted.accepted(weights)) else None
 
     def judge_mcmc(self, at: Tensor, mcmc: McmcDraws) -> ConfirmedBy:
         """Say what confirms MCMC chains: the masses of a second estimate, or that they agree.
 
-        Every other chain began at particles of the bridge.
+        Every other chain began at particles of the bridge: at the posterior, or, where they were
+        left on the way, farther apart. Particles that arrived but never moved may be all in one
+        place.
         """
         second = self.second(at)
-        if not second.usable:
-            return "mcmc" if second.memory <= _LARGEST_TO_SEARCH else "nothing"
+        if second.estimate is None:
+            return "mcmc" if second.has_searched or not second.arrived else "nothing"
         vector = thin(mcmc.vector, max(1, min(int(mcmc.ess), mcmc.diverging.numel())))
         scores, _ = self.problem.space.standardize(vector.to(self.weighted.context.device))
         weights = weigh(torch.zeros_like(scores[:, :1]))
@@ -175,17 +187,29 @@ class Confirmation:
         return self._last[1]
 
     def _estimate(self, at: Tensor) -> Second:
-        frames, size = self.weighted.frames.select(at), self.problem.space.size
+        """Send particles to the posterior, and weigh draws of what is fitted to them."""
+        frames = self.weighted.frames.select(at)
 
         def target(scores: Tensor) -> Tensor:
             return self.problem.log_target(scores, frames)
 
+        found = self._send_particles(target, frames)
+        memory, arrived = float(found.memory), float(found.power) == 1
+        if memory > _LARGEST_TO_SEARCH:
+            return Second(None, found.points, memory, arrived)
+        pool, weights = self._weigh_around(found.points, target)
+        estimate = Estimate(pool.points, weights, *log_mean_weight(pool.log_weights))
+        usable = bool(self.weighted.rule.accepts(weights)) and memory <= _LARGEST_MEMORY
+        return Second(estimate if usable else None, found.points, memory, arrived)
+
+    def _send_particles(self, target: Callable[[Tensor], Tensor], frames: Frames) -> Bridged:
         def gradient(scores: Tensor) -> tuple[Tensor, Tensor]:
             return self.problem.log_target_with_gradient(scores, frames)
 
+        size = self.problem.space.size
         large = size >= _SIZE_FOR_GRADIENT and self._has_gradient(frames)
         many = self._max_evaluations >= _MANY_EVALUATIONS
-        found = bridge(
+        return bridge(
             target,
             1,
             size,
@@ -195,34 +219,35 @@ class Confirmation:
             max_evaluations=self._max_evaluations,
             generator=self.generator,
         )
-        equal = torch.zeros_like(found.points[..., 0])
+
+    def _weigh_around(
+        self, particles: Tensor, target: Callable[[Tensor], Tensor]
+    ) -> tuple[Pool, Weights]:
+        """Improve on a mixture fitted to particles (N, 1, D) by adaptive importance sampling."""
         mixture = fit_student_mixture(
-            found.points,
-            equal,
+            particles,
+            torch.zeros_like(particles[..., 0]),
             _NUM_COMPONENTS,
-            num_points=len(found.points),
+            num_points=len(particles),
             generator=self.generator,
         )
-        proposal = Proposal(
-            lambda number, _: mixture.sample(number, self.generator),
-            lambda points, _: mixture.log_prob(points),
-        )
-        points = proposal.sample(_NUM_FIRST, at)
-        pool = Pool(points, target(points), (mixture.log_prob(points),), (_NUM_FIRST,))
+        points = mixture.sample(_NUM_FIRST, self.generator)
+        first = Pool(points, target(points), (mixture.log_prob(points),), (_NUM_FIRST,))
         rule = self.weighted.rule
         [(_, pool, weights)] = adapt(
-            pool,
+            first,
             lambda points, _: target(points),
-            proposal,
+            Proposal(
+                lambda number, _: mixture.sample(number, self.generator),
+                lambda points, _: mixture.log_prob(points),
+            ),
             rule,
             rule.ess,
             num_new=_NUM_NEW,
             cycles=2,
             generator=self.generator,
         )
-        usable = bool(rule.accepts(weights)) and float(found.memory) <= _LARGEST_MEMORY
-        estimate = Estimate(pool.points, weights, *log_mean_weight(pool.log_weights))
-        return Second(estimate, usable, found.points, float(found.memory))
+        return pool, weights
 
     def _has_gradient(self, frames: Frames) -> bool:
         """Tell whether the density can be differentiated."""

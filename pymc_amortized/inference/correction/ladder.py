@@ -186,11 +186,12 @@ class _Climb:
         """
         if self.confirms and not bool(self.weighted.accepted(weights)):
             with self.finish.time("confirmation", at):
-                found, of_found = self.confirmation.begin_anew(at)
-            if bool(self.weighted.accepted(of_found)):
-                if not self._keep(at, found, of_found, "adaptive"):
+                anew = self.confirmation.begin_anew(at)
+            if anew is not None:
+                rest = self._keep(at, *anew, "adaptive")
+                if not rest:
                     return
-                pool, weights = found, of_found
+                [(at, pool, weights)] = rest
         i = int(at)
         with self.finish.time("mcmc", at):
             try:

@@ -107,7 +107,7 @@ class McmcRung:
             Whether MCMC chains missed a mode.
         """
         scores, _ = self.inference.problem.space.standardize(mcmc.vector.flatten(0, 1))
-        pool, weights, (over_mcmc, other) = self.weighing.adapt_from(at, scores.unsqueeze(1))
+        pool, weights, (over_mcmc, other) = self.weighing.adapt_from(at, scores.unsqueeze(1), 1)
         everything, error = log_mean_weight(pool.log_weights)
         margin = _SMALL_SHARE + 4 * float((error.square() + other.square()).sqrt())
         return pool, weights, float(everything - over_mcmc) > margin

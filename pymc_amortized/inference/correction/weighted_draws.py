@@ -119,7 +119,9 @@ class WeightedDraws:
             **({} if cycles is None else {"cycles": cycles}),
         )
 
-    def adapt_from(self, at: Tensor, scores: Tensor) -> tuple[Pool, Weights, tuple[Tensor, Tensor]]:
+    def adapt_from(
+        self, at: Tensor, scores: Tensor, cycles: int = 2
+    ) -> tuple[Pool, Weights, tuple[Tensor, Tensor]]:
         """Go on from a mixture fitted to draws (S, 1, D) of one data set, and from the network.
 
         Returns
@@ -141,7 +143,7 @@ class WeightedDraws:
         of_network = self.network(at).log_prob(points, here)
         pool = pool.with_proposal(points, log_target, [of_network], mixture.log_prob)
         of_mixture = pool.log_proposals[-1][-len(points) :]
-        [(_, pool, weights)] = self.adapt(at, pool, [mixture], cycles=2)
+        [(_, pool, weights)] = self.adapt(at, pool, [mixture], cycles)
         return pool, weights, log_mean_weight(log_target - of_mixture)
 
     def resampled(self, pool: Pool, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:

@@ -28,10 +28,9 @@ _SOURCES = {
     "mcmc": "MCMC chains",
 }
 _CONFIRMED = {
-    "bridge": " and confirmed",
-    "search": " and confirmed",
-    "mcmc": " and confirmed",
-    "neither": ", not confirmed",
+    "bridge": " and confirmed by a bridge from the prior",
+    "search": " and confirmed by a search from the prior",
+    "mcmc": " and confirmed by MCMC chains",
     "nothing": "",
 }
 
@@ -72,7 +71,8 @@ def answer_line(draws: Draws) -> str:
         text += f" (Pareto k {draws.pareto_k:.2f}, ESS {draws.importance_ess:,.0f} of "
         text += f"{draws.num_proposals:,})"
     verdict = {None: "not checked", True: "accepted", False: "rejected"}[draws.accepted]
-    verdict += _CONFIRMED[draws.confirmed_by]
+    if draws.accepted:
+        verdict += _CONFIRMED[draws.confirmed_by]
     seconds = ", ".join(f"{rung} {spent:.2f} s" for rung, spent in draws.seconds.items())
     return f"{text}: {verdict}; {seconds}."
 

@@ -39,6 +39,8 @@ _LARGEST_TO_SEARCH = 0.95
 _DRAWS_OF_EACH = 2_000
 _MASS_MARGIN = 0.02
 
+_Weighted = tuple[Pool, Weights]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Second:
@@ -138,7 +140,7 @@ class Confirmation:
         if usable:
             agrees = self._agrees(at, found, of_found, second)
             return found, of_found, "bridge" if agrees else "neither"
-        if bool(agree(first, self._estimate_of(at, found, of_found), self.generator)):
+        if self.agrees(at, (pool, weights), (found, of_found)):
             return pool, weights, "search"
         return self._settle_alone(at, found, of_found)
 
@@ -146,14 +148,12 @@ class Confirmation:
         self, at: Tensor, pool: Pool, weights: Weights
     ) -> tuple[Pool, Weights, ConfirmedBy]:
         """Compare an answer, which particles have corrected, with one that begins at itself."""
-        one = self._estimate_of(at, pool, weights)
-        scores = one.draw(2 * _DRAWS_OF_EACH, self.generator)
+        scores = self._estimate_of(at, pool, weights).draw(2 * _DRAWS_OF_EACH, self.generator)
         found, of_found, _ = self.weighted.adapt_from(at, scores)
-        two = self._estimate_of(at, found, of_found)
-        agrees = bool(self.weighted.accepted(of_found)) and bool(agree(one, two, self.generator))
+        agrees = self.agrees(at, (pool, weights), (found, of_found))
         return pool, weights, "search" if agrees else "neither"
 
-    def begin_anew(self, at: Tensor) -> tuple[Pool, Weights] | None:
+    def begin_anew(self, at: Tensor) -> _Weighted | None:
         """Return weighted draws of one data set that begin at the second estimate, if any do."""
         second = self.second(at)
         if not second.has_searched:
@@ -161,6 +161,16 @@ class Confirmation:
         scores = second.draw(2 * _DRAWS_OF_EACH, self.generator)
         pool, weights, _ = self.weighted.adapt_from(at, scores)
         return (pool, weights) if bool(self.weighted.accepted(weights)) else None
+
+    def agrees(self, at: Tensor, one: _Weighted, two: _Weighted) -> bool:
+        """Tell whether two answers for one data set, both of good weights, say the same.
+
+        One that begins at the network, for instance, and one at MCMC chains from everywhere.
+        """
+        if not all(bool(self.weighted.accepted(weights)) for _, weights in (one, two)):
+            return False
+        estimates = [self._estimate_of(at, *x) for x in (one, two)]
+        return bool(agree(*estimates, self.generator))
 
     def judge_mcmc(self, at: Tensor, mcmc: McmcDraws) -> ConfirmedBy:
         """Say what confirms MCMC chains: the masses of a second estimate, or that they agree.

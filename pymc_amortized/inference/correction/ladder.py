@@ -216,10 +216,13 @@ class _Climb:
         word = "nothing"
         if usable and (missed or not is_converged):
             if self.confirms:
+                before = (pool, weights)
                 found, reweighed, word = self.confirmation.settle(at, found, reweighed)
+                if word == "nothing" and self.confirmation.agrees(at, before, (found, reweighed)):
+                    word = "mcmc"
             self.finish.from_weighted(at, found, reweighed, "adaptive", word, mcmc)
             return
-        if self.confirms:
+        if self.confirms and is_converged:
             word = self.confirmation.judge_mcmc(at, mcmc)
         self.finish.from_mcmc(
             at,

@@ -3,7 +3,7 @@
 import math
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -30,6 +30,7 @@ _MAX_TO_FIT = 1_000
 _OWN_VARIANCE = 0.1
 _COST_OF_GRADIENT = 3
 _MOVES_OF_A_PAIR = 2
+_EXCHANGES = 4
 _STUCK = 0.8
 _MOST_STUCK = 2
 
@@ -41,7 +42,7 @@ class Bridged:
     Attributes
     ----------
     points : Tensor, shape (N, B, D)
-        Draws of the target, as good as the moves were.
+        Draws of the target, as good as the moves were: particles, sweep after sweep.
     log_evidence : Tensor, shape (B,)
         Log of the integral of the target in nats, by the product of all steps.
     power : Tensor, shape (B,)
@@ -70,6 +71,7 @@ def bridge(
     num_particles: int = 1_000,
     max_moves: int = 60,
     max_evaluations: float = math.inf,
+    num_sweeps: int = 1,
     generator: torch.Generator | None = None,
 ) -> Bridged:
     r"""Send particles from the standard normal distribution to a target, step by step [1]_.
@@ -79,11 +81,12 @@ def bridge(
     .. math:: p_\beta(x) \propto N(x \mid 0, I)^{1 - \beta}\, p(x)^\beta,
 
     whose steps are as long as half of the particles bear [2]_. After each step particles are
-    resampled, and moved by Metropolis steps of two kinds in turn: draws of a mixture of Student t
-    distributions fitted to all particles, which lead from mode to mode, and, within modes,
-    differences of other particles [3]_, or Hamiltonian paths where there is a gradient. They are
-    moved until they have forgotten where in their mode they were, or as often as is allowed. Data
-    sets are worked on together, each at its own pace.
+    resampled, and moved by Metropolis steps of three kinds in turn: draws of a mixture of Student t
+    distributions fitted to all particles; the same place of another component, which leads from
+    mode to mode in any number of dimensions; and, within modes, differences of other particles
+    [3]_, or Hamiltonian paths where there is a gradient. They are moved until they have forgotten
+    where in their mode they were, or as often as is allowed. Data sets are worked on together, each
+    at its own pace.
 
     Differences pay in few dimensions, where they also lead from mode to mode; gradients from some
     twelve dimensions on.
@@ -103,6 +106,8 @@ def bridge(
     max_evaluations : float
         Of the target, for each data set. Particles that have used them up are left where they are,
         and so are those that no gradient moves any more.
+    num_sweeps : int
+        How often particles are moved at the far end, until they have forgotten, and kept.
     generator : torch.Generator, optional
         Source of randomness.
 
@@ -154,9 +159,18 @@ def bridge(
         memory = torch.where(going, walk.move(power, mixture, max_moves), memory)
         if gradient is not None:
             stuck = torch.where(memory > _STUCK, stuck + 1, 0.0)
+    sweeps = [walk.points]
+    while len(sweeps) < num_sweeps and bool((power == 1).all()) and not bool(nowhere.any()):
+        draws = torch.cat(sweeps)
+        few = min(len(draws), _MAX_TO_FIT)
+        equal = torch.zeros_like(draws[..., 0])
+        walk.move(
+            power, fit_student_mixture(draws, equal, num_points=few, generator=generator), max_moves
+        )
+        sweeps.append(walk.points)
     log_evidence = log_evidence.masked_fill(nowhere, -math.inf)
     memory = memory.masked_fill(nowhere | (power < 1), 1.0)
-    return Bridged(walk.points, log_evidence, power, memory, walk.num_evaluations)
+    return Bridged(torch.cat(sweeps), log_evidence, power, memory, walk.num_evaluations)
 
 
 def _next_power(log_ratio: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,12 +224,15 @@ class _Walk:
         before, memory = self.points, torch.ones_like(power)
         modes = mixture.memberships(before)
         by_gradient = self.gradient is not None
-        scale_tril = _scale_within(before, modes) if by_gradient else None
+        scale_tril = _scale_within(before, modes)
+        alike = replace(mixture, scale_tril=scale_tril.unsqueeze(1).expand_as(mixture.scale_tril))
         looks = _MOVES_OF_A_PAIR if by_gradient else _MOVES_BETWEEN_LOOKS
         forgotten = _FORGOTTEN_BY_GRADIENT if by_gradient else _FORGOTTEN
         for number in range(1, max_moves + 1):
             if number % 2:
                 self._jump(power, mixture)
+                for shape in (mixture, alike) * (_EXCHANGES if by_gradient else 1):
+                    self._exchange_modes(power, shape)
             elif by_gradient:
                 self._follow(power, scale_tril)
             else:
@@ -230,6 +247,11 @@ class _Walk:
     def _jump(self, power: Tensor, mixture: StudentMixture) -> None:
         proposed = mixture.sample(len(self.points), self.generator)
         self._accept(power, proposed, mixture.log_prob(self.points) - mixture.log_prob(proposed))
+
+    def _exchange_modes(self, power: Tensor, shape: StudentMixture) -> None:
+        """Carry particles over to the same place of another component."""
+        proposed, log_ratio = shape.carry_over(self.points, self.generator)
+        self._accept(power, proposed, log_ratio)
 
     def _follow(self, power: Tensor, scale_tril: Tensor) -> None:
         """Move along the gradient."""

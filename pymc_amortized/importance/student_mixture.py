@@ -12,8 +12,9 @@ __all__ = ["StudentMixture", "fit_student_mixture", "stable_cholesky"]
 
 _HALF_DEGREES_OF_FREEDOM = 4
 _DEGREES_OF_FREEDOM = 2.0 * _HALF_DEGREES_OF_FREEDOM
+_FEW, _MANY, _SIZE_FOR_MANY = 5, 24, 12
 _NUM_STEPS = 8
-_NUM_CANDIDATES = 64
+_CANDIDATES_OF_EACH = 13
 _PRIOR_COUNT = 0.02
 _PRIOR_WEIGHT = 1e-3
 _FLOOR = 1e-3
@@ -91,6 +92,59 @@ class StudentMixture:
             draws = torch.where((chosen == k).unsqueeze(-1), moved, draws)
         return draws.transpose(0, 1)
 
+    def carry_over(
+        self, points: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Propose for each point the same place of another component: a Metropolis step [1]_.
+
+        A point x of a component with centre m and factor L goes to m' + L' inv(L) (x - m). Where
+        modes have shapes that are alike, most such steps are accepted, in any number of dimensions.
+
+        Parameters
+        ----------
+        points : Tensor, shape (S, B, D)
+            The points.
+        generator : torch.Generator, optional
+            Source of randomness.
+
+        Returns
+        -------
+        proposed : Tensor, shape (S, B, D)
+            Where they would go.
+        log_ratio : Tensor, shape (S, B)
+            What the log of the ratio of target densities is raised by, to accept or not.
+
+        References
+        ----------
+        .. [1] Tjelmeland, H. & Hegstad, B. K. (2001). Mode jumping proposals in MCMC. Scandinavian
+           Journal of Statistics 28(1), 205-223.
+        """
+        num_points, num_datasets = points.shape[:2]
+        number = self.log_weights.shape[1]
+        member = self.memberships(points).permute(2, 0, 1)  # (S, B, K)
+        source = torch.multinomial(member.reshape(-1, number), 1, generator=generator)
+        source = source.reshape(num_points, num_datasets, 1)
+        options = {"generator": generator, "device": points.device}
+        goal = torch.randint(number, source.shape, **options)
+        proposed = torch.zeros_like(points)
+        inverse = torch.linalg.inv(self.scale_tril)
+        # One component after the other: factors of all points at once would be S D^2 numbers.
+        for k in range(number):
+            centred = (points - self.location[:, k]).transpose(0, 1)
+            standard = (centred @ inverse[:, k].mT).transpose(0, 1)
+            proposed = torch.where(source == k, standard, proposed)
+        standard = proposed
+        for k in range(number):
+            moved = (standard.transpose(0, 1) @ self.scale_tril[:, k].mT).transpose(0, 1)
+            proposed = torch.where(goal == k, moved + self.location[:, k], proposed)
+        log_det = (
+            self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1).expand(num_points, -1, -1)
+        )
+        back = self.memberships(proposed).permute(2, 0, 1).gather(2, goal).log()
+        there = member.gather(2, source).log()
+        growth = log_det.gather(2, goal) - log_det.gather(2, source)
+        return proposed, (back - there + growth).squeeze(-1)
+
     def select(self, index: Tensor) -> "StudentMixture":
         """Return those of some data sets."""
         return StudentMixture(self.log_weights[index], self.location[index], self.scale_tril[index])
@@ -99,7 +153,7 @@ class StudentMixture:
 def fit_student_mixture(
     points: Tensor,
     log_weights: Tensor,
-    num_components: int = 5,
+    num_components: int | None = None,
     *,
     num_points: int = 1_000,
     generator: torch.Generator | None = None,
@@ -117,8 +171,9 @@ def fit_student_mixture(
         Weighted draws.
     log_weights : Tensor, shape (S, B)
         Their log weights, up to a constant per data set.
-    num_components : int
-        K.
+    num_components : int, optional
+        K. Default: 5, and 24 from twelve dimensions on, where a component that spans two modes
+        reaches neither.
     num_points : int
         How many points are picked.
     generator : torch.Generator, optional
@@ -142,6 +197,8 @@ def fit_student_mixture(
     >>> bool(abs(mixture.log_weights.exp().min() - 0.25) < 0.05)
     True
     """
+    if num_components is None:
+        num_components = _FEW if points.shape[-1] < _SIZE_FOR_MANY else _MANY
     index = torch.multinomial(
         log_weights.softmax(0).T, num_points, replacement=True, generator=generator
     )  # (B, M)
@@ -210,7 +267,7 @@ def _nearest(x: Tensor, overall: Tensor, number: int, generator: torch.Generator
     distances = [(z - z[:, :1]).square().sum(-1)]
     smallest = distances[0]
     for _ in range(number - 1):
-        weights = smallest[:, :_NUM_CANDIDATES] + 1e-12
+        weights = smallest[:, : _CANDIDATES_OF_EACH * number - 1] + 1e-12
         pick = torch.multinomial(weights, 1, generator=generator)  # (B, 1)
         centre = z.gather(1, pick.unsqueeze(-1).expand(-1, -1, z.shape[-1]))
         distances.append((z - centre).square().sum(-1))

@@ -21,19 +21,19 @@ from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
 from pymc_amortized.inference.draws import ConfirmedBy, McmcDraws
 from pymc_amortized.memory import count_numbers
 
-__all__ = ["Confirmation", "Second"]
+__all__ = ["SIZE_FOR_GRADIENT", "Confirmation", "Second"]
 
-_SIZE_FOR_GRADIENT = 12
+SIZE_FOR_GRADIENT = 12
 _MAX_MOVES = (60, 16)  # without and with a gradient
 _NUM_PARTICLES = 1_000
-_PARTICLES_BY_GRADIENT = (256, 512)
-_MANY_EVALUATIONS = 150_000
+_PARTICLES_BY_GRADIENT = (256, 512, 1_024)
+_SWEEPS = 8
+_MANY_EVALUATIONS = (150_000, 1_000_000)
 _MAX_NUMBERS = 1.5e10
 _DRAWS_TO_COUNT = 64
 _FEWEST_EVALUATIONS = 10_000
 _NUM_FIRST = 4_000
 _NUM_NEW = 2_000
-_NUM_COMPONENTS = 6
 _LARGEST_MEMORY = 0.85
 _LARGEST_TO_SEARCH = 0.95
 _DRAWS_OF_EACH = 2_000
@@ -217,8 +217,8 @@ class Confirmation:
             return self.problem.log_target_with_gradient(scores, frames)
 
         size = self.problem.space.size
-        large = size >= _SIZE_FOR_GRADIENT and self._has_gradient(frames)
-        many = self._max_evaluations >= _MANY_EVALUATIONS
+        large = size >= SIZE_FOR_GRADIENT and self._has_gradient(frames)
+        many = sum(self._max_evaluations >= number for number in _MANY_EVALUATIONS)
         return bridge(
             target,
             1,
@@ -227,23 +227,25 @@ class Confirmation:
             num_particles=_PARTICLES_BY_GRADIENT[many] if large else _NUM_PARTICLES,
             max_moves=_MAX_MOVES[large],
             max_evaluations=self._max_evaluations,
+            num_sweeps=_SWEEPS if large else 1,
             generator=self.generator,
         )
 
     def _weigh_around(
         self, particles: Tensor, target: Callable[[Tensor], Tensor]
     ) -> tuple[Pool, Weights]:
-        """Improve on a mixture fitted to particles (N, 1, D) by adaptive importance sampling."""
+        """Weigh draws of a mixture fitted to particles (N, 1, D); improve on it if need be."""
         mixture = fit_student_mixture(
             particles,
             torch.zeros_like(particles[..., 0]),
-            _NUM_COMPONENTS,
             num_points=len(particles),
             generator=self.generator,
         )
         points = mixture.sample(_NUM_FIRST, self.generator)
         first = Pool(points, target(points), (mixture.log_prob(points),), (_NUM_FIRST,))
-        rule = self.weighted.rule
+        rule, weights = self.weighted.rule, weigh(first.log_weights)
+        if bool(rule.accepts(weights)):
+            return first, weights
         [(_, pool, weights)] = adapt(
             first,
             lambda points, _: target(points),

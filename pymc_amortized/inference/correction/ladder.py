@@ -13,7 +13,7 @@ from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.pool import Pool
 from pymc_amortized.importance.weights import Weights, weigh
 from pymc_amortized.inference.amortized import Amortized
-from pymc_amortized.inference.correction.confirmation import Confirmation
+from pymc_amortized.inference.correction.confirmation import SIZE_FOR_GRADIENT, Confirmation
 from pymc_amortized.inference.correction.finish import Finish
 from pymc_amortized.inference.correction.mcmc import McmcRung
 from pymc_amortized.inference.correction.nuts import MarginalSampler
@@ -140,10 +140,11 @@ class _Climb:
     def _adapt(self, index: Tensor, pool: Pool) -> list[_OneDataSet]:
         """Keep what adaptive importance sampling can answer, and return the rest one by one.
 
-        Where there is another way to begin, none starts over with more draws.
+        In many dimensions none starts over with more draws, if there is another way to begin.
         """
         rest = []
-        cycles = 1 if self.confirms else None
+        many = self.inference.problem.space.size >= SIZE_FOR_GRADIENT
+        cycles = 1 if self.confirms and many else None
         for at, found, weights in self.weighted.adapt(index, pool, cycles=cycles):
             kept = self.weighted.accepted(weights) | (self.correction == "adaptive")
             rest += self._keep(

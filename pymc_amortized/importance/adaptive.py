@@ -35,6 +35,7 @@ def adapt(
     num_new: int,
     mixtures: Sequence[StudentMixture] = (),
     cycles: int = _NUM_CYCLES,
+    num_components: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Iterator[tuple[Tensor, Pool, Weights]]:
     """Fit mixtures to weighted draws, and answer by new draws from mixtures that are fitted.
@@ -68,6 +69,8 @@ def adapt(
         Other proposals of the pool, in order.
     cycles : int
         How often mixtures are fitted, each time from four times as many draws.
+    num_components : int, optional
+        Of each mixture. Default: that of :func:`fit_student_mixture`.
     generator : torch.Generator, optional
         Source of randomness.
 
@@ -112,7 +115,7 @@ def adapt(
     (True, True, True)
     """
     index = torch.arange(len(pool), device=pool.points.device)
-    search = _Search(target, first, rule, wanted, num_new, generator)
+    search = _Search(target, first, rule, wanted, num_new, generator, num_components)
     yield from search.run(index, pool, list(mixtures), cycles)
 
 
@@ -126,6 +129,7 @@ class _Search:
     wanted: float
     num_new: int
     generator: torch.Generator | None
+    num_components: int | None = None
 
     def run(
         self, index: Tensor, pool: Pool, mixtures: list[StudentMixture], cycles: int
@@ -152,7 +156,11 @@ class _Search:
         """Fit one more mixture, and add its draws, with the density of all proposals at all."""
         to_fit = tempered(weights.log_weights, _ESS_TO_FIT)
         last = fit_student_mixture(
-            pool.points, to_fit, num_points=self.num_new // 2, generator=self.generator
+            pool.points,
+            to_fit,
+            self.num_components,
+            num_points=self.num_new // 2,
+            generator=self.generator,
         )
         new = last.sample(self.num_new, self.generator)
         of_new = [self.first.log_prob(new, index), *(mixture.log_prob(new) for mixture in mixtures)]

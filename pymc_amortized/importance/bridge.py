@@ -13,6 +13,7 @@ from pymc_amortized.importance.hamiltonian import HamiltonianMoves
 from pymc_amortized.importance.moves import difference_steps
 from pymc_amortized.importance.student_mixture import (
     StudentMixture,
+    components_for_modes,
     fit_student_mixture,
     stable_cholesky,
 )
@@ -152,9 +153,7 @@ def bridge(
         log_weights = torch.where(going, log_weights, 0.0)
         log_evidence = log_evidence + log_weights.logsumexp(0) - math.log(num_particles)
         normalized = log_weights - log_weights.logsumexp(0)
-        mixture = fit_student_mixture(
-            walk.points, normalized, num_points=min(num_particles, _MAX_TO_FIT), generator=generator
-        )
+        mixture = walk.fit(walk.points, normalized)
         walk.resample(normalized)
         memory = torch.where(going, walk.move(power, mixture, max_moves), memory)
         if gradient is not None:
@@ -211,6 +210,16 @@ class _Walk:
         self.log_target, self.log_normal = self._densities(points)
         self.num_evaluations = len(points)
         self.paths = HamiltonianMoves(points.shape[1], generator)
+
+    def fit(self, points: Tensor, log_weights: Tensor) -> StudentMixture:
+        """Return a mixture fitted to weighted points."""
+        return fit_student_mixture(
+            points,
+            log_weights,
+            components_for_modes(points.shape[-1]),
+            num_points=min(len(points), _MAX_TO_FIT),
+            generator=self.generator,
+        )
 
     def resample(self, log_weights: Tensor) -> None:
         """Pick particles in proportion to their weights (N, B)."""

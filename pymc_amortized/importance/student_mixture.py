@@ -8,11 +8,11 @@ import torch
 
 from torch import Tensor
 
-__all__ = ["StudentMixture", "fit_student_mixture", "stable_cholesky"]
+__all__ = ["StudentMixture", "components_for_modes", "fit_student_mixture", "stable_cholesky"]
 
 _HALF_DEGREES_OF_FREEDOM = 4
 _DEGREES_OF_FREEDOM = 2.0 * _HALF_DEGREES_OF_FREEDOM
-_FEW, _MANY, _SIZE_FOR_MANY = 5, 24, 12
+_FEW, _MORE, _MANY, _SIZE_FOR_MANY = 5, 12, 24, 12
 _NUM_STEPS = 8
 _CANDIDATES_OF_EACH = 13
 _PRIOR_COUNT = 0.02
@@ -236,6 +236,11 @@ def _maximize(x: Tensor, member: Tensor, weight: Tensor, overall: Tensor) -> Stu
     covariance = (scatter + _PRIOR_COUNT * within) / (count + _PRIOR_COUNT)[..., None, None]
     log_weights = (count + _PRIOR_WEIGHT).log().log_softmax(-1)
     return StudentMixture(log_weights, location, stable_cholesky(covariance))
+
+
+def components_for_modes(size: int) -> int:
+    """Return how many components are enough where there may be many modes, in D dimensions."""
+    return _MORE if size < _SIZE_FOR_MANY else _MANY
 
 
 def stable_cholesky(covariance: Tensor) -> Tensor:

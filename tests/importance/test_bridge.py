@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pymc_amortized.importance.bridge import bridge
+from pymc_amortized.importance.bridge import _Walk, bridge
 
 
 def generator(seed=1):
@@ -72,6 +72,34 @@ def test_gradients_lead_to_every_mode_in_many_dimensions(size, shares):
     assert abs(float(found.points[..., len(shares) :].std()) / 0.3 - 1) < 0.1
 
 
+def test_sweeps_at_the_far_end_are_more_draws():
+    """As good as the particles, and not the same."""
+    target, found_in = modes_in(12, [0.6, 0.4])
+    options = {"gradient": gradient_of(target), "num_particles": 256, "max_moves": 16}
+    found = bridge(target, 2, 12, generator=generator(), num_sweeps=6, **options)
+    assert found.points.shape == (6 * 256, 2, 12)
+    assert len(found.points[:, 0, 0].unique()) > 4 * 256
+    assert float((found_in(found.points) - torch.tensor([0.6, 0.4])).abs().max()) < 0.12
+
+
+def test_modes_keep_their_mass_where_particles_hardly_could():
+    """Of eight in sixteen dimensions, some have next to nothing half way, and a fifth at last."""
+    size = 16
+    centres = 1.2 * torch.randn(8, size, generator=generator(19), dtype=torch.float64) / 2
+    shares = torch.tensor([0.3, 0.05, 0.05, 0.05, 0.08, 0.2, 0.17, 0.1]).double()
+
+    def target(points):
+        z = (points.unsqueeze(-2) - centres) / 0.15
+        log_density = -(z.square() + math.log(2 * math.pi * 0.15**2)).sum(-1) / 2
+        return (log_density + shares.log()).logsumexp(-1)
+
+    options = {"gradient": gradient_of(target), "num_particles": 1_024, "max_moves": 16}
+    found = bridge(target, 1, size, generator=generator(), **options)
+    nearest = (found.points.unsqueeze(-2) - centres).square().sum(-1).argmin(-1)
+    masses = torch.stack([(nearest == k).double().mean() for k in range(8)])
+    assert float((masses - shares).abs().max()) < 0.1
+
+
 def test_particles_that_have_used_up_their_budget_are_left_on_the_way():
     target, _ = modes_in(12, [0.7, 0.3], scale=0.1)
     options = {"gradient": gradient_of(target), "num_particles": 256, "max_moves": 16}
@@ -85,24 +113,26 @@ def test_particles_that_have_used_up_their_budget_are_left_on_the_way():
     assert float(bound.points.std()) > float(free.points.std())
 
 
-def test_particles_that_no_gradient_moves_are_left():
-    """One data set is a thin shell, of which no gradient is known; the other goes on by itself."""
-    mode, _ = modes_in(12, [1.0])
+def test_particles_that_nothing_moves_any_more_are_left(monkeypatch):
+    """Half way, one of two data sets is stuck; the other goes on by itself."""
+    target, _ = modes_in(12, [1.0])
+    original, powers = _Walk.move, []
 
-    def target(points):
-        shell = -((points[:, 1:].norm(dim=-1) - 3) / 0.003).square() / 2
-        return torch.cat([mode(points[:, :1]), shell], dim=1)
+    def move(self, power, mixture, max_moves):
+        memory = original(self, power, mixture, max_moves)
+        powers.append(power.clone())
+        stuck = (power > 0.05) & torch.tensor([False, True])
+        return torch.where(stuck, 0.9, memory)
 
-    def gradient(points):
-        value, slope = gradient_of(target)(points)
-        return value, slope * torch.tensor([1.0, torch.nan]).double()[:, None]
-
-    options = {"gradient": gradient, "num_particles": 256, "max_moves": 4}
+    monkeypatch.setattr(_Walk, "move", move)
+    options = {"gradient": gradient_of(target), "num_particles": 256, "max_moves": 16}
     found = bridge(target, 2, 12, generator=generator(), **options)
     assert float(found.power[0]) == 1
     assert float(found.memory[0]) < 0.7
-    assert float(found.power[1]) < 1
+    assert 0.05 < float(found.power[1]) < 1
     assert float(found.memory[1]) == 1
+    # It is given two tries.
+    assert len({float(p[1]) for p in powers if p[1] > 0.05}) == 2
 
 
 def test_without_steps_in_between_modes_are_lost():

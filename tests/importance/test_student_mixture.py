@@ -92,3 +92,44 @@ def test_factors_of_covariances_are_exact_where_they_can_be():
     found = stable_cholesky(covariance)
     torch.testing.assert_close(found[::2], torch.linalg.cholesky(covariance[::2]), rtol=0, atol=0)
     torch.testing.assert_close(found[1] @ found[1].mT, covariance[1], atol=1e-5, rtol=0)
+
+
+def test_carrying_points_over_leaves_the_target_as_it_is():
+    """Two normal modes of different shapes in fifteen dimensions: masses stay, and most cross."""
+    size, shares = 15, torch.tensor([0.2, 0.8]).double()
+    centres = torch.zeros(2, size).double()
+    centres[1] = 5.0
+    scales = torch.tensor([0.5, 1.5]).double()
+
+    def log_target(points):
+        z = (points.unsqueeze(-2) - centres) / scales[:, None]
+        log_density = -z.square().sum(-1) / 2 - size * scales.log()
+        return (log_density + shares.log()).logsumexp(-1)
+
+    def first_mode(points):
+        return (points[:, 0] - centres[0]).norm(dim=-1) < (points[:, 0] - centres[1]).norm(dim=-1)
+
+    number = 4_000
+    chosen = (torch.rand(number, generator=generator(1)) > 0.2).long()
+    noise = torch.randn(number, size, generator=generator(2), dtype=torch.float64)
+    points = (centres[chosen] + scales[chosen, None] * noise).unsqueeze(1)
+    mixture = StudentMixture(
+        torch.full((1, 2), 0.5).double().log(),
+        centres.unsqueeze(0) + 0.05,
+        torch.diag_embed(scales[:, None].expand(2, size).clone()).unsqueeze(0),
+    )
+    before = first_mode(points)
+    for seed in range(6):
+        proposed, log_ratio = mixture.carry_over(points, generator(10 + seed))
+        gain = log_target(proposed) - log_target(points) + log_ratio
+        accepted = torch.rand(gain.shape, generator=generator(20 + seed)).log() < gain
+        points = torch.where(accepted.unsqueeze(-1), proposed, points)
+    after = first_mode(points)
+    # 4.5 standard errors; the mode shares and the spread of each are those of the target.
+    assert abs(float(after.double().mean()) - 0.2) < 4.5 * (0.16 / number) ** 0.5
+    assert float((before != after).double().mean()) > 0.2
+    assert abs(float(points[after, 0].std()) / 0.5 - 1) < 0.05
+    # A planted fault: without what the shapes are worth, nearly all end in the wider mode.
+    proposed, log_ratio = mixture.carry_over(points, generator(30))
+    wrong = log_target(proposed) - log_target(points)
+    assert float((wrong - log_target(proposed) + log_target(points) - log_ratio).abs().max()) > 5

@@ -14,7 +14,7 @@ from pymc_amortized.importance.adaptive import adapt
 from pymc_amortized.importance.agreement import Estimate, agree, largest_gap
 from pymc_amortized.importance.bridge import Bridged, bridge
 from pymc_amortized.importance.pool import Pool, Proposal
-from pymc_amortized.importance.student_mixture import fit_student_mixture
+from pymc_amortized.importance.student_mixture import components_for_modes, fit_student_mixture
 from pymc_amortized.importance.weights import Weights, log_mean_weight, weigh
 from pymc_amortized.inference.correction.mcmc import thin
 from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
@@ -238,6 +238,7 @@ class Confirmation:
         mixture = fit_student_mixture(
             particles,
             torch.zeros_like(particles[..., 0]),
+            components_for_modes(particles.shape[-1]),
             num_points=len(particles),
             generator=self.generator,
         )
@@ -257,6 +258,7 @@ class Confirmation:
             rule.ess,
             num_new=_NUM_NEW,
             cycles=2,
+            num_components=components_for_modes(particles.shape[-1]),
             generator=self.generator,
         )
         return pool, weights

@@ -144,8 +144,8 @@ class _Climb:
         """
         rest = []
         many = self.inference.problem.space.size >= SIZE_FOR_GRADIENT
-        cycles = 1 if self.confirms and many else None
-        for at, found, weights in self.weighted.adapt(index, pool, cycles=cycles):
+        options = {"cycles": 1} if self.confirms and many else {}
+        for at, found, weights in self.weighted.adapt(index, pool, **options):
             kept = self.weighted.accepted(weights) | (self.correction == "adaptive")
             rest += self._keep(
                 index[at[kept]], found.select(kept), weights.select(kept), "adaptive"

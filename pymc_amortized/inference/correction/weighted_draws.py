@@ -12,7 +12,11 @@ from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.adaptive import adapt
 from pymc_amortized.importance.moves import rejuvenate
 from pymc_amortized.importance.pool import LogDensity, Pool, Proposal
-from pymc_amortized.importance.student_mixture import StudentMixture, fit_student_mixture
+from pymc_amortized.importance.student_mixture import (
+    StudentMixture,
+    components_for_modes,
+    fit_student_mixture,
+)
 from pymc_amortized.importance.weights import Weights, log_mean_weight, resample
 from pymc_amortized.inference.amortized import Amortized
 
@@ -104,9 +108,12 @@ class WeightedDraws:
         index: Tensor,
         pool: Pool,
         mixtures: Sequence[StudentMixture] = (),
-        cycles: int | None = None,
+        **options: int,
     ) -> Iterator[tuple[Tensor, Pool, Weights]]:
-        """Improve on draws of the network, and of mixtures, by :func:`adapt`."""
+        """Improve on draws of the network, and of mixtures, by :func:`adapt`.
+
+        ``options`` are its cycles, and its number of components.
+        """
         return adapt(
             pool,
             self.target(index),
@@ -116,7 +123,7 @@ class WeightedDraws:
             num_new=max(_NUM_NEW, self.num_draws // 2),
             mixtures=mixtures,
             generator=self.generator,
-            **({} if cycles is None else {"cycles": cycles}),
+            **options,
         )
 
     def adapt_from(
@@ -136,14 +143,15 @@ class WeightedDraws:
         context = self.context[at]
         points, _ = self.inference.proposals.from_scores(scores.to(context.device), context)
         equal = torch.zeros_like(points[..., 0])
-        mixture = fit_student_mixture(points, equal, generator=self.generator)
+        number = components_for_modes(points.shape[-1])
+        mixture = fit_student_mixture(points, equal, number, generator=self.generator)
         pool = self.from_network(at, NUM_PROPOSALS)
         points, here = mixture.sample(NUM_PROPOSALS, self.generator), torch.zeros_like(at)
         log_target = self.target(at)(points, here)
         of_network = self.network(at).log_prob(points, here)
         pool = pool.with_proposal(points, log_target, [of_network], mixture.log_prob)
         of_mixture = pool.log_proposals[-1][-len(points) :]
-        [(_, pool, weights)] = self.adapt(at, pool, [mixture], cycles)
+        [(_, pool, weights)] = self.adapt(at, pool, [mixture], cycles=cycles, num_components=number)
         return pool, weights, log_mean_weight(log_target - of_mixture)
 
     def resampled(self, pool: Pool, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:

@@ -38,8 +38,8 @@ class AcceptanceRule:
     divergences : float
         Largest share of draws of MCMC chains that diverge, from 0 to 1.
     confirm : {"single", "all", "none"}
-        Which weighted answers need a second estimate that agrees, by a bridge of particles from the
-        prior to the posterior: those of one data set, also those of many at once, or none.
+        Which answers need a second estimate that agrees, by particles from the prior, or by MCMC
+        chains that begin at them: those of one data set, also those of many at once, or none.
 
     Raises
     ------

@@ -257,6 +257,21 @@ def test_what_nothing_confirms_is_not_accepted(trained, monkeypatch):
     assert (attrs["checked"], attrs["confirmed_by"]) == ("accepted", "mcmc")
 
 
+def test_importance_sampling_from_chains_confirms_that_from_the_network(trained, monkeypatch):
+    """Chains that do not mix know where modes are: what is weighed around them is an answer."""
+    _, posterior = trained("mixture")
+    monkeypatch.setattr(Confirmation, "settle", lambda self, at, *found: (*found, "nothing"))
+    monkeypatch.setattr(pma.AcceptanceRule, "accepts_mcmc", lambda self, mcmc: False)
+    attrs = posterior.sample(random_seed=1).posterior.attrs
+    assert (attrs["rung"], attrs["checked"]) == ("adaptive", "accepted")
+    assert attrs["confirmed_by"] == "mcmc"
+    assert attrs["seconds_mcmc"] > 0
+    monkeypatch.setattr(Confirmation, "agrees", lambda self, at, one, two: False)
+    with pytest.warns(pma.errors.AccuracyWarning, match="Nothing confirms this answer"):
+        attrs = posterior.sample(random_seed=1).posterior.attrs
+    assert (attrs["checked"], attrs["confirmed_by"]) == ("rejected", "nothing")
+
+
 def straight_lines(num_units=60, num_covariates=13):
     """A regression whose posterior and evidence are normal, in more dimensions than differences."""
     rng = np.random.default_rng(5)

@@ -130,7 +130,7 @@ class Confirmation:
         if not second.has_searched:
             return pool, weights, "nothing"
         usable = second.estimate is not None
-        if usable and self._agrees(at, pool, weights, second):
+        if usable and self._is_that_of(at, pool, weights, second):
             return pool, weights, "bridge"
         first = self._estimate_of(at, pool, weights)
         halves = [x.draw(_DRAWS_OF_EACH, self.generator) for x in (first, second)]
@@ -138,7 +138,7 @@ class Confirmation:
         if not bool(self.weighted.accepted(of_found)):
             return pool, weights, "neither" if usable else "nothing"
         if usable:
-            agrees = self._agrees(at, found, of_found, second)
+            agrees = self._is_that_of(at, found, of_found, second)
             return found, of_found, "bridge" if agrees else "neither"
         if self.agrees(at, (pool, weights), (found, of_found)):
             return pool, weights, "search"
@@ -277,6 +277,6 @@ class Confirmation:
         scores, _ = self.weighted.inference.proposals.to_scores(pool.points, context)
         return Estimate(scores, weights, *log_mean_weight(pool.log_weights))
 
-    def _agrees(self, at: Tensor, pool: Pool, weights: Weights, second: Second) -> bool:
+    def _is_that_of(self, at: Tensor, pool: Pool, weights: Weights, second: Second) -> bool:
         """Tell whether an answer from a pool is what the second estimate says."""
         return bool(agree(self._estimate_of(at, pool, weights), second.estimate, self.generator))

@@ -42,7 +42,7 @@ USE = {
         import math
         import torch
         from pymc_amortized.importance.acceptance import AcceptanceRule
-        from pymc_amortized.importance.adaptive import adapt
+        from pymc_amortized.importance.adaptive import Rounds, adapt
         from pymc_amortized.importance.pool import Pool, Proposal
         generator = torch.Generator().manual_seed(1)
 
@@ -59,8 +59,9 @@ USE = {
         )
         x = first.sample(1_000, None)
         pool = Pool(x, target(x, None), (first.log_prob(x, None),), (1_000,))
-        options = {"num_new": 1_000, "generator": generator}
-        [(_, pool, weights)] = adapt(pool, target, first, AcceptanceRule(), 1_000, **options)
+        rule, rounds = AcceptanceRule(), Rounds(1_000)
+        found = adapt(pool, target, first, rule, 1_000, rounds, generator=generator)
+        [(_, pool, weights)] = found
         integral = float(pool.log_weights.exp().mean())
         print(bool(AcceptanceRule().accepts(weights).all()) and abs(integral - 2) < 0.1)
     """,

@@ -13,7 +13,7 @@ from pymc_amortized.importance.student_mixture import StudentMixture, fit_studen
 from pymc_amortized.importance.weights import Weights, tempered, weigh
 from pymc_amortized.memory import MEMORY
 
-__all__ = ["adapt"]
+__all__ = ["Rounds", "adapt"]
 
 _ESS_TO_FIT = 100.0
 _NUM_ROUNDS = 7
@@ -25,17 +25,34 @@ _GROWTH = 4
 _NUMBERS_PER_DRAW = 128  # that proposals and their weights are made of
 
 
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """How mixtures are fitted.
+
+    Attributes
+    ----------
+    num_new : int
+        Draws in each round, at first.
+    cycles : int
+        How often mixtures are fitted anew, each time from four times as many draws.
+    num_components : int or None
+        Of each mixture; None for that of :func:`fit_student_mixture`.
+    """
+
+    num_new: int
+    cycles: int = _NUM_CYCLES
+    num_components: int | None = None
+
+
 def adapt(
     pool: Pool,
     target: LogDensity,
     first: Proposal,
     rule: AcceptanceRule,
     wanted: float,
+    rounds: Rounds,
     *,
-    num_new: int,
     mixtures: Sequence[StudentMixture] = (),
-    cycles: int = _NUM_CYCLES,
-    num_components: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Iterator[tuple[Tensor, Pool, Weights]]:
     """Fit mixtures to weighted draws, and answer by new draws from mixtures that are fitted.
@@ -63,14 +80,10 @@ def adapt(
         When weighted draws are an answer.
     wanted : float
         Importance ESS at which to stop drawing.
-    num_new : int
-        Draws in each round, at first.
+    rounds : Rounds
+        How many, and of what.
     mixtures : sequence of StudentMixture
         Other proposals of the pool, in order.
-    cycles : int
-        How often mixtures are fitted, each time from four times as many draws.
-    num_components : int, optional
-        Of each mixture. Default: that of :func:`fit_student_mixture`.
     generator : torch.Generator, optional
         Source of randomness.
 
@@ -104,8 +117,9 @@ def adapt(
     ... )
     >>> points = network.sample(500, None)
     >>> pool = Pool(points, target(points, None), (network.log_prob(points, None),), (500,))
-    >>> options = {"num_new": 1000, "generator": generator}
-    >>> [(index, pool, weights)] = adapt(pool, target, network, AcceptanceRule(), 1500, **options)
+    >>> rule, rounds = AcceptanceRule(), Rounds(1000)
+    >>> found = adapt(pool, target, network, rule, 1500, rounds, generator=generator)
+    >>> [(index, pool, weights)] = found
     >>> log_integral, _ = log_mean_weight(pool.log_weights)
     >>> (
     ...     bool(weights.ess > 1500),
@@ -115,8 +129,8 @@ def adapt(
     (True, True, True)
     """
     index = torch.arange(len(pool), device=pool.points.device)
-    search = _Search(target, first, rule, wanted, num_new, generator, num_components)
-    yield from search.run(index, pool, list(mixtures), cycles)
+    search = _Search(target, first, rule, wanted, rounds.num_new, generator, rounds.num_components)
+    yield from search.run(index, pool, list(mixtures), rounds.cycles)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,7 +19,7 @@ from pymc_amortized.importance.student_mixture import (
 )
 from pymc_amortized.importance.weights import effective_sample_size, resample
 
-__all__ = ["Bridged", "bridge"]
+__all__ = ["Bridged", "Effort", "bridge"]
 
 _ESS_SHARE = 0.5
 _NUM_BISECTIONS = 40
@@ -63,16 +63,39 @@ class Bridged:
     num_evaluations: int
 
 
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is spent on a bridge.
+
+    Attributes
+    ----------
+    num_particles : int
+        N.
+    max_moves : int
+        Metropolis steps after each step of the bridge.
+    max_evaluations : float
+        Of the target, for each data set. Particles that have used them up are left where they are,
+        and so are those that no gradient moves any more.
+    num_sweeps : int
+        How often particles are moved at the far end, until they have forgotten, and kept.
+    """
+
+    num_particles: int = 1_000
+    max_moves: int = 60
+    max_evaluations: float = math.inf
+    num_sweeps: int = 1
+
+
+_USUAL = Effort()
+
+
 def bridge(
     target: Callable[[Tensor], Tensor],
     num_datasets: int,
     size: int,
+    effort: Effort = _USUAL,
     *,
     gradient: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
-    num_particles: int = 1_000,
-    max_moves: int = 60,
-    max_evaluations: float = math.inf,
-    num_sweeps: int = 1,
     generator: torch.Generator | None = None,
 ) -> Bridged:
     r"""Send particles from the standard normal distribution to a target, step by step [1]_.
@@ -98,17 +121,10 @@ def bridge(
         Takes points (N, B, D), and returns log densities (N, B) in nats.
     num_datasets, size : int
         B and D.
+    effort : Effort
+        How many particles, and how far they are moved.
     gradient : callable, optional
         Takes points, and returns log densities (N, B) and their gradients (N, B, D).
-    num_particles : int
-        N.
-    max_moves : int
-        Metropolis steps after each step of the bridge.
-    max_evaluations : float
-        Of the target, for each data set. Particles that have used them up are left where they are,
-        and so are those that no gradient moves any more.
-    num_sweeps : int
-        How often particles are moved at the far end, until they have forgotten, and kept.
     generator : torch.Generator, optional
         Source of randomness.
 
@@ -138,34 +154,31 @@ def bridge(
     True
     """
     options = {"generator": generator, "device": None if generator is None else generator.device}
-    points = torch.randn(num_particles, num_datasets, size, dtype=torch.float64, **options)
+    points = torch.randn(effort.num_particles, num_datasets, size, dtype=torch.float64, **options)
     walk = _Walk(target, gradient, points, generator)
     nowhere = torch.isneginf(walk.log_target).all(0)
     power = torch.zeros(num_datasets, dtype=torch.float64, device=points.device)
     log_evidence, memory, stuck = (torch.zeros_like(power) for _ in range(3))
     while True:
-        left = (stuck >= _MOST_STUCK) | (walk.num_evaluations >= max_evaluations)
+        left = (stuck >= _MOST_STUCK) | (walk.num_evaluations >= effort.max_evaluations)
         going = (power < 1) & ~left
         if not bool(going.any()):
             break
         further, log_weights = _next_power(walk.log_target - walk.log_normal, power)
         power = torch.where(going, further, power)
         log_weights = torch.where(going, log_weights, 0.0)
-        log_evidence = log_evidence + log_weights.logsumexp(0) - math.log(num_particles)
+        log_evidence = log_evidence + log_weights.logsumexp(0) - math.log(effort.num_particles)
         normalized = log_weights - log_weights.logsumexp(0)
         mixture = walk.fit(walk.points, normalized)
         walk.resample(normalized)
-        memory = torch.where(going, walk.move(power, mixture, max_moves), memory)
+        memory = torch.where(going, walk.move(power, mixture, effort.max_moves), memory)
         if gradient is not None:
             stuck = torch.where(memory > _STUCK, stuck + 1, 0.0)
     sweeps = [walk.points]
-    while len(sweeps) < num_sweeps and bool((power == 1).all()) and not bool(nowhere.any()):
+    while len(sweeps) < effort.num_sweeps and bool((power == 1).all()) and not bool(nowhere.any()):
         draws = torch.cat(sweeps)
-        few = min(len(draws), _MAX_TO_FIT)
-        equal = torch.zeros_like(draws[..., 0])
-        walk.move(
-            power, fit_student_mixture(draws, equal, num_points=few, generator=generator), max_moves
-        )
+        mixture = walk.fit(draws, torch.zeros_like(draws[..., 0]))
+        walk.move(power, mixture, effort.max_moves)
         sweeps.append(walk.points)
     log_evidence = log_evidence.masked_fill(nowhere, -math.inf)
     memory = memory.masked_fill(nowhere | (power < 1), 1.0)

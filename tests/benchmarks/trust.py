@@ -26,7 +26,7 @@ import torch
 
 import pymc_amortized as pma
 
-from pymc_amortized.importance.bridge import bridge
+from pymc_amortized.importance.bridge import Effort, bridge
 from pymc_amortized.importance.student_mixture import fit_student_mixture
 from pymc_amortized.importance.weights import weigh
 
@@ -114,7 +114,7 @@ def reference_share(model, num_draws=200_000):
     def target(scores):
         return problem.log_target(scores, frames)
 
-    found = bridge(target, 1, size, num_particles=8_000, generator=generator)
+    found = bridge(target, 1, size, Effort(8_000), generator=generator)
     equal = torch.zeros_like(found.points[..., 0])
     mixture = fit_student_mixture(found.points, equal, 6, num_points=8_000, generator=generator)
     points = mixture.sample(num_draws, generator)

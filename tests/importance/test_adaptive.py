@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from pymc_amortized.importance.acceptance import AcceptanceRule
-from pymc_amortized.importance.adaptive import _Search, adapt
+from pymc_amortized.importance.adaptive import Rounds, _Search, adapt
 from pymc_amortized.importance.moves import rejuvenate
 from pymc_amortized.importance.pool import Pool, Proposal
 from pymc_amortized.importance.weights import (
@@ -56,7 +56,7 @@ def normal_proposal(num_datasets, scale=1.5, seed=9):
 
 
 def finish(pool, target, proposal, wanted=3_000):
-    found = adapt(pool, target, proposal, RULE, wanted, num_new=2_000, generator=generator(5))
+    found = adapt(pool, target, proposal, RULE, wanted, Rounds(2_000), generator=generator(5))
     return list(found)
 
 

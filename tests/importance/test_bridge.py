@@ -2,10 +2,12 @@
 
 import math
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from pymc_amortized.importance.bridge import _Walk, bridge
+from pymc_amortized.importance.bridge import Effort, _Walk, bridge
 
 
 def generator(seed=1):
@@ -61,8 +63,8 @@ def gradient_of(target):
 def test_gradients_lead_to_every_mode_in_many_dimensions(size, shares):
     """With half of the particles, and fewer moves, than differences need in eight."""
     target, found_in = modes_in(size, shares)
-    options = {"gradient": gradient_of(target), "num_particles": 512, "max_moves": 16}
-    found = bridge(target, 4, size, generator=generator(), **options)
+    options, effort = {"gradient": gradient_of(target)}, Effort(512, 16)
+    found = bridge(target, 4, size, effort, generator=generator(), **options)
     masses, expected = found_in(found.points), torch.tensor(shares, dtype=torch.float64)
     assert float((masses - expected).abs().max()) < 0.2
     assert float((masses.mean(0) - expected).abs().max()) < 0.1
@@ -75,8 +77,8 @@ def test_gradients_lead_to_every_mode_in_many_dimensions(size, shares):
 def test_sweeps_at_the_far_end_are_more_draws():
     """As good as the particles, and not the same."""
     target, found_in = modes_in(12, [0.6, 0.4])
-    options = {"gradient": gradient_of(target), "num_particles": 256, "max_moves": 16}
-    found = bridge(target, 2, 12, generator=generator(), num_sweeps=6, **options)
+    options, effort = {"gradient": gradient_of(target)}, Effort(256, 16)
+    found = bridge(target, 2, 12, replace(effort, num_sweeps=6), generator=generator(), **options)
     assert found.points.shape == (6 * 256, 2, 12)
     assert len(found.points[:, 0, 0].unique()) > 4 * 256
     assert float((found_in(found.points) - torch.tensor([0.6, 0.4])).abs().max()) < 0.12
@@ -93,8 +95,8 @@ def test_modes_keep_their_mass_where_particles_hardly_could():
         log_density = -(z.square() + math.log(2 * math.pi * 0.15**2)).sum(-1) / 2
         return (log_density + shares.log()).logsumexp(-1)
 
-    options = {"gradient": gradient_of(target), "num_particles": 1_024, "max_moves": 16}
-    found = bridge(target, 1, size, generator=generator(), **options)
+    options, effort = {"gradient": gradient_of(target)}, Effort(1_024, 16)
+    found = bridge(target, 1, size, effort, generator=generator(), **options)
     nearest = (found.points.unsqueeze(-2) - centres).square().sum(-1).argmin(-1)
     masses = torch.stack([(nearest == k).double().mean() for k in range(8)])
     assert float((masses - shares).abs().max()) < 0.1
@@ -102,10 +104,11 @@ def test_modes_keep_their_mass_where_particles_hardly_could():
 
 def test_particles_that_have_used_up_their_budget_are_left_on_the_way():
     target, _ = modes_in(12, [0.7, 0.3], scale=0.1)
-    options = {"gradient": gradient_of(target), "num_particles": 256, "max_moves": 16}
-    free = bridge(target, 2, 12, generator=generator(), **options)
+    options, effort = {"gradient": gradient_of(target)}, Effort(256, 16)
+    free = bridge(target, 2, 12, effort, generator=generator(), **options)
     assert bool((free.power == 1).all())
-    bound = bridge(target, 2, 12, generator=generator(), max_evaluations=20_000, **options)
+    little = replace(effort, max_evaluations=20_000)
+    bound = bridge(target, 2, 12, little, generator=generator(), **options)
     assert 20_000 <= bound.num_evaluations < free.num_evaluations
     assert bool(((bound.power > 0) & (bound.power < 1)).all())
     assert bool((bound.memory == 1).all())
@@ -125,8 +128,8 @@ def test_particles_that_nothing_moves_any_more_are_left(monkeypatch):
         return torch.where(stuck, 0.9, memory)
 
     monkeypatch.setattr(_Walk, "move", move)
-    options = {"gradient": gradient_of(target), "num_particles": 256, "max_moves": 16}
-    found = bridge(target, 2, 12, generator=generator(), **options)
+    options, effort = {"gradient": gradient_of(target)}, Effort(256, 16)
+    found = bridge(target, 2, 12, effort, generator=generator(), **options)
     assert float(found.power[0]) == 1
     assert float(found.memory[0]) < 0.7
     assert 0.05 < float(found.power[1]) < 1

@@ -10,7 +10,7 @@ from torch import nn
 
 import pymc_amortized as pma
 
-from pymc_amortized.importance.bridge import bridge
+from pymc_amortized.importance.bridge import Effort, bridge
 from pymc_amortized.importance.student_mixture import fit_student_mixture
 from pymc_amortized.importance.weights import weigh
 from pymc_amortized.inference.correction import confirmation as confirmation_module
@@ -98,7 +98,7 @@ def share(blind):
     def target(scores):
         return problem.log_target(scores, frames)
 
-    found = bridge(target, 1, 5, num_particles=4_000, generator=generator)
+    found = bridge(target, 1, 5, Effort(4_000), generator=generator)
     equal = torch.zeros_like(found.points[..., 0])
     mixture = fit_student_mixture(found.points, equal, num_points=4_000, generator=generator)
     points = mixture.sample(40_000, generator)

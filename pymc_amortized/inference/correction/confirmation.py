@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.data.frames import Frames
-from pymc_amortized.importance.adaptive import adapt
+from pymc_amortized.importance.adaptive import Rounds, adapt
 from pymc_amortized.importance.agreement import Estimate, agree, largest_gap
-from pymc_amortized.importance.bridge import Bridged, bridge
+from pymc_amortized.importance.bridge import Bridged, Effort, bridge
 from pymc_amortized.importance.pool import Pool, Proposal
 from pymc_amortized.importance.student_mixture import components_for_modes, fit_student_mixture
 from pymc_amortized.importance.weights import Weights, log_mean_weight, weigh
@@ -223,11 +223,13 @@ class Confirmation:
             target,
             1,
             size,
+            Effort(
+                _PARTICLES_BY_GRADIENT[many] if large else _NUM_PARTICLES,
+                _MAX_MOVES[large],
+                self._max_evaluations,
+                _SWEEPS if large else 1,
+            ),
             gradient=gradient if large else None,
-            num_particles=_PARTICLES_BY_GRADIENT[many] if large else _NUM_PARTICLES,
-            max_moves=_MAX_MOVES[large],
-            max_evaluations=self._max_evaluations,
-            num_sweeps=_SWEEPS if large else 1,
             generator=self.generator,
         )
 
@@ -256,9 +258,7 @@ class Confirmation:
             ),
             rule,
             rule.ess,
-            num_new=_NUM_NEW,
-            cycles=2,
-            num_components=components_for_modes(particles.shape[-1]),
+            Rounds(_NUM_NEW, 2, components_for_modes(particles.shape[-1])),
             generator=self.generator,
         )
         return pool, weights

@@ -9,7 +9,7 @@ from torch import Tensor
 from pymc_amortized.data.dataset import Dataset
 from pymc_amortized.data.frames import stack_frames
 from pymc_amortized.importance.acceptance import AcceptanceRule
-from pymc_amortized.importance.adaptive import adapt
+from pymc_amortized.importance.adaptive import Rounds, adapt
 from pymc_amortized.importance.moves import rejuvenate
 from pymc_amortized.importance.pool import LogDensity, Pool, Proposal
 from pymc_amortized.importance.student_mixture import (
@@ -120,10 +120,9 @@ class WeightedDraws:
             self.network(index),
             self.rule_for_weights,
             max(self.rule_for_weights.ess, self.wanted),
-            num_new=max(_NUM_NEW, self.num_draws // 2),
+            Rounds(max(_NUM_NEW, self.num_draws // 2), **options),
             mixtures=mixtures,
             generator=self.generator,
-            **options,
         )
 
     def adapt_from(

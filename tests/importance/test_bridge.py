@@ -185,7 +185,7 @@ def test_a_target_that_no_particle_reaches_disturbs_no_other():
         near = -x[:, 1:].square() / 2 - math.log(2 * math.pi) / 2
         return torch.cat([far, near], dim=1)
 
-    found = bridge(target, 2, 1, generator=generator())
+    found = bridge(target, 2, 1, Effort(max_moves=12), generator=generator())
     assert found.log_evidence[0] == -torch.inf
     assert found.memory[0] == 1.0
     assert bool(torch.isfinite(found.points).all())

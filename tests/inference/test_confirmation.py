@@ -15,6 +15,7 @@ from pymc_amortized.importance.student_mixture import fit_student_mixture
 from pymc_amortized.importance.weights import weigh
 from pymc_amortized.inference.correction import confirmation as confirmation_module
 from pymc_amortized.inference.correction.confirmation import Confirmation, Second
+from pymc_amortized.inference.correction.mcmc import McmcRung
 from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
 from pymc_amortized.inference.draws import McmcDraws
 from tests.answered import flat
@@ -248,10 +249,13 @@ def test_what_nothing_confirms_is_not_accepted(trained, monkeypatch):
     _, posterior = trained("mixture")
     monkeypatch.setattr(Confirmation, "settle", lambda self, at, *found: (*found, "nothing"))
     monkeypatch.setattr(Confirmation, "judge_mcmc", lambda self, at, mcmc: "nothing")
+    # Chains are made to converge, and to miss nothing, whatever they do.
+    reweighed = McmcRung.reweighed
+    monkeypatch.setattr(McmcRung, "reweighed", lambda *args: (*reweighed(*args)[:2], False))
+    monkeypatch.setattr(pma.AcceptanceRule, "accepts_mcmc", lambda self, mcmc: True)
     with pytest.warns(pma.errors.AccuracyWarning, match="Nothing confirms this answer"):
         attrs = posterior.sample(random_seed=1).posterior.attrs
     assert (attrs["rung"], attrs["checked"]) == ("mcmc", "rejected")
-    assert attrs["rhat"] < 1.01
     monkeypatch.setattr(Confirmation, "judge_mcmc", lambda self, at, mcmc: "mcmc")
     attrs = posterior.sample(random_seed=1).posterior.attrs
     assert (attrs["checked"], attrs["confirmed_by"]) == ("accepted", "mcmc")

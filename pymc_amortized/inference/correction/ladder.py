@@ -18,7 +18,7 @@ from pymc_amortized.inference.correction.finish import Finish
 from pymc_amortized.inference.correction.mcmc import McmcRung
 from pymc_amortized.inference.correction.nuts import MarginalSampler
 from pymc_amortized.inference.correction.weighted_draws import NUM_PROPOSALS, WeightedDraws
-from pymc_amortized.inference.draws import Correction, Draws, McmcDraws
+from pymc_amortized.inference.draws import Correction, Draws
 
 __all__ = ["Corrector"]
 
@@ -153,21 +153,14 @@ class _Climb:
             rest += _split_by_data_set(index[at[~kept]], found.select(~kept), weights.select(~kept))
         return rest
 
-    def _keep(
-        self,
-        index: Tensor,
-        pool: Pool,
-        weights: Weights,
-        rung: str,
-        mcmc: McmcDraws | None = None,
-    ) -> list[_OneDataSet]:
+    def _keep(self, index: Tensor, pool: Pool, weights: Weights, rung: str) -> list[_OneDataSet]:
         """Answer from weighted draws; return those that nothing confirms."""
         nothing = weights.ess == 0
         self.finish.impossible(index[nothing], len(pool.points), {})
         index, pool, weights = index[~nothing], pool.select(~nothing), weights.select(~nothing)
         if not self.confirms:
             if len(index):
-                self.finish.from_weighted(index, pool, weights, rung, "nothing", mcmc)
+                self.finish.from_weighted(index, pool, weights, rung, "nothing")
             return []
         rest = []
         for at, of_one, its_weights in _split_by_data_set(index, pool, weights):
@@ -177,7 +170,7 @@ class _Climb:
                 rest.append((at, found, its_weights))
                 continue
             its_rung = rung if found is of_one else "adaptive"
-            self.finish.from_weighted(at, found, its_weights, its_rung, word, mcmc)
+            self.finish.from_weighted(at, found, its_weights, its_rung, word)
         return rest
 
     def _climb_on(self, at: Tensor, pool: Pool, weights: Weights) -> None:

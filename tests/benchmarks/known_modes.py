@@ -10,21 +10,17 @@ accepted must be right.
 """
 
 import argparse
-import logging
-import platform
 import statistics
 import time
-import warnings
 
 import numpy as np
 import pymc as pm
-import torch
 
 from scipy import stats
 
 import pymc_amortized as pma
 
-from tests.benchmarks.trust import OPTIONS, attributes
+from tests.benchmarks.trust import OPTIONS, attributes, prepare
 
 SIZES = (2, 3, 5, 8, 12, 16, 20)
 NUMBERS = (2, 3, 4, 6, 8)
@@ -87,13 +83,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 150, 7_000])
     arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
-    logging.getLogger("pymc_amortized").setLevel(logging.ERROR)
-    torch.set_num_threads(1)
-    print(
-        f"{platform.machine()}; Python {platform.python_version()}, PyMC {pm.__version__}, torch "
-        f"{torch.__version__}, one thread\n"
-    )
+    prepare()
     columns = "accepted | of these wrong | largest error of a weight | of log evidence"
     print(f"| steps | {columns} | confirmed by | seconds, median and largest |")
     print("|---|---|---|---|---|---|---|")

@@ -188,13 +188,8 @@ def report_alarms(num_datasets, steps):
         )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--steps", type=int, nargs="+", default=[5, 150, 1_000])
-    parser.add_argument("--datasets", type=int, default=40)
-    parser.add_argument("--only", choices=["modes", "alarms"], default=None)
-    arguments = parser.parse_args()
+def prepare():
+    """Be quiet, take one thread, and print what the figures are made with."""
     warnings.simplefilter("ignore")
     logging.getLogger("pymc_amortized").setLevel(logging.ERROR)
     torch.set_num_threads(1)
@@ -202,6 +197,16 @@ def main():
         f"{platform.machine()}; Python {platform.python_version()}, PyMC {pm.__version__}, torch "
         f"{torch.__version__}, one thread\n"
     )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--steps", type=int, nargs="+", default=[5, 150, 1_000])
+    parser.add_argument("--datasets", type=int, default=40)
+    parser.add_argument("--only", choices=["modes", "alarms"], default=None)
+    arguments = parser.parse_args()
+    prepare()
     if arguments.only != "alarms":
         report_modes(arguments.seeds, arguments.steps)
     if arguments.only != "modes":

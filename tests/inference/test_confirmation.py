@@ -12,7 +12,7 @@ import pymc_amortized as pma
 
 from pymc_amortized.importance.bridge import Effort, bridge
 from pymc_amortized.importance.student_mixture import fit_student_mixture
-from pymc_amortized.importance.weights import weigh
+from pymc_amortized.importance.weights import resample, weigh
 from pymc_amortized.inference.correction import confirmation as confirmation_module
 from pymc_amortized.inference.correction.confirmation import Confirmation, Second
 from pymc_amortized.inference.correction.mcmc import McmcRung
@@ -244,15 +244,22 @@ def test_masses_of_mcmc_chains_are_compared(blind):
         assert unusable.judge_mcmc(AT, mcmc_of(larger.unflatten(0, (4, -1)))) == word
 
 
+def independent(self, at, pool, weights, *_):
+    """Draws as chains (4, 1,000, D) would be that mix at once."""
+    picked = pool.points[resample(weights.log_weights[:, 0], 4_000, self.generator), :1]
+    scores, _ = self.inference.proposals.to_scores(
+        picked[:, 0].unsqueeze(1), self.weighing.context[at]
+    )
+    vector, _ = self.inference.problem.space.unstandardize(scores[:, 0])
+    return mcmc_of(vector.unflatten(0, (4, -1)))
+
+
 def test_what_nothing_confirms_is_not_accepted(trained, monkeypatch):
     """Neither a bridge nor chains: the answer is the same, and it is said what is not known."""
     _, posterior = trained("mixture")
     monkeypatch.setattr(Confirmation, "settle", lambda self, at, *found: (*found, "nothing"))
     monkeypatch.setattr(Confirmation, "judge_mcmc", lambda self, at, mcmc: "nothing")
-    # Chains are made to converge, and to miss nothing, whatever they do.
-    reweighed = McmcRung.reweighed
-    monkeypatch.setattr(McmcRung, "reweighed", lambda *args: (*reweighed(*args)[:2], False))
-    monkeypatch.setattr(pma.AcceptanceRule, "accepts_mcmc", lambda self, mcmc: True)
+    monkeypatch.setattr(McmcRung, "draw", independent)
     with pytest.warns(pma.errors.AccuracyWarning, match="Nothing confirms this answer"):
         attrs = posterior.sample(random_seed=1).posterior.attrs
     assert (attrs["rung"], attrs["checked"]) == ("mcmc", "rejected")
@@ -265,6 +272,7 @@ def test_importance_sampling_from_chains_confirms_that_from_the_network(trained,
     """Chains that do not mix know where modes are: what is weighed around them is an answer."""
     _, posterior = trained("mixture")
     monkeypatch.setattr(Confirmation, "settle", lambda self, at, *found: (*found, "nothing"))
+    monkeypatch.setattr(McmcRung, "draw", independent)
     monkeypatch.setattr(pma.AcceptanceRule, "accepts_mcmc", lambda self, mcmc: False)
     attrs = posterior.sample(random_seed=1).posterior.attrs
     assert (attrs["rung"], attrs["checked"]) == ("adaptive", "accepted")

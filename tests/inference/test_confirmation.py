@@ -247,9 +247,7 @@ def test_masses_of_mcmc_chains_are_compared(blind):
 def independent(self, at, pool, weights, *_):
     """Draws as chains (4, 1,000, D) would be that mix at once."""
     picked = pool.points[resample(weights.log_weights[:, 0], 4_000, self.generator)]
-    scores, _ = self.inference.proposals.to_scores(
-        picked[:, 0].unsqueeze(1), self.weighing.context[at]
-    )
+    scores, _ = self.inference.proposals.to_scores(picked, self.weighing.context[at])
     vector, _ = self.inference.problem.space.unstandardize(scores[:, 0])
     return mcmc_of(vector.unflatten(0, (4, -1)))
 

@@ -104,6 +104,20 @@ def test_amortized(model):
     assert sample(model=model).posterior["mu"].shape == (4, 1000)
 
 
+@pytest.mark.parametrize("correction", ["auto", "none", "importance", "adaptive", "mcmc"])
+def test_the_model_is_left_as_it_was(model, correction):
+    """Whatever is built on the way is no part of the model in whose block it is built."""
+
+    def contents():
+        at_start = {name: value.tolist() for name, value in model.initial_point().items()}
+        return model.str_repr(), list(model.named_vars), list(model.potentials), at_start
+
+    before = contents()
+    with model:
+        sample(correction=correction)
+    assert contents() == before
+
+
 def test_no_model():
     with pytest.raises(ValueError, match="with model"):
         sample()

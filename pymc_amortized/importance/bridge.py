@@ -1,4 +1,4 @@
-"""A bridge from a normal distribution to any target: particles that find modes unknown so far."""
+"""A bridge from a wide normal distribution to any target: particles find modes unknown so far."""
 
 import math
 
@@ -21,6 +21,7 @@ from pymc_amortized.importance.weights import effective_sample_size, resample
 
 __all__ = ["Bridged", "Effort", "bridge"]
 
+_WIDTH = 1.5
 _ESS_SHARE = 0.5
 _NUM_BISECTIONS = 40
 _SMALLEST_STEP = 1e-12
@@ -98,19 +99,20 @@ def bridge(
     gradient: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
     generator: torch.Generator | None = None,
 ) -> Bridged:
-    r"""Send particles from the standard normal distribution to a target, step by step [1]_.
+    r"""Send particles from a wide normal distribution to a target, step by step [1]_.
 
     Between the two lie the distributions
 
-    .. math:: p_\beta(x) \propto N(x \mid 0, I)^{1 - \beta}\, p(x)^\beta,
+    .. math:: p_\beta(x) \propto N(x \mid 0, s^2 I)^{1 - \beta}\, p(x)^\beta,
 
-    whose steps are as long as half of the particles bear [2]_. After each step particles are
-    resampled, and moved by Metropolis steps of three kinds in turn: draws of a mixture of Student t
-    distributions fitted to all particles; the same place of another component, which leads from
-    mode to mode in any number of dimensions; and, within modes, differences of other particles
-    [3]_, or Hamiltonian paths where there is a gradient. They are moved until they have forgotten
-    where in their mode they were, or as often as is allowed. Data sets are worked on together, each
-    at its own pace.
+    whose steps are as long as half of the particles bear [2]_. The first is wider (s = 1.5) than a
+    prior is in normal scores: a mode in its outskirts would have next to nothing until the end, and
+    no particle would be left there. After each step particles are resampled, and moved by
+    Metropolis steps of three kinds in turn: draws of a mixture of Student t distributions fitted to
+    all particles; the same place of another component, which leads from mode to mode in any number
+    of dimensions; and, within modes, differences of other particles [3]_, or Hamiltonian paths
+    where there is a gradient. They are moved until they have forgotten where in their mode they
+    were, or as often as is allowed. Data sets are worked on together, each at its own pace.
 
     Differences pay in few dimensions, where they also lead from mode to mode; gradients from some
     twelve dimensions on.
@@ -155,7 +157,7 @@ def bridge(
     """
     options = {"generator": generator, "device": None if generator is None else generator.device}
     points = torch.randn(effort.num_particles, num_datasets, size, dtype=torch.float64, **options)
-    walk = _Walk(target, gradient, points, generator)
+    walk = _Walk(target, gradient, _WIDTH * points, generator)
     nowhere = torch.isneginf(walk.log_target).all(0)
     power = torch.zeros(num_datasets, dtype=torch.float64, device=points.device)
     log_evidence, memory, stuck = (torch.zeros_like(power) for _ in range(3))
@@ -282,7 +284,7 @@ class _Walk:
             log_target, gradient = self.gradient(points)
             total = (1 - power) * _log_normal(points) + power * log_target
             rise = power.unsqueeze(-1) * gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-            return total, rise - (1 - power).unsqueeze(-1) * points
+            return total, rise - (1 - power).unsqueeze(-1) * points / _WIDTH**2
 
         spent = self.paths.num_evaluations
         proposed, log_ratio = self.paths.propose(self.points, density, scale_tril)
@@ -313,7 +315,7 @@ class _Walk:
 
 
 def _log_normal(points: Tensor) -> Tensor:
-    return -(points.square() + math.log(2 * math.pi)).sum(-1) / 2
+    return -((points / _WIDTH).square() + math.log(2 * math.pi * _WIDTH**2)).sum(-1) / 2
 
 
 def _scale_within(points: Tensor, modes: Tensor) -> Tensor:

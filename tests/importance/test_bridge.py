@@ -102,6 +102,23 @@ def test_modes_keep_their_mass_where_particles_hardly_could():
     assert float((masses - shares).abs().max()) < 0.1
 
 
+@pytest.mark.parametrize(("size", "effort"), [(5, Effort()), (12, Effort(512, 16))])
+def test_a_mode_in_the_outskirts_of_the_prior_is_found(size, effort):
+    """Four standard deviations out, while there is another in the middle."""
+    centres = torch.zeros(2, size, dtype=torch.float64)
+    centres[1, 0] = 4.0
+
+    def target(points):
+        z = (points.unsqueeze(-2) - centres) / 0.15
+        log_density = -(z.square() + math.log(2 * math.pi * 0.15**2)).sum(-1) / 2
+        return log_density.logsumexp(-1) - math.log(2)
+
+    gradient = gradient_of(target) if size == 12 else None
+    found = bridge(target, 4, size, effort, gradient=gradient, generator=generator())
+    masses = (found.points[..., 0] > 2).double().mean(0)
+    assert float((masses - 0.5).abs().max()) < 0.15
+
+
 def test_particles_that_have_used_up_their_budget_are_left_on_the_way():
     target, _ = modes_in(12, [0.7, 0.3], scale=0.1)
     options, effort = {"gradient": gradient_of(target)}, Effort(256, 16)

@@ -172,7 +172,7 @@ class MarginalModel:
         }
 
     def _model(self) -> pm.Model:
-        with pm.Model() as model:
+        with pm.Model(model=None) as model:
             u = pm.Flat("u", shape=self.size)
             # Not as a product of matrices, which Numba takes 20 seconds to compile.
             point = self.data["location"] + (self.data["scale_tril"] * u).sum(axis=1)

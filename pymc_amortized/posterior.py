@@ -64,7 +64,9 @@ class AmortizedPosterior:
         correction: Correction = "auto",
         acceptance: AcceptanceRule | None = None,
         labels: Labels = "canonical",
+        max_time: float | None = None,
         random_seed: RandomSeed = None,
+        progressbar: bool = True,
         var_names: Sequence[str] | None = None,
         idata_kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
@@ -75,8 +77,8 @@ class AmortizedPosterior:
         data : mapping of str to array, optional
             Observed variables by name, of a size trained for; and covariates, if the network was
             trained with ``sizes``. Missing values as masked arrays. Default: those of the model.
-        draws, chains : int
-            As in PyMC. Draws are independent; chains only divide them.
+        draws, chains, random_seed, progressbar
+            As in PyMC. Draws are independent: chains divide them. Progress shows after a second.
         correction : {"auto", "none", "importance", "adaptive", "mcmc"}
             How the model's exact density corrects the network's draws: not at all; by weights and
             resampling; by mixtures of Student t distributions fitted to the weighted draws; by NUTS
@@ -87,8 +89,9 @@ class AmortizedPosterior:
         labels : {"canonical", "symmetric"}
             Of exchangeable components: in ascending order of one parameter (``order_by`` of
             :func:`pymc_amortized.fit`), or permuted at random, as in the posterior of the model.
-        random_seed : int, sequence of int, numpy.random.Generator or None
-            As in PyMC.
+        max_time : float, optional
+            Seconds after which the best draws so far are returned, not accepted; likewise if you
+            interrupt. MCMC chains are not compiled when fewer than 20 are left.
         var_names : sequence of str, optional
             Which variables to keep. Indicators that none of them needs are not drawn.
         idata_kwargs : mapping, optional
@@ -102,10 +105,8 @@ class AmortizedPosterior:
 
         Raises
         ------
-        ObservationShapeError
-            If the data have a size or shape that the network was not trained for.
-        InvalidDataError
-            If names, types or values cannot be right.
+        ObservationShapeError or InvalidDataError
+            If the network was not trained for their size or shape, or values cannot be right.
 
         Warns
         -----
@@ -129,8 +130,10 @@ class AmortizedPosterior:
         ((4, 500, 20), True)
         """
         check_request(self.spec, correction, var_names, idata_kwargs)
-        wanted = self._delivery.ask(draws, chains, correction, acceptance, labels, var_names)
-        return self._delivery.one(data, wanted, random_seed, var_names, idata_kwargs)
+        how = correction, acceptance, labels, var_names, max_time
+        wanted = self._delivery.ask(draws, chains, *how)
+        rest = random_seed, var_names, idata_kwargs
+        return self._delivery.one(data, wanted, *rest, show=progressbar)
 
     def sample_many(
         self,
@@ -141,6 +144,7 @@ class AmortizedPosterior:
         correction: Correction = "auto",
         acceptance: AcceptanceRule | None = None,
         labels: Labels = "canonical",
+        max_time: float | None = None,
         random_seed: RandomSeed = None,
         var_names: Sequence[str] | None = None,
         progressbar: bool = True,
@@ -151,8 +155,8 @@ class AmortizedPosterior:
         ----------
         datasets : sequence of mapping, or mapping of str to array
             B data sets, each as in :meth:`sample`; or arrays (B, *shape) of all of them by name.
-        draws, chains, correction, acceptance, labels, random_seed, var_names, progressbar
-            As in :meth:`sample`, and in PyMC.
+        draws, chains, correction, acceptance, labels, max_time, random_seed, var_names, progressbar
+            As in :meth:`sample`.
 
         Returns
         -------
@@ -179,14 +183,14 @@ class AmortizedPosterior:
         >>> with pm.Model() as model:
         ...     mu = pm.Normal("mu", 0, 1)
         ...     y = pm.Normal("y", mu, 1, observed=[0.5, 1.5])
-        >>> options = {"random_seed": 1, "progressbar": False}
-        >>> quick = pma.TrainingConfig(steps=200)
-        >>> posterior = pma.fit(model, training=quick, cache=False, **options)
-        >>> idata = posterior.sample_many({"y": np.array([[0.5, 1.5], [2.0, 2.5]])}, **options)
+        >>> options = {"random_seed": 1, "cache": False, "progressbar": False}
+        >>> posterior = pma.fit(model, training=pma.TrainingConfig(steps=200), **options)
+        >>> idata = posterior.sample_many({"y": [[0.5, 1.5], [2.0, 2.5]]}, progressbar=False)
         >>> dict(idata.posterior["mu"].sizes), idata.answers["checked"].values.tolist()
         ({'chain': 4, 'draw': 1000, 'dataset': 2}, ['accepted', 'accepted'])
         """
-        wanted = self._delivery.ask(draws, chains, correction, acceptance, labels, var_names)
+        how = correction, acceptance, labels, var_names, max_time
+        wanted = self._delivery.ask(draws, chains, *how)
         return self._delivery.many(datasets, wanted, random_seed, var_names, show=progressbar)
 
     def indicator_probabilities(
@@ -221,8 +225,7 @@ class AmortizedPosterior:
         Returns
         -------
         xarray.Dataset
-            Of each chain: probabilities (*units, state), paths (chain, draw, *units), or the most
-            probable path (*units,).
+            Probabilities (*units, state), paths (chain, draw, *units), or the most probable path.
 
         Raises
         ------
@@ -273,9 +276,8 @@ class AmortizedPosterior:
     ) -> CalibrationReport:
         """Tell whether answers can be trusted, by data sets whose true values are known.
 
-        Data sets are simulated at the sizes that the network was trained for, and answered with and
-        without corrections. Ranks of true values must be uniform, and probabilities of indicators
-        must come true as often as they say.
+        Data sets are simulated, and answered with and without corrections. Ranks of true values
+        must be uniform, and probabilities of indicators must come true as often as they say.
 
         Parameters
         ----------
@@ -293,10 +295,8 @@ class AmortizedPosterior:
 
         Raises
         ------
-        InvalidArgumentError
-            If there are fewer than 20 data sets.
-        UnsupportedModelError
-            If a correction is asked for without a density.
+        InvalidArgumentError or UnsupportedModelError
+            If there are fewer than 20 data sets; or no density to correct by.
         """
         check_request(self.spec, correction)
         options = {"draws": check_count("draws", draws), "random_seed": random_seed}

@@ -20,6 +20,7 @@ from pymc_amortized.inference.arguments import (
     check_request,
 )
 from pymc_amortized.inference.draws import Correction
+from pymc_amortized.inference.watch import check_max_time
 from pymc_amortized.messages import warn
 from pymc_amortized.networks.build import Networks
 from pymc_amortized.rng import RandomSeed, numpy_generator
@@ -82,6 +83,9 @@ class AmortizedSampler:
         As in :func:`pymc_amortized.fit`.
     networks : Networks, optional
         As in :func:`pymc_amortized.fit`.
+    max_time : float, optional
+        Seconds for the answer; see :meth:`AmortizedPosterior.sample`. Those of training, where it
+        is needed, are bounded by :class:`TrainingConfig`.
     device : str
         ``"auto"`` or a torch device.
     cache : bool, str or PathLike
@@ -111,6 +115,7 @@ class AmortizedSampler:
         training: TrainingConfig | Preset | None = None,
         sizes: Sizes = None,
         networks: Networks | None = None,
+        max_time: float | None = None,
         device: str = "auto",
         cache: Cache = True,
     ) -> None:
@@ -125,6 +130,7 @@ class AmortizedSampler:
         self.training = training
         self.sizes = sizes
         self.networks = networks
+        self.max_time = check_max_time(max_time)
         self.device = device
         self.cache = cache
 
@@ -175,7 +181,9 @@ class AmortizedSampler:
             correction=self.correction,
             acceptance=self.acceptance,
             labels=self.labels,
+            max_time=self.max_time,
             random_seed=rng,
+            progressbar=bool(progressbar),
             var_names=var_names,
             idata_kwargs=idata_kwargs,
         )
@@ -209,6 +217,7 @@ def sample(
     training: TrainingConfig | Preset | None = None,
     sizes: Sizes = None,
     networks: Networks | None = None,
+    max_time: float | None = None,
     device: str = "auto",
     cache: Cache = True,
     **ignored: Any,
@@ -219,7 +228,7 @@ def sample(
     ----------
     draws, chains, random_seed, progressbar, var_names, model, idata_kwargs, return_inferencedata
         As in ``pm.sample``. Draws are independent: chains only divide them.
-    correction, acceptance, labels, order_by, training, sizes, networks, device, cache
+    correction, acceptance, labels, order_by, training, sizes, networks, max_time, device, cache
         As in :class:`AmortizedSampler`.
     **ignored
         Arguments of ``pm.sample`` that tune a Markov chain: each is named in a warning.
@@ -261,6 +270,7 @@ def sample(
         training=training,
         sizes=sizes,
         networks=networks,
+        max_time=max_time,
         device=device,
         cache=cache,
     )

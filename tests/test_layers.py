@@ -13,7 +13,7 @@ EVERYWHERE = {"numpy", "torch"}
 HOMES = {
     "matplotlib": {"plots.py", "network_plots.py"},
     "normflows": {"spline_flow.py"},
-    "nutpie": {"nuts.py"},
+    "nutpie": {"nuts_samplers.py"},
     "platformdirs": {"cache.py"},
     "rich": {"progress.py"},
     "safetensors": {"files.py"},

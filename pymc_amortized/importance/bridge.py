@@ -3,36 +3,20 @@
 import math
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from torch import Tensor
 
-from pymc_amortized.importance.hamiltonian import HamiltonianMoves
-from pymc_amortized.importance.moves import difference_steps
-from pymc_amortized.importance.student_mixture import (
-    StudentMixture,
-    components_for_modes,
-    fit_student_mixture,
-    stable_cholesky,
-)
-from pymc_amortized.importance.weights import effective_sample_size, resample
+from pymc_amortized.importance.walk import WIDTH, Walk
+from pymc_amortized.importance.weights import effective_sample_size
 
 __all__ = ["Bridged", "Effort", "bridge"]
 
-_WIDTH = 1.5
 _ESS_SHARE = 0.5
 _NUM_BISECTIONS = 40
 _SMALLEST_STEP = 1e-12
-_MOVES_BETWEEN_LOOKS = 4
-_FORGOTTEN = 0.1
-_FORGOTTEN_BY_GRADIENT = 0.2
-_MAX_TO_FIT = 2_000
-_OWN_VARIANCE = 0.1
-_COST_OF_GRADIENT = 3
-_MOVES_OF_A_PAIR = 2
-_EXCHANGES = 4
 _STUCK = 0.8
 _MOST_STUCK = 2
 
@@ -98,6 +82,7 @@ def bridge(
     *,
     gradient: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
     generator: torch.Generator | None = None,
+    tell: Callable[[float], None] | None = None,
 ) -> Bridged:
     r"""Send particles from a wide normal distribution to a target, step by step [1]_.
 
@@ -129,6 +114,8 @@ def bridge(
         Takes points, and returns log densities (N, B) and their gradients (N, B, D).
     generator : torch.Generator, optional
         Source of randomness.
+    tell : callable, optional
+        Takes the least power that is reached, after each step.
 
     References
     ----------
@@ -157,7 +144,7 @@ def bridge(
     """
     options = {"generator": generator, "device": None if generator is None else generator.device}
     points = torch.randn(effort.num_particles, num_datasets, size, dtype=torch.float64, **options)
-    walk = _Walk(target, gradient, _WIDTH * points, generator)
+    walk = Walk(target, gradient, WIDTH * points, generator)
     nowhere = torch.isneginf(walk.log_target).all(0)
     power = torch.zeros(num_datasets, dtype=torch.float64, device=points.device)
     log_evidence, memory, stuck = (torch.zeros_like(power) for _ in range(3))
@@ -174,6 +161,8 @@ def bridge(
         mixture = walk.fit(walk.points, normalized)
         walk.resample(normalized)
         memory = torch.where(going, walk.move(power, mixture, effort.max_moves), memory)
+        if tell is not None:
+            tell(float(power.amin()))
         if gradient is not None:
             stuck = torch.where(memory > _STUCK, stuck + 1, 0.0)
     sweeps = [walk.points]
@@ -208,136 +197,3 @@ def _next_power(log_ratio: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
         low, high = torch.where(bears, middle, low), torch.where(bears, high, middle)
     step = torch.where(arrived, 1 - power, low.clamp(min=_SMALLEST_STEP))
     return torch.where(arrived, torch.ones_like(power), (power + step).clamp(max=1)), weights(step)
-
-
-class _Walk:
-    """Particles, their densities, and how they move."""
-
-    def __init__(
-        self,
-        target: Callable[[Tensor], Tensor],
-        gradient: Callable[[Tensor], tuple[Tensor, Tensor]] | None,
-        points: Tensor,
-        generator: torch.Generator | None,
-    ) -> None:
-        self.target, self.gradient = target, gradient
-        self.points, self.generator = points, generator
-        self.log_target, self.log_normal = self._densities(points)
-        self.num_evaluations = len(points)
-        self.paths = HamiltonianMoves(points.shape[1], generator)
-
-    def fit(self, points: Tensor, log_weights: Tensor) -> StudentMixture:
-        """Return a mixture fitted to weighted points."""
-        return fit_student_mixture(
-            points,
-            log_weights,
-            components_for_modes(points.shape[-1]),
-            num_points=min(len(points), _MAX_TO_FIT),
-            generator=self.generator,
-        )
-
-    def resample(self, log_weights: Tensor) -> None:
-        """Pick particles in proportion to their weights (N, B)."""
-        index = resample(log_weights, len(self.points), self.generator)
-        self.points = self.points.gather(0, index.unsqueeze(-1).expand_as(self.points))
-        self.log_target = self.log_target.gather(0, index)
-        self.log_normal = self.log_normal.gather(0, index)
-
-    def move(self, power: Tensor, mixture: StudentMixture, max_moves: int) -> Tensor:
-        """Move until particles have forgotten where they were; return how well they remember."""
-        before, memory = self.points, torch.ones_like(power)
-        modes = mixture.memberships(before)
-        by_gradient = self.gradient is not None
-        scale_tril = _scale_within(before, modes)
-        alike = replace(mixture, scale_tril=scale_tril.unsqueeze(1).expand_as(mixture.scale_tril))
-        looks = _MOVES_OF_A_PAIR if by_gradient else _MOVES_BETWEEN_LOOKS
-        forgotten = _FORGOTTEN_BY_GRADIENT if by_gradient else _FORGOTTEN
-        for number in range(1, max_moves + 1):
-            if number % 2:
-                self._jump(power, mixture)
-                for shape in (mixture, alike) * (_EXCHANGES if by_gradient else 1):
-                    self._exchange_modes(power, shape)
-            elif by_gradient:
-                self._follow(power, scale_tril)
-            else:
-                proposed = self.points + difference_steps(before, self.generator)
-                self._accept(power, proposed, 0.0)
-            if number % looks == 0:
-                memory = _largest_correlation(before, self.points, modes)
-                if bool((memory < forgotten + 2 / math.sqrt(len(before))).all()):
-                    break
-        return memory
-
-    def _jump(self, power: Tensor, mixture: StudentMixture) -> None:
-        proposed = mixture.sample(len(self.points), self.generator)
-        self._accept(power, proposed, mixture.log_prob(self.points) - mixture.log_prob(proposed))
-
-    def _exchange_modes(self, power: Tensor, shape: StudentMixture) -> None:
-        """Carry particles over to the same place of another component."""
-        proposed, log_ratio = shape.carry_over(self.points, self.generator)
-        self._accept(power, proposed, log_ratio)
-
-    def _follow(self, power: Tensor, scale_tril: Tensor) -> None:
-        """Move along the gradient."""
-
-        def density(points: Tensor) -> tuple[Tensor, Tensor]:
-            log_target, gradient = self.gradient(points)
-            total = (1 - power) * _log_normal(points) + power * log_target
-            rise = power.unsqueeze(-1) * gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-            return total, rise - (1 - power).unsqueeze(-1) * points / _WIDTH**2
-
-        spent = self.paths.num_evaluations
-        proposed, log_ratio = self.paths.propose(self.points, density, scale_tril)
-        self.paths.learn(log_ratio)
-        self.num_evaluations += _COST_OF_GRADIENT * (self.paths.num_evaluations - spent)
-        self._replace(proposed, *self._densities(proposed), log_ratio)
-
-    def _accept(self, power: Tensor, proposed: Tensor, log_proposals: Tensor | float) -> None:
-        log_target, log_normal = self._densities(proposed)
-        self.num_evaluations += len(proposed)
-        gain = (1 - power) * (log_normal - self.log_normal)
-        gain = gain + power * (log_target - self.log_target) + log_proposals
-        self._replace(proposed, log_target, log_normal, gain)
-
-    def _replace(
-        self, proposed: Tensor, log_target: Tensor, log_normal: Tensor, log_ratio: Tensor
-    ) -> None:
-        """Move to proposed points with probabilities whose logs are given."""
-        options = {"generator": self.generator, "device": proposed.device}
-        accepted = torch.rand(log_ratio.shape, dtype=log_ratio.dtype, **options).log() < log_ratio
-        self.points = torch.where(accepted.unsqueeze(-1), proposed, self.points)
-        self.log_target = torch.where(accepted, log_target, self.log_target)
-        self.log_normal = torch.where(accepted, log_normal, self.log_normal)
-
-    def _densities(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        nothing = {"nan": -math.inf, "posinf": -math.inf, "neginf": -math.inf}
-        return self.target(points).nan_to_num(**nothing), _log_normal(points)
-
-
-def _log_normal(points: Tensor) -> Tensor:
-    return -((points / _WIDTH).square() + math.log(2 * math.pi * _WIDTH**2)).sum(-1) / 2
-
-
-def _scale_within(points: Tensor, modes: Tensor) -> Tensor:
-    """Return the Cholesky factor (B, D, D) of the covariance of points (N, B, D) within modes."""
-    centred = _within(points, modes).transpose(0, 1)
-    covariance = centred.mT @ centred / len(points)
-    own = torch.diag_embed(covariance.diagonal(dim1=-2, dim2=-1))
-    return stable_cholesky((1 - _OWN_VARIANCE) * covariance + _OWN_VARIANCE * own)
-
-
-def _largest_correlation(before: Tensor, after: Tensor, modes: Tensor) -> Tensor:
-    """Return the largest correlation (B,) of a coordinate of points (N, B, D), within modes.
-
-    How much each mode holds is right from one step to the next without any point that crosses over.
-    """
-    one, two = _within(before, modes), _within(after, modes)
-    norm = (one.square().sum(0) * two.square().sum(0)).sqrt().clamp(min=1e-300)
-    return ((one * two).sum(0) / norm).abs().amax(-1)
-
-
-def _within(points: Tensor, modes: Tensor) -> Tensor:
-    """Return points (N, B, D) less the mean of the modes (B, K, N) that each belonged to."""
-    points = points.transpose(0, 1)
-    mean = modes @ points / modes.sum(-1, keepdim=True).clamp(min=1e-9)
-    return (points - modes.mT @ mean).transpose(0, 1)

@@ -14,6 +14,7 @@ from pymc_amortized.inference.draws import Correction, Draws
 from pymc_amortized.inference.indicators.conditional import IndicatorDraws
 from pymc_amortized.inference.indicators.kinds import condition_on_data
 from pymc_amortized.inference.problem import Problem
+from pymc_amortized.inference.watch import Watch
 from pymc_amortized.symmetry.answer_labels import AnswerLabels
 
 __all__ = ["Answer", "Answering", "Wanted", "datasets_at_once"]
@@ -60,6 +61,8 @@ class Wanted:
         Of exchangeable components.
     indicators : frozenset of str
         Names of the indicators to draw.
+    max_time : float or None
+        Seconds after which answers are the best so far.
     """
 
     num_draws: int
@@ -68,6 +71,7 @@ class Wanted:
     rule: AcceptanceRule
     labels: AnswerLabels
     indicators: frozenset[str]
+    max_time: float | None = None
 
 
 def datasets_at_once(problem: Problem, num_draws: int) -> int:
@@ -94,7 +98,13 @@ class Answering:
         self.corrector = Corrector(inference)
 
     def answer(
-        self, dataset: Dataset, wanted: Wanted, generator: torch.Generator, *, own_data: bool
+        self,
+        dataset: Dataset,
+        wanted: Wanted,
+        generator: torch.Generator,
+        watch: Watch,
+        *,
+        own_data: bool,
     ) -> Answer:
         """Draw parameters and indicators for one data set.
 
@@ -103,7 +113,7 @@ class Answering:
         InvalidDataError
             If the model cannot produce the data.
         """
-        [draws] = self._draw([dataset], wanted, generator)
+        [draws] = self._draw([dataset], wanted, generator, watch)
         if isinstance(draws, AmortizedError):
             raise draws
         return self._complete(dataset, draws, wanted, generator, own_data=own_data)
@@ -119,13 +129,14 @@ class Answering:
         Those of like size are worked on together. What could not be read, or is impossible, has its
         error in place of an answer.
         """
+        watch = Watch(wanted.max_time)
         yield [(i, d) for i, d in enumerate(datasets) if isinstance(d, Exception)]
         readable = [i for i, d in enumerate(datasets) if isinstance(d, Dataset)]
         readable.sort(key=lambda i: datasets[i].frames.num_frames)
         step = datasets_at_once(self.inference.problem, wanted.num_draws)
         for start in range(0, len(readable), step):
             some = readable[start : start + step]
-            found = self._draw_each([datasets[i] for i in some], wanted, generator)
+            found = self._draw_each([datasets[i] for i in some], wanted, generator, watch)
             yield [
                 (
                     i,
@@ -137,22 +148,32 @@ class Answering:
             ]
 
     def _draw(
-        self, datasets: Sequence[Dataset], wanted: Wanted, generator: torch.Generator
+        self,
+        datasets: Sequence[Dataset],
+        wanted: Wanted,
+        generator: torch.Generator,
+        watch: Watch,
     ) -> list[Draws | AmortizedError]:
+        counts = wanted.num_draws, wanted.chains
         return self.corrector.draw(
-            datasets, wanted.num_draws, wanted.chains, wanted.correction, generator, wanted.rule
+            datasets, *counts, wanted.correction, generator, wanted.rule, watch
         )
 
     def _draw_each(
-        self, datasets: Sequence[Dataset], wanted: Wanted, generator: torch.Generator
+        self,
+        datasets: Sequence[Dataset],
+        wanted: Wanted,
+        generator: torch.Generator,
+        watch: Watch,
     ) -> list[Draws | AmortizedError]:
         """Draw for data sets together; one by one where that fails, so that none is lost."""
         try:
-            return self._draw(datasets, wanted, generator)
+            return self._draw(datasets, wanted, generator, watch)
         except AmortizedError as error:
             if len(datasets) == 1:
                 return [error]
-        return [found for one in datasets for found in self._draw_each([one], wanted, generator)]
+        rest = wanted, generator, watch
+        return [found for one in datasets for found in self._draw_each([one], *rest)]
 
     def _complete(
         self,

@@ -7,10 +7,11 @@ from typing import Literal
 
 from torch import Tensor
 
-__all__ = ["ConfirmedBy", "Correction", "Draws", "McmcDraws"]
+__all__ = ["ConfirmedBy", "Correction", "Draws", "McmcDraws", "StoppedBy"]
 
 Correction = Literal["auto", "none", "importance", "adaptive", "mcmc"]
 ConfirmedBy = Literal["bridge", "search", "mcmc", "neither", "nothing"]
+StoppedBy = Literal["nothing", "max_time", "interrupt"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +81,8 @@ class Draws:
         of particles from the prior agrees; it could not be weighed by itself, but its particles
         know of no place that the answer lacks; MCMC chains that began at draws of the network, and
         others that began at particles, agree; the two do not agree; or there was none.
+    stopped_by : {"nothing", "max_time", "interrupt"}
+        Why they are not what more time would have given, if they are not.
     mcmc : McmcDraws or None
         The MCMC chains, where there were any.
     seconds : dict of str to float
@@ -102,6 +105,7 @@ class Draws:
     log_evidence_error: float = math.nan
     simulation_quantile: float = math.nan
     confirmed_by: ConfirmedBy = "nothing"
+    stopped_by: StoppedBy = "nothing"
     mcmc: McmcDraws | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 

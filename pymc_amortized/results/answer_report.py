@@ -49,6 +49,7 @@ def answer_facts(draws: Draws) -> dict[str, Any]:
         "log_evidence": draws.log_evidence,
         "log_evidence_error": draws.log_evidence_error,
         "confirmed_by": draws.confirmed_by,
+        "stopped_by": draws.stopped_by,
         "simulation_quantile": draws.simulation_quantile,
         "rhat": math.nan if mcmc is None else mcmc.rhat,
         "ess_bulk": math.nan if mcmc is None else mcmc.ess,
@@ -73,6 +74,8 @@ def answer_line(draws: Draws) -> str:
     verdict = {None: "not checked", True: "accepted", False: "rejected"}[draws.accepted]
     if draws.accepted:
         verdict += _CONFIRMED[draws.confirmed_by]
+    if draws.stopped_by != "nothing":
+        verdict += f" (stopped by {draws.stopped_by})"
     seconds = ", ".join(f"{rung} {spent:.2f} s" for rung, spent in draws.seconds.items())
     return f"{text}: {verdict}; {seconds}."
 
@@ -154,6 +157,14 @@ def _atypical(draws: Draws) -> str:
 
 
 def _rejected(draws: Draws, rule: AcceptanceRule) -> str:
+    if draws.stopped_by != "nothing":
+        what = "Time was out" if draws.stopped_by == "max_time" else "You interrupted"
+        judged = rule.judge_weights(draws.pareto_k, draws.importance_ess, draws.num_proposals)
+        return (
+            f"{what} before there was an answer that is confirmed. These draws are the best so "
+            f"far, from {_SOURCES[draws.rung]}: {judged}. They should not be trusted in detail. "
+            "Give it more time:\n\n    posterior.sample(max_time=None)"
+        )
     if draws.confirmed_by == "neither":
         return (
             "Two estimates of this posterior disagree, one that begins at the network, and one "

@@ -19,6 +19,7 @@ from pymc_amortized.inference.arguments import (
     require_chains,
 )
 from pymc_amortized.inference.draws import Correction
+from pymc_amortized.inference.watch import Watch, check_max_time
 from pymc_amortized.results.answer_report import (
     answer_facts,
     log_answer,
@@ -32,7 +33,7 @@ from pymc_amortized.results.network_report import network_attrs
 from pymc_amortized.results.states import states_dataset
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.symmetry.answer_labels import AnswerLabels, Labels
-from pymc_amortized.training.progress import dataset_progress
+from pymc_amortized.training.progress import answer_progress, dataset_progress
 from pymc_amortized.training.record import TrainingRecord
 
 __all__ = ["Delivery"]
@@ -64,6 +65,7 @@ class Delivery:
         acceptance: AcceptanceRule | None = None,
         labels: Labels = "canonical",
         var_names: Sequence[str] | None = None,
+        max_time: float | None = None,
     ) -> Wanted:
         """Check what is asked of each data set.
 
@@ -83,15 +85,23 @@ class Delivery:
             rule=acceptance_rule(acceptance),
             labels=AnswerLabels(self.problem.labelling, self.spec, labels),
             indicators=indicators_to_draw(self.spec, var_names),
+            max_time=check_max_time(max_time),
         )
 
     def answer(
-        self, data: Mapping[str, Any] | None, wanted: Wanted, random_seed: RandomSeed
+        self,
+        data: Mapping[str, Any] | None,
+        wanted: Wanted,
+        random_seed: RandomSeed,
+        *,
+        show: bool = False,
     ) -> Answer:
         """Answer a user's data set, and warn of what is to be known of the answer."""
         dataset = self.inference.read(data)
         generator = torch_generator(random_seed, self.problem.device)
-        answer = self.answering.answer(dataset, wanted, generator, own_data=data is None)
+        with answer_progress(show) as tell:
+            watch = Watch(wanted.max_time, tell)
+            answer = self.answering.answer(dataset, wanted, generator, watch, own_data=data is None)
         warn_of(answer.draws, self.spec, wanted.rule)
         return answer
 
@@ -102,10 +112,12 @@ class Delivery:
         random_seed: RandomSeed,
         var_names: Sequence[str] | None,
         idata_kwargs: Mapping[str, Any] | None,
+        *,
+        show: bool = False,
     ) -> Any:
         """Return the result for one data set; see :meth:`AmortizedPosterior.sample`."""
         started = time.perf_counter()
-        answer = self.answer(data, wanted, random_seed)
+        answer = self.answer(data, wanted, random_seed, show=show)
         seconds = time.perf_counter() - started
         log_answer(answer.draws, wanted.labels.note)
         builder = self.built(answer, wanted, var_names)

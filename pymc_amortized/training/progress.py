@@ -1,6 +1,7 @@
-"""The progress bar of training, in terminals and notebooks."""
+"""Progress of training and of answers, in terminals and notebooks."""
 
 import math
+import time
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,12 +11,15 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
-__all__ = ["TrainingProgress", "dataset_progress"]
+__all__ = ["TrainingProgress", "answer_progress", "dataset_progress"]
+
+_SHOWN_AFTER = 1.0
 
 
 class TrainingProgress:
@@ -96,3 +100,32 @@ def dataset_progress(number: int, show: bool) -> Iterator[Callable[[int], None]]
     task = bar.add_task("Data sets", total=number)
     with bar:
         yield lambda more: bar.advance(task, more)
+
+
+@contextmanager
+def answer_progress(show: bool) -> Iterator[Callable[[str], None]]:
+    """Show what an answer takes its time for, once that is a second; yields what to tell it to.
+
+    Parameters
+    ----------
+    show : bool
+        False shows nothing.
+    """
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        disable=not show,
+        transient=True,
+    )
+    started, task = time.perf_counter(), bar.add_task("Answering", total=None)
+
+    def tell(text: str) -> None:
+        bar.update(task, description=f"Answering: {text}")
+        if time.perf_counter() - started > _SHOWN_AFTER:
+            bar.start()
+
+    try:
+        yield tell
+    finally:
+        bar.stop()

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pymc_amortized.importance.bridge import Effort, _Walk, bridge
+from pymc_amortized.importance.bridge import Effort, bridge
+from pymc_amortized.importance.walk import Walk
 
 
 def generator(seed=1):
@@ -102,7 +103,7 @@ def test_modes_keep_their_mass_where_particles_hardly_could():
     assert float((masses - shares).abs().max()) < 0.1
 
 
-@pytest.mark.parametrize(("size", "effort"), [(5, Effort()), (12, Effort(512, 16))])
+@pytest.mark.parametrize(("size", "effort"), [(5, Effort()), (12, Effort(512, 16, num_sweeps=4))])
 def test_a_mode_in_the_outskirts_of_the_prior_is_found(size, effort):
     """Four standard deviations out, while there is another in the middle."""
     centres = torch.zeros(2, size, dtype=torch.float64)
@@ -136,7 +137,7 @@ def test_particles_that_have_used_up_their_budget_are_left_on_the_way():
 def test_particles_that_nothing_moves_any_more_are_left(monkeypatch):
     """Half way, one of two data sets is stuck; the other goes on by itself."""
     target, _ = modes_in(12, [1.0])
-    original, powers = _Walk.move, []
+    original, powers = Walk.move, []
 
     def move(self, power, mixture, max_moves):
         memory = original(self, power, mixture, max_moves)
@@ -144,7 +145,7 @@ def test_particles_that_nothing_moves_any_more_are_left(monkeypatch):
         stuck = (power > 0.05) & torch.tensor([False, True])
         return torch.where(stuck, 0.9, memory)
 
-    monkeypatch.setattr(_Walk, "move", move)
+    monkeypatch.setattr(Walk, "move", move)
     options, effort = {"gradient": gradient_of(target)}, Effort(256, 16)
     found = bridge(target, 2, 12, effort, generator=generator(), **options)
     assert float(found.power[0]) == 1

@@ -127,7 +127,7 @@ def test_mixture(both):
 
 def test_other_data_sets_compile_nothing(both, monkeypatch):
     setup, first = both
-    monkeypatch.setattr("pymc_amortized.inference.correction.nuts._sampler", None)
+    monkeypatch.setattr("pymc_amortized.inference.correction.nuts.nuts_sampler", None)
     other = {"y": 1.2 * Y[:10], "x": data(7, seed=2) - 1}
     chains = setup.sample(other)
     assert first.compile_seconds > 0
@@ -155,7 +155,7 @@ def test_chains_start_where_they_are_told_to(both, monkeypatch):
         batch = draws[0].column("u").to_pylist()
         return np.array(batch[:number]), np.zeros(number, dtype=bool)
 
-    monkeypatch.setattr("pymc_amortized.inference.correction.nuts._read_arrow", earliest)
+    monkeypatch.setattr("pymc_amortized.inference.correction.nuts_samplers._read_arrow", earliest)
     starts = both[0].starts(6)
     chains = both[0].sample(starts=starts, draws=4, tune=10)
     # The first step is untuned, and often rejected.
@@ -216,7 +216,7 @@ def test_what_nutpie_cannot_compile_is_left_to_pymc(monkeypatch):
 
     monkeypatch.setattr("nutpie.compile_pymc_model", refuse)
     monkeypatch.setattr(
-        "pymc_amortized.inference.correction.nuts._PymcSampler", lambda model: Stand
+        "pymc_amortized.inference.correction.nuts_samplers._PymcSampler", lambda model: Stand
     )
     setup = Setup(normal_mean(data()))
     assert setup.sampler._compile(False)[1] is Stand

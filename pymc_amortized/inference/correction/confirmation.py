@@ -201,6 +201,7 @@ class Confirmation:
         frames = self.weighted.frames.select(at)
 
         def target(scores: Tensor) -> Tensor:
+            self.weighted.watch.check()
             return self.problem.log_target(scores, frames)
 
         found = self._send_particles(target, frames)
@@ -214,6 +215,7 @@ class Confirmation:
 
     def _send_particles(self, target: Callable[[Tensor], Tensor], frames: Frames) -> Bridged:
         def gradient(scores: Tensor) -> tuple[Tensor, Tensor]:
+            self.weighted.watch.check()
             return self.problem.log_target_with_gradient(scores, frames)
 
         size = self.problem.space.size
@@ -231,6 +233,9 @@ class Confirmation:
             ),
             gradient=gradient if large else None,
             generator=self.generator,
+            tell=lambda power: self.weighted.watch.tell(
+                f"a second estimate from the prior, {power:.0%} of the way"
+            ),
         )
 
     def _weigh_around(

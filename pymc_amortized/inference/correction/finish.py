@@ -16,9 +16,17 @@ from pymc_amortized.importance.pool import Pool
 from pymc_amortized.importance.weights import Weights
 from pymc_amortized.inference.correction.mcmc import thin
 from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
-from pymc_amortized.inference.draws import ConfirmedBy, Draws, McmcDraws
+from pymc_amortized.inference.draws import ConfirmedBy, Draws, McmcDraws, StoppedBy
 
 __all__ = ["Finish"]
+
+_DOING = {
+    "network": "draws of the network",
+    "importance": "importance sampling",
+    "adaptive": "adaptive importance sampling",
+    "confirmation": "a second estimate from the prior",
+    "mcmc": "MCMC chains",
+}
 
 
 class Finish:
@@ -37,6 +45,8 @@ class Finish:
         Those that are done, by the place of the data set in the batch.
     network_pareto_k : Tensor, shape (B,)
         Of the network's own draws, once they are weighed.
+    stopped_by : {"nothing", "max_time", "interrupt"}
+        Why answers from now on are not what a longer climb would give.
     """
 
     def __init__(self, weighted: WeightedDraws, *, confirms: bool) -> None:
@@ -45,18 +55,22 @@ class Finish:
         self.answers: dict[int, Draws | InvalidDataError] = {}
         self.seconds: dict[int, dict[str, float]] = {i: {} for i in range(len(weighted))}
         self.network_pareto_k = torch.full((len(weighted),), math.nan, dtype=torch.float64)
+        self.stopped_by: StoppedBy = "nothing"
         self._seconds_inside = 0.0
 
     @contextmanager
     def time(self, rung: str, index: Tensor) -> Iterator[None]:
-        """Measure seconds per data set, those apart that are measured inside."""
+        """Say what is begun, and measure its seconds per data set, those inside of it apart."""
+        self.weighted.watch.tell(_DOING[rung])
         start, inside = time.perf_counter(), self._seconds_inside
-        yield
-        whole = time.perf_counter() - start
-        each = (whole - (self._seconds_inside - inside)) / max(1, len(index))
-        self._seconds_inside = inside + whole
-        for i in index.tolist():
-            self.seconds[i][rung] = self.seconds[i].get(rung, 0.0) + each
+        try:
+            yield
+        finally:
+            whole = time.perf_counter() - start
+            each = (whole - (self._seconds_inside - inside)) / max(1, len(index))
+            self._seconds_inside = inside + whole
+            for i in index.tolist():
+                self.seconds[i][rung] = self.seconds[i].get(rung, 0.0) + each
 
     def from_network(self, index: Tensor) -> None:
         """Answer by draws of the network as they are."""
@@ -184,6 +198,7 @@ class Finish:
             network_pareto_k=float(self.network_pareto_k[i]),
             simulation_quantile=float(self.weighted.simulation_quantile[i]),
             seconds=self.seconds[i],
+            stopped_by=self.stopped_by,
             **known,
         )
 

@@ -18,7 +18,8 @@ from pymc_amortized.inference.correction.finish import Finish
 from pymc_amortized.inference.correction.mcmc import McmcRung
 from pymc_amortized.inference.correction.nuts import MarginalSampler
 from pymc_amortized.inference.correction.weighted_draws import NUM_PROPOSALS, WeightedDraws
-from pymc_amortized.inference.draws import Correction, Draws
+from pymc_amortized.inference.draws import Correction, Draws, StoppedBy
+from pymc_amortized.inference.watch import OutOfTimeError, Watch
 
 __all__ = ["Corrector"]
 
@@ -50,6 +51,7 @@ class Corrector:
         correction: Correction,
         generator: torch.Generator,
         rule: AcceptanceRule | None = None,
+        watch: Watch | None = None,
     ) -> list[Draws | InvalidDataError]:
         """Draw parameters for each of B data sets; an error for those that are impossible.
 
@@ -65,9 +67,11 @@ class Corrector:
             Source of randomness.
         rule : AcceptanceRule, optional
             When draws are accepted. Default: the usual one.
+        watch : Watch, optional
+            How long it may take. When time is out, answers are the best so far.
         """
         weighted = WeightedDraws(
-            self.inference, datasets, num_draws, generator, rule or AcceptanceRule()
+            self.inference, datasets, num_draws, generator, rule or AcceptanceRule(), watch
         )
         confirmation = Confirmation(weighted)
         asked = weighted.rule.confirms(len(datasets)) and correction == "auto"
@@ -90,9 +94,29 @@ class _Climb:
         self.finish, self.weighted, self.inference = finish, finish.weighted, finish.inference
         self.confirmation, self.confirms = confirmation, finish.confirms
         self.mcmc_rung, self.correction = mcmc_rung, correction
+        self._best: list[tuple[Tensor, Pool, Weights, str]] = []
 
     def run(self) -> None:
-        """Fill the answers."""
+        """Fill the answers: by the best draws so far, if time is out, or the user interrupts."""
+        try:
+            self._run()
+        except OutOfTimeError:
+            self._answer_by_best("max_time")
+        except KeyboardInterrupt:
+            if len(self.weighted) > 1 or not self._best:
+                raise
+            self._answer_by_best("interrupt")
+
+    def _answer_by_best(self, stopped_by: StoppedBy) -> None:
+        self.finish.stopped_by = stopped_by
+        for index, pool, weights, rung in reversed(self._best):
+            left = torch.tensor([i not in self.finish.answers for i in index.tolist()])
+            left = left.to(index.device)
+            if bool(left.any()):
+                known = index[left], pool.select(left), weights.select(left)
+                self.finish.from_weighted(*known, rung, "nothing")
+
+    def _run(self) -> None:
         everything = torch.arange(len(self.weighted), device=self.weighted.context.device)
         if self.inference.problem.exact is None or self.correction == "none":
             with self.finish.time("network", everything):
@@ -100,6 +124,7 @@ class _Climb:
             return
         with self.finish.time("importance", everything):
             index, pool, weights = self._weigh_network(everything)
+            self._best.append((index, pool, weights, "importance"))
             done = self._ends_here(weights)
         rest = self._keep(index[done], pool.select(done), weights.select(done), "importance")
         index, pool, weights = index[~done], pool.select(~done), weights.select(~done)
@@ -109,6 +134,7 @@ class _Climb:
             with self.finish.time("adaptive", index):
                 rest += self._adapt(index, pool)
         for at, found, of_found in rest:
+            self._best.append((at, found, of_found, "adaptive"))
             self._climb_on(at, found, of_found)
 
     def _ends_here(self, weights: Weights) -> Tensor:

@@ -82,6 +82,7 @@ class McmcRung:
             draws=longer * draws,
             tune=longer * _NUM_TUNE,
             random_seed=int(torch.randint(2**31 - 1, (), generator=self.generator)),
+            watch=self.weighing.watch,
         )
         spent = 0.0 if before is None else before.compile_seconds
         return replace(mcmc, compile_seconds=spent + mcmc.compile_seconds)

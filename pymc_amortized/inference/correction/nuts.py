@@ -1,31 +1,28 @@
 """Draws by the No-U-Turn sampler, of the density with indicators summed out."""
 
-import dataclasses
 import math
 import time
 import warnings
 
-from collections.abc import Mapping
-from typing import Protocol
-
 import arviz
 import numpy as np
-import pymc as pm
 import torch
 
 from torch import Tensor
 
 from pymc_amortized.data.frames import Frames
-from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
+from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.inference.correction.framed import framed_data
+from pymc_amortized.inference.correction.nuts_samplers import NutsSampler, nuts_sampler
 from pymc_amortized.inference.draws import McmcDraws
 from pymc_amortized.inference.problem import Problem
+from pymc_amortized.inference.watch import OutOfTimeError, Watch
 from pymc_amortized.model.density.marginal import MarginalModel
 from pymc_amortized.simulation.simulator import Simulator
 
 __all__ = ["MarginalSampler", "may_be_impossible"]
 
-_TARGET_ACCEPT = 0.9
+_SECONDS_TO_COMPILE = 20.0
 _NUM_SIMULATIONS = 32
 _FEWEST_DRAWS = 4
 _FEWEST_TUNE = 10
@@ -54,7 +51,7 @@ class MarginalSampler:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._compiled: dict[bool, tuple[MarginalModel, _Sampler]] = {}
+        self._compiled: dict[bool, tuple[MarginalModel, NutsSampler]] = {}
 
     def sample(
         self,
@@ -66,7 +63,7 @@ class MarginalSampler:
         draws: int,
         tune: int,
         random_seed: int,
-        progressbar: bool = False,
+        watch: Watch | None = None,
     ) -> McmcDraws:
         """Draw for one data set.
 
@@ -84,8 +81,8 @@ class MarginalSampler:
             Of each chain, at least 1 and 10; those of tuning are dropped.
         random_seed : int
             At least 0.
-        progressbar : bool
-            Whether to show how far the first chain is.
+        watch : Watch, optional
+            How long it may take.
 
         Raises
         ------
@@ -94,6 +91,8 @@ class MarginalSampler:
         UnsupportedModelError
             If there are no parameters, or the density or its gradient is not finite where a chain
             starts.
+        OutOfTimeError
+            If time is out, or would hardly suffice to compile.
 
         Returns
         -------
@@ -103,10 +102,15 @@ class MarginalSampler:
         _check_numbers(draws, tune, random_seed)
         started = time.perf_counter()
         framed = self._problem.layout.resized or frames.num_frames > 1
+        watch = watch or Watch()
         is_new = framed not in self._compiled
         if is_new:
+            if watch.seconds_left < _SECONDS_TO_COMPILE:
+                raise OutOfTimeError
+            watch.tell("MCMC chains are compiled")
             self._compiled[framed] = self._compile(framed)
         seconds = time.perf_counter() - started if is_new else 0.0
+        watch.tell(f"{len(starts)} MCMC chains of {tune + draws:,} draws")
         model, sampler = self._compiled[framed]
         m, lower = (x.detach().double().cpu().numpy() for x in (location, scale_tril))
         arrays = model.arrays(framed_data(self._problem.layout, frames), m, lower)
@@ -120,7 +124,7 @@ class MarginalSampler:
                 draws=draws,
                 tune=tune,
                 seeds=[int(s) for s in spawn.generate_state(len(centred))],
-                progressbar=progressbar,
+                watch=watch,
             )
         vector = self._in_order(torch.as_tensor(m + u @ lower.T))
         rhat, ess = diagnose(vector.numpy())
@@ -149,7 +153,7 @@ class MarginalSampler:
         ordered = space.unconstrain(labelling.arrange(as_written))
         return ordered.unflatten(0, vector.shape[:2]).cpu()
 
-    def _compile(self, framed: bool) -> tuple[MarginalModel, "_Sampler"]:
+    def _compile(self, framed: bool) -> tuple[MarginalModel, NutsSampler]:
         model = MarginalModel(
             self._problem.simulator.as_written.density,
             [spec.unconstrained_shape for spec in self._problem.labelling.space.specs],
@@ -159,155 +163,7 @@ class MarginalSampler:
         with warnings.catch_warnings():
             # Of slow linear algebra and of Python callbacks, which are not the user's concern.
             warnings.simplefilter("ignore")
-            return model, _sampler(model)
-
-
-class _Sampler(Protocol):
-    name: str
-
-    def run(
-        self,
-        arrays: Mapping[str, np.ndarray],
-        starts: np.ndarray,
-        *,
-        draws: int,
-        tune: int,
-        seeds: list[int],
-        progressbar: bool,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return draws (chains, draws, D), and which diverge (chains, draws)."""
-        ...
-
-
-class _NutpieSampler:
-    """Chains in nutpie, all at the same time: one sampler each, so that each has its own start."""
-
-    name = "nutpie"
-
-    def __init__(self, model: MarginalModel) -> None:
-        import nutpie
-
-        self._sample = nutpie.sample
-        self._compiled = nutpie.compile_pymc_model(model.model)
-
-    def run(
-        self,
-        arrays: Mapping[str, np.ndarray],
-        starts: np.ndarray,
-        *,
-        draws: int,
-        tune: int,
-        seeds: list[int],
-        progressbar: bool,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        compiled = self._compiled.with_data(**arrays)
-        chains = [
-            self._sample(
-                dataclasses.replace(compiled, initial_point_func=_always(start)),
-                draws=draws,
-                tune=tune,
-                chains=1,
-                cores=1,
-                seed=seed,
-                target_accept=_TARGET_ACCEPT,
-                progress_bar=progressbar and not i,
-                return_raw_trace=True,
-                blocking=False,
-            )
-            for i, (start, seed) in enumerate(zip(starts, seeds, strict=True))
-        ]
-        try:
-            results = [_read_arrow(*chain.wait().get_arrow_trace(), draws) for chain in chains]
-        except RuntimeError as error:
-            raise _bad_start(str(error)) from error
-        return np.stack([u for u, _ in results]), np.stack([bad for _, bad in results])
-
-
-class _PymcSampler:
-    """Chains in PyMC, one after the other, by the step method that ``pm.sample`` uses.
-
-    To call ``pm.sample`` itself would be to compile for every data set anew.
-    """
-
-    name = "pymc"
-
-    def __init__(self, model: MarginalModel) -> None:
-        self._model = model
-        self._function = model.model.logp_dlogp_function(ravel_inputs=True)
-        self._function.trust_input = True
-
-    def run(
-        self,
-        arrays: Mapping[str, np.ndarray],
-        starts: np.ndarray,
-        *,
-        draws: int,
-        tune: int,
-        seeds: list[int],
-        progressbar: bool,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        self._model.set_data(arrays)
-        try:
-            results = [
-                self._chain(start, draws, tune, seed)
-                for start, seed in zip(starts, seeds, strict=True)
-            ]
-        except pm.exceptions.SamplingError as error:
-            raise _bad_start(str(error)) from error
-        return np.stack([u for u, _ in results]), np.stack([bad for _, bad in results])
-
-    def _chain(
-        self, start: np.ndarray, draws: int, tune: int, seed: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        point = {"u": start}
-        step = pm.NUTS(
-            model=self._model.model,
-            logp_dlogp_func=self._function,
-            target_accept=_TARGET_ACCEPT,
-            initial_point=point,
-            rng=seed,
-        )
-        vectors, diverging = [], []
-        for i in range(tune + draws):
-            if i == tune:
-                step.stop_tuning()
-            point, [stats] = step.step(point)
-            vectors.append(point["u"])
-            diverging.append(bool(stats["diverging"]))
-        return np.stack(vectors[tune:]), np.array(diverging[tune:])
-
-
-def _sampler(model: MarginalModel) -> _Sampler:
-    """Compile for nutpie; for PyMC where nutpie is not installed, or cannot compile the model."""
-    try:
-        return _NutpieSampler(model)
-    except Exception:
-        # Numba refuses what it cannot compile by errors of any kind. Should the model be at fault,
-        # PyMC will say so.
-        pass
-    return _PymcSampler(model)
-
-
-def _always(start: np.ndarray) -> "object":
-    def initial_point(seed: int | None = None) -> np.ndarray:
-        return start.copy()
-
-    return initial_point
-
-
-def _read_arrow(draws: list, stats: list, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the last draws (draws, D) of a chain, and which diverge (draws,)."""
-    vectors = [row for batch in draws for row in batch.column("u").to_pylist()]
-    diverging = [bad for batch in stats for bad in batch.column("diverging").to_pylist()]
-    return np.array(vectors[-number:]), np.array(diverging[-number:])
-
-
-def _bad_start(message: str) -> UnsupportedModelError:
-    return UnsupportedModelError(
-        "Expected the log density and its gradient to be finite where chains start; they are not "
-        f"({message.strip().splitlines()[0]}). Look for data that the model cannot produce, and "
-        "for parameters at the edge of their support:\n\n    pm.sample(model=model)"
-    )
+            return model, nuts_sampler(model)
 
 
 def _check_numbers(draws: int, tune: int, random_seed: int) -> None:

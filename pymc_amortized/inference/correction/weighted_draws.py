@@ -19,6 +19,7 @@ from pymc_amortized.importance.student_mixture import (
 )
 from pymc_amortized.importance.weights import Weights, log_mean_weight, resample
 from pymc_amortized.inference.amortized import Amortized
+from pymc_amortized.inference.watch import Watch
 
 __all__ = ["NUM_PROPOSALS", "WeightedDraws"]
 
@@ -47,6 +48,8 @@ class WeightedDraws:
         Source of randomness.
     rule : AcceptanceRule
         When draws are an answer.
+    watch : Watch, optional
+        How long all may take.
     """
 
     def __init__(
@@ -56,8 +59,9 @@ class WeightedDraws:
         num_draws: int,
         generator: torch.Generator,
         rule: AcceptanceRule,
+        watch: Watch | None = None,
     ) -> None:
-        self.rule = rule
+        self.rule, self.watch = rule, watch or Watch()
         self.inference, self.num_draws, self.generator = inference, num_draws, generator
         self._datasets = tuple(datasets)
         self.frames = stack_frames([d.frames for d in datasets]).to(inference.problem.device)
@@ -90,10 +94,16 @@ class WeightedDraws:
         return Pool(points, log_target, (space.log_prob(points, context),), (num_draws,))
 
     def target(self, index: Tensor) -> LogDensity:
-        """Return the log density of data sets at positions among ``index``."""
-        return lambda points, at: self.inference.log_target_of(
-            points, self.context[index[at]], self.frames.select(index[at])
-        )
+        """Return the log density of data sets at positions among ``index``, until time is out."""
+
+        def log_density(points: Tensor, at: Tensor) -> Tensor:
+            self.watch.check()
+            some = index[at]
+            return self.inference.log_target_of(
+                points, self.context[some], self.frames.select(some)
+            )
+
+        return log_density
 
     def network(self, index: Tensor) -> Proposal:
         """Return the network as a proposal for data sets at positions among ``index``."""

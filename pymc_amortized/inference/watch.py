@@ -1,0 +1,84 @@
+"""How long an answer may take, and what is said meanwhile."""
+
+import math
+import time
+
+from collections.abc import Callable
+
+from pymc_amortized.errors import InvalidArgumentError
+from pymc_amortized.messages import log_info
+
+__all__ = ["OutOfTimeError", "Watch", "check_max_time"]
+
+_SILENCE = 5.0
+
+
+class OutOfTimeError(Exception):
+    """There is no time left; never seen by a user."""
+
+
+class Watch:
+    """Counts the seconds of one call, and says what they are spent on.
+
+    Parameters
+    ----------
+    max_time : float or None
+        Seconds after which :meth:`check` raises.
+    show : callable, optional
+        Takes a text, as often as there is something new: a line of a terminal. What has not been
+        said for five seconds is also logged.
+
+    Examples
+    --------
+    >>> said = []
+    >>> watch = Watch(60, said.append)
+    >>> watch.tell("second estimate: half way")
+    >>> watch.check()
+    >>> said, 59 < watch.seconds_left <= 60
+    (['second estimate: half way'], True)
+    """
+
+    def __init__(
+        self, max_time: float | None = None, show: Callable[[str], None] | None = None
+    ) -> None:
+        self.max_time, self._show = max_time, show
+        self._logged = self._started = time.perf_counter()
+
+    @property
+    def seconds_left(self) -> float:
+        """Until time is out; infinite without a bound."""
+        if self.max_time is None:
+            return math.inf
+        return self._started + self.max_time - time.perf_counter()
+
+    def check(self) -> None:
+        """Raise :class:`OutOfTimeError` if time is out."""
+        if self.seconds_left <= 0:
+            raise OutOfTimeError
+
+    def tell(self, text: str) -> None:
+        """Say what is going on."""
+        if self._show is not None:
+            self._show(text)
+        now = time.perf_counter()
+        if now - self._logged >= _SILENCE:
+            self._logged = now
+            log_info(f"Not done after {now - self._started:.0f} s: {text}.")
+
+
+def check_max_time(max_time: float | None) -> float | None:
+    """Return seconds that a user gives, or None.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If they are not above 0.
+    """
+    if max_time is None:
+        return None
+    if isinstance(max_time, bool) or not isinstance(max_time, int | float) or not max_time > 0:
+        raise InvalidArgumentError(
+            f"Expected max_time to be a number of seconds above 0, or None; got {max_time!r}. "
+            "For instance:\n\n    max_time=60"
+        )
+    return float(max_time)

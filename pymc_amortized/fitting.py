@@ -22,6 +22,7 @@ from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.assembly import assemble, inference_from_tensors
 from pymc_amortized.inference.problem import Problem
+from pymc_amortized.memory import count_numbers
 from pymc_amortized.messages import warn
 from pymc_amortized.model.fingerprint import describe_value, digest
 from pymc_amortized.networks.batch import Batch
@@ -48,8 +49,8 @@ __all__ = ["fit", "fit_simulator"]
 _NUM_FOR_SCALES = 20_000
 _MAX_FOR_SCALES = 2_000
 _NUM_VALIDATION_DATASETS = 64
-_FEWEST_VALIDATION_DATASETS = 16
-_MAX_ROWS_TO_VALIDATE = 20_000
+_FEWEST_VALIDATION_DATASETS = 8
+_MAX_NUMBERS_TO_VALIDATE = 2e9
 
 
 def fit(
@@ -244,13 +245,13 @@ def _train_posterior(
     _warn_of_unvisited(layout, first)
     inference = Amortized.of_networks(problem, estimator)
 
-    num_rows = sum(table.sizes[1] for table in layout.tables)
-    most = max(_FEWEST_VALIDATION_DATASETS, _MAX_ROWS_TO_VALIDATE // max(1, num_rows))
-
     def share(_: Estimator, num_draws: int = 1_000) -> float:
-        num_datasets = min(_NUM_VALIDATION_DATASETS, most)
-        pareto_k = inference.pareto_k(source, num_datasets, num_draws, seed + 1)
-        return float((pareto_k < AcceptanceRule().pareto_k).double().mean())
+        def pareto_k(num_datasets: int) -> Tensor:
+            return inference.pareto_k(source, num_datasets, num_draws, seed + 1)
+
+        most = int(_MAX_NUMBERS_TO_VALIDATE / max(1, count_numbers(lambda: pareto_k(1))))
+        number = min(_NUM_VALIDATION_DATASETS, max(_FEWEST_VALIDATION_DATASETS, most))
+        return float((pareto_k(number) < AcceptanceRule().pareto_k).double().mean())
 
     def keep(tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         content = {"seed": seed, "state": state}
@@ -263,7 +264,7 @@ def _train_posterior(
         record.config,
         seed,
         progressbar=progressbar,
-        accepted=share if can_check else None,
+        accepted=share if can_check and progressbar else None,
         checkpoint=Checkpoint(keep, None if resume is None else (resume[0], resume[1]["state"])),
     )
     accepted = share(estimator, 2_000) if can_check else math.nan

@@ -31,6 +31,7 @@ _OWN_VARIANCE = 0.1
 _COST_OF_GRADIENT = 3
 _MOVES_OF_A_PAIR = 2
 _EXCHANGES = 4
+_NOTHING = {"nan": -math.inf, "posinf": -math.inf, "neginf": -math.inf}
 
 
 class Walk:
@@ -123,8 +124,10 @@ class Walk:
 
     def _follow(self, power: Tensor, scale_tril: Tensor) -> None:
         """Move along the gradient."""
+        log_target = self.log_target
 
         def density(points: Tensor) -> tuple[Tensor, Tensor]:
+            nonlocal log_target
             log_target, gradient = self.gradient(points)
             total = (1 - power) * _log_normal(points) + power * log_target
             rise = power.unsqueeze(-1) * gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
@@ -134,7 +137,8 @@ class Walk:
         proposed, log_ratio = self.paths.propose(self.points, density, scale_tril)
         self.paths.learn(log_ratio)
         self.num_evaluations += _COST_OF_GRADIENT * (self.paths.num_evaluations - spent)
-        self._replace(proposed, *self._densities(proposed), log_ratio)
+        # Paths end where the density was asked for last.
+        self._replace(proposed, log_target.nan_to_num(**_NOTHING), _log_normal(proposed), log_ratio)
 
     def _accept(self, power: Tensor, proposed: Tensor, log_proposals: Tensor | float) -> None:
         log_target, log_normal = self._densities(proposed)
@@ -154,8 +158,7 @@ class Walk:
         self.log_normal = torch.where(accepted, log_normal, self.log_normal)
 
     def _densities(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        nothing = {"nan": -math.inf, "posinf": -math.inf, "neginf": -math.inf}
-        return self.target(points).nan_to_num(**nothing), _log_normal(points)
+        return self.target(points).nan_to_num(**_NOTHING), _log_normal(points)
 
 
 def _log_normal(points: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from pymc_amortized.data.dataset import Dataset, read_dataset
 from pymc_amortized.data.frames import Frames
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.errors import InvalidDataError
+from pymc_amortized.graph.rules.elementwise import bare_gradients
 from pymc_amortized.inference.exact import ExactModel
 from pymc_amortized.memory import MEMORY, MemoryBudget
 from pymc_amortized.model.parameter_space import ParameterSpace
@@ -153,19 +154,25 @@ class Problem:
 
     def log_target_with_gradient(self, scores: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
         """Return log p(θ, y) (S, B) in nats, with its gradient (S, B, D) over scores."""
-        values, gradients = [], []
+        found = []
         for piece in self.exact.pieces({"": scores}, frames):
-            x = scores[piece].detach().requires_grad_()
-            shape = x.shape[:2]
-            vector, log_det = self.space.unstandardize(x.flatten(0, 1))
-            log_marginal = self.exact.log_marginal(self.constrain(vector, shape), frames)
-            log_prior = self.exact.density.log_prior(self.space.split(vector)) + log_det
-            total = log_marginal + log_prior.unflatten(0, shape)
-            total = total.nan_to_num(nan=-math.inf, posinf=-math.inf, neginf=-math.inf)
-            [gradient] = torch.autograd.grad(total[torch.isfinite(total)].sum(), x)
-            values.append(total.detach())
-            gradients.append(gradient)
+            with bare_gradients():
+                values, gradient = self._differentiate(scores[piece], frames)
+            if not bool(torch.isfinite(gradient).all()):
+                values, gradient = self._differentiate(scores[piece], frames)
+            found.append((values, gradient))
+        values, gradients = zip(*found, strict=True)
         return torch.cat(values), torch.cat(gradients)
+
+    def _differentiate(self, scores: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
+        x, shape = scores.detach().requires_grad_(), scores.shape[:2]
+        vector, log_det = self.space.unstandardize(x.flatten(0, 1))
+        log_marginal = self.exact.log_marginal(self.constrain(vector, shape), frames)
+        log_prior = self.exact.density.log_prior(self.space.split(vector)) + log_det
+        total = log_marginal + log_prior.unflatten(0, shape)
+        total = total.nan_to_num(nan=-math.inf, posinf=-math.inf, neginf=-math.inf)
+        [gradient] = torch.autograd.grad(total[torch.isfinite(total)].sum(), x)
+        return total.detach(), gradient
 
     def parameters(self, scores: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return unconstrained vectors, constrained parameters, and log |dv/ds| of (S, B, D)."""

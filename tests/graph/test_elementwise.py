@@ -1,11 +1,14 @@
 """Elementwise operations, against PyTensor one data set at a time."""
 
+import contextlib
+
 import numpy as np
 import pytensor.tensor as pt
 import pytest
 import torch
 
 from pymc_amortized.graph.backend import BatchedGraph
+from pymc_amortized.graph.rules.elementwise import bare_gradients
 from tests.graph.expressions import (
     INDEX,
     MATRIX,
@@ -50,6 +53,27 @@ def test_a_branch_that_is_not_taken_has_no_gradient():
     [result] = BatchedGraph([SCALAR, x], [expression])([value, at])
     result.sum().backward()
     torch.testing.assert_close(value.grad, torch.tensor([1.0, np.log(2.0)]).double())
+
+
+def test_bare_gradients_are_the_same_or_not_finite():
+    x = pt.dscalar()
+    expression = pt.switch(pt.eq(x, 0), SCALAR, SCALAR * pt.log(x))
+    graph = BatchedGraph([SCALAR, x], [expression])
+    at = torch.tensor([0.0, 2.0], dtype=torch.float64)
+    found = []
+    for context in (contextlib.nullcontext, bare_gradients):
+        points = at.clone().requires_grad_()
+        with context():
+            [result] = graph([torch.tensor([2.0, 3.0], dtype=torch.float64), points])
+        found.append(torch.autograd.grad(result.sum(), points)[0])
+    masked, bare = found
+    torch.testing.assert_close(masked, torch.tensor([0.0, 1.5]).double())
+    assert bool(torch.isnan(bare[0]))
+    assert float(bare[1]) == 1.5
+    # And masked again afterwards.
+    points = at.clone().requires_grad_()
+    [result] = graph([torch.tensor([2.0, 3.0], dtype=torch.float64), points])
+    assert torch.equal(torch.autograd.grad(result.sum(), points)[0], masked)
 
 
 def test_second_derivatives():

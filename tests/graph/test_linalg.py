@@ -15,6 +15,8 @@ from tests.graph.expressions import (
 
 pytestmark = pytest.mark.usefixtures("interpreted")
 
+FACTOR = pt.linalg.cholesky(SYMMETRIC)
+BY_ROWS = {"lower": True, "b_ndim": 1}
 EXPRESSIONS = {
     "dot_mv": pt.dot(MATRIX.T, VECTOR),
     "dot_vm": pt.dot(VECTOR, MATRIX),
@@ -26,6 +28,21 @@ EXPRESSIONS = {
     "inverse": pt.linalg.inv(SYMMETRIC) + pt.linalg.det(SYMMETRIC),
     "diagonal": pt.diagonal(MATRIX) + pt.linalg.trace(SYMMETRIC),
     "outer": pt.outer(VECTOR, VECTOR),
+    "one_triangle_for_all": pt.linalg.solve_triangular(FACTOR[None], MATRIX, **BY_ROWS),
+    "one_triangle_for_tables": pt.linalg.solve_triangular(
+        FACTOR.T[None, None], VECTOR[:, None, None] * MATRIX[None], lower=False, b_ndim=1
+    ),
+    "columns_of_tables": pt.linalg.solve_triangular(
+        FACTOR[None], VECTOR[:, None, None] * TABLE[None], lower=True, b_ndim=2
+    ),
+    "a_triangle_for_each": pt.linalg.solve_triangular(
+        VECTOR[:, None, None] * FACTOR[None], MATRIX, **BY_ROWS
+    ),
+    "as_many_triangles_as_sides": pt.linalg.solve_triangular(
+        (VECTOR[:, None, None] * FACTOR[None])[:, None],
+        MATRIX[:, None] * VECTOR[None, :, None],
+        **BY_ROWS,
+    ),
 }
 
 
@@ -34,6 +51,6 @@ def test_a_batch_gives_what_pytensor_gives_one_by_one(name):
     check_batch(EXPRESSIONS[name])
 
 
-@pytest.mark.parametrize("name", ["cholesky"])
+@pytest.mark.parametrize("name", ["cholesky", *(n for n in EXPRESSIONS if "triangle" in n)])
 def test_gradients(name):
     check_gradient(EXPRESSIONS[name])

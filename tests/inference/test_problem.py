@@ -152,7 +152,15 @@ def test_what_the_model_no_longer_holds_is_not_answered(build, changed, data, na
         torch.testing.assert_close(found, before)
 
 
-@pytest.mark.parametrize("build", [mixture_of_scales, regression])
+def many_zeros():
+    """Where nothing is observed, one branch of the density would have no finite derivative."""
+    with pm.Model() as model:
+        psi, rate = pm.Beta("psi", 2, 2), pm.Gamma("rate", 2, 1)
+        pm.ZeroInflatedPoisson("y", psi, rate, observed=np.array([0, 0, 0, 1, 3]))
+    return model
+
+
+@pytest.mark.parametrize("build", [mixture_of_scales, regression, many_zeros])
 def test_gradients_are_those_of_differences(build):
     problem, _ = problem_of(build())
     frames, size = problem.read(None).frames, problem.space.size

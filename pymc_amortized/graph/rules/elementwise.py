@@ -2,7 +2,9 @@
 
 import math
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import singledispatch
 from typing import Any
 
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from pymc_amortized.errors import UnconvertibleOpError
 
-__all__ = ["scalar_function"]
+__all__ = ["bare_gradients", "scalar_function"]
 
 ScalarFunction = Callable[..., Tensor]
 
@@ -194,9 +196,23 @@ class _Differentiated(torch.autograd.Function):
         return None, *(next(masked) if needed else None for needed in ctx.needs_input_grad[1:])
 
 
+_masks: ContextVar[bool] = ContextVar("masks", default=True)
+
+
+@contextmanager
+def bare_gradients() -> Iterator[None]:
+    """Do not mask gradients of what is computed meanwhile: half the work, and the same, or NaN."""
+    before = _masks.set(False)
+    try:
+        yield
+    finally:
+        _masks.reset(before)
+
+
 def _mask_gradient(function: ScalarFunction) -> ScalarFunction:
     def differentiable(*inputs: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
+        masked = _masks.get() and torch.is_grad_enabled()
+        if masked and any(x.requires_grad for x in inputs):
             return _Differentiated.apply(function, *torch.broadcast_tensors(*inputs))
         return function(*inputs)
 

@@ -47,6 +47,8 @@ def _dot(op: Dot, node: Apply) -> Rule:
 
 @batch_rule.register(Blockwise)
 def _blockwise(op: Blockwise, node: Apply) -> Rule:
+    if isinstance(op.core_op, op_class("SolveTriangular")):
+        return _solve_columns(op.core_op)
     core = batch_rule(op.core_op, _core_node(op, node))
     batch_ndim = op.batch_ndim(node)
     core_ndims = [len(signature) for signature in op.inputs_sig]
@@ -100,6 +102,32 @@ def _solve_triangular(op: Op, node: Apply) -> Rule:
         solution = torch.linalg.solve_triangular(
             a, right, upper=not op.lower, unitriangular=op.unit_diagonal
         )
+        return solution.squeeze(-1) if vector else solution
+
+    return rule
+
+
+def _solve_columns(op: Op) -> Rule:
+    """Solve triangular systems of a Blockwise; those of one matrix together, as columns.
+
+    Of a matrix for each draw, and a right side for each unit of each, as many copies of the matrix
+    would be made, and as many gradients of it.
+    """
+    vector = op.b_ndim == 1
+
+    def rule(run: Run, a: Value, b: Value) -> Tensor:
+        a, b = run.expand(a), run.expand(b)
+        b = b.unsqueeze(-1) if vector else b
+        alike = [i for i in range(1, a.ndim - 2) if a.shape[i] == 1 < b.shape[i]]
+        last = list(range(-len(alike), 0))
+        columns = b.movedim(alike, last)
+        solution = torch.linalg.solve_triangular(
+            a.squeeze(alike),
+            columns.flatten(-len(alike) - 1),
+            upper=not op.lower,
+            unitriangular=op.unit_diagonal,
+        )
+        solution = solution.unflatten(-1, columns.shape[-len(alike) - 1 :]).movedim(last, alike)
         return solution.squeeze(-1) if vector else solution
 
     return rule

@@ -2,7 +2,7 @@
 
 import math
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,8 @@ _NUM_FOR_SCALES = 20_000
 _MAX_FOR_SCALES = 2_000
 _NUM_VALIDATION_DATASETS = 64
 _FEWEST_VALIDATION_DATASETS = 8
+_NUM_TO_COVER = 256
+_DRAWS_TO_COVER = 1_000
 _MAX_NUMBERS_TO_VALIDATE = 2e9
 
 
@@ -249,8 +251,7 @@ def _train_posterior(
         def pareto_k(num_datasets: int) -> Tensor:
             return inference.pareto_k(source, num_datasets, num_draws, seed + 1)
 
-        most = int(_MAX_NUMBERS_TO_VALIDATE / max(1, count_numbers(lambda: pareto_k(1))))
-        number = min(_NUM_VALIDATION_DATASETS, max(_FEWEST_VALIDATION_DATASETS, most))
+        number = min(_NUM_VALIDATION_DATASETS, _number_within_budget(lambda: pareto_k(1)))
         return float((pareto_k(number) < AcceptanceRule().pareto_k).double().mean())
 
     def keep(tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -269,7 +270,23 @@ def _train_posterior(
     )
     accepted = share(estimator, 2_000) if can_check else math.nan
     inference = inference.with_reference(source, seed + 2)
+    if can_check and accepted > 0 and estimator.has_density:
+        inference = _with_coverage(inference, seed + 4)
     return AmortizedPosterior(inference, _finish_record(record, result, accepted))
+
+
+def _with_coverage(inference: Amortized, seed: int) -> Amortized:
+    def look(num_datasets: int) -> Amortized:
+        options = num_datasets, _DRAWS_TO_COVER, seed
+        return inference.with_coverage(inference.problem.source, *options)
+
+    return look(min(_NUM_TO_COVER, _number_within_budget(lambda: look(1))))
+
+
+def _number_within_budget(validate_one: Callable[[], Any]) -> int:
+    """Return how many data sets can be validated in some seconds, as one shows."""
+    most = int(_MAX_NUMBERS_TO_VALIDATE / max(1, count_numbers(validate_one)))
+    return max(_FEWEST_VALIDATION_DATASETS, most)
 
 
 def _warn_of_unvisited(layout: DataLayout, batch: Batch) -> None:

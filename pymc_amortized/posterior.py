@@ -84,8 +84,7 @@ class AmortizedPosterior:
             resampling; by mixtures of Student t distributions fitted to the weighted draws; by NUTS
             that starts from these. ``"auto"`` climbs from one to the next until they are accepted.
         acceptance : AcceptanceRule, optional
-            When draws are accepted. Default: Pareto k at most 0.7 and an importance ESS of at least
-            400; or R-hat at most 1.01, and a bulk ESS of at least 400.
+            When draws are accepted. Default: by the usual thresholds, and a second estimate.
         labels : {"canonical", "symmetric"}
             Of exchangeable components: in ascending order of one parameter (``order_by`` of
             :func:`pymc_amortized.fit`), or permuted at random, as in the posterior of the model.
@@ -284,9 +283,9 @@ class AmortizedPosterior:
         num_datasets : int
             At least 20; the more, the smaller the errors that show.
         draws, correction, random_seed
-            As in :meth:`sample`. ``correction="none"`` looks at the network alone.
+            As in :meth:`sample`; ``"none"`` looks at the network alone.
         around : InferenceData or DataTree, optional
-            An answer: data like its own are simulated, and answered by importance sampling.
+            An answer: data like its own are simulated, and answered by importance sampling alone.
 
         Returns
         -------
@@ -300,9 +299,10 @@ class AmortizedPosterior:
         """
         check_request(self.spec, correction)
         options = {"draws": check_count("draws", draws), "random_seed": random_seed}
+        options["correction"] = correction
         if around is not None:
             return calibrate_around(self.inference, around, num_datasets, **options)
-        return calibrate(self.inference, num_datasets, correction=correction, **options)
+        return calibrate(self.inference, num_datasets, **options)
 
     def log_prob(
         self,

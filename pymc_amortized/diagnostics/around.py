@@ -24,6 +24,7 @@ from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.weights import resample, weigh
 from pymc_amortized.inference.amortized import Amortized
+from pymc_amortized.inference.draws import Correction
 from pymc_amortized.labels.detect import switching_of_draws
 from pymc_amortized.rng import RandomSeed, numpy_generator, torch_generator
 
@@ -32,12 +33,22 @@ __all__ = ["calibrate_around"]
 _PROPOSALS_PER_DRAW = 4
 
 
+def _require_usual(correction: Correction) -> None:
+    if correction != "auto":
+        raise InvalidArgumentError(
+            f"Expected no correction with around=; got {correction!r}. Answers around an observed "
+            "data set are always weighed by its likelihood. Leave it out, or check everywhere:\n\n"
+            f'    posterior.check(correction="{correction}")'
+        )
+
+
 def calibrate_around(
     inference: Amortized,
     idata: Any,
     num_datasets: int = 300,
     *,
     draws: int = 1_000,
+    correction: Correction = "auto",
     random_seed: RandomSeed = None,
 ) -> CalibrationReport:
     r"""Check calibration around observed data, by new data from their posterior [1]_.
@@ -57,6 +68,8 @@ def calibrate_around(
         An accepted answer for the observed data, which it holds too.
     num_datasets, draws : int
         B new data sets, and S draws for each.
+    correction : {"auto"}
+        Draws are always weighed by the likelihood of the observed data.
     random_seed : int, sequence of int, numpy.random.Generator or None
         As in PyMC.
 
@@ -67,7 +80,8 @@ def calibrate_around(
     ObservationShapeError
         If the network is not trained for data of the model's own size, which new data have.
     InvalidArgumentError
-        If there are fewer than 20 data sets, or the answer holds fewer draws than these.
+        If another correction is asked for, there are fewer than 20 data sets, or the answer holds
+        fewer draws than these.
 
     References
     ----------
@@ -86,6 +100,7 @@ def calibrate_around(
             f"{type(inference.estimator.posterior).__name__} does not. Check over the whole prior "
             "instead:\n\n    posterior.check()"
         )
+    _require_usual(correction)
     require_enough(num_datasets)
     inference.read(None)  # new data have the model's own size: refused, if not trained for it
     started = time.perf_counter()

@@ -17,6 +17,7 @@ __all__ = ["Bridged", "Effort", "bridge"]
 _ESS_SHARE = 0.5
 _NUM_BISECTIONS = 40
 _SMALLEST_STEP = 1e-12
+_SHARE_WITH_SWEEPS = 1.5
 _STUCK = 0.8
 _MOST_STUCK = 2
 
@@ -62,7 +63,8 @@ class Effort:
         Of the target, for each data set. Particles that have used them up are left where they are,
         and so are those that no gradient moves any more.
     num_sweeps : int
-        How often particles are moved at the far end, until they have forgotten, and kept.
+        How often particles are moved at the far end, until they have forgotten, and kept; as long
+        as half as many evaluations more allow.
     """
 
     num_particles: int = 1_000
@@ -165,8 +167,9 @@ def bridge(
             tell(float(power.amin()))
         if gradient is not None:
             stuck = torch.where(memory > _STUCK, stuck + 1, 0.0)
-    sweeps = [walk.points]
-    while len(sweeps) < effort.num_sweeps and bool((power == 1).all()) and not bool(nowhere.any()):
+    sweeps, arrived = [walk.points], bool(((power == 1) & ~nowhere).all())
+    most = _SHARE_WITH_SWEEPS * effort.max_evaluations
+    while arrived and len(sweeps) < effort.num_sweeps and walk.num_evaluations < most:
         draws = torch.cat(sweeps)
         mixture = walk.fit(draws, torch.zeros_like(draws[..., 0]))
         walk.move(power, mixture, effort.max_moves)

@@ -15,11 +15,16 @@ from torch import Tensor
 from pymc_amortized.data.dataset import Dataset
 from pymc_amortized.data.frames import Frames
 from pymc_amortized.data.ties import find_atoms
-from pymc_amortized.importance.weights import pareto_smooth
+from pymc_amortized.importance.acceptance import AcceptanceRule
+from pymc_amortized.importance.weights import log_mean_weight, pareto_smooth, weigh
 from pymc_amortized.inference.exact import ExactModel
 from pymc_amortized.inference.problem import Problem
 from pymc_amortized.inference.proposals import ProposalSpace, proposal_space
-from pymc_amortized.inference.typicality import SummaryReference, fit_summary_reference
+from pymc_amortized.inference.typicality import (
+    Coverage,
+    SummaryReference,
+    fit_summary_reference,
+)
 from pymc_amortized.networks.contracts import no_density
 from pymc_amortized.networks.estimator import Estimator
 from pymc_amortized.networks.units import Units
@@ -30,6 +35,7 @@ __all__ = ["Amortized"]
 _NUM_FOR_ATOMS = 200
 _NUM_FOR_REFERENCE = 6_000
 _MAX_AT_ONCE = 500
+_SHARE_TO_COVER = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +52,15 @@ class Amortized:
         Where summaries of simulated data sets lie.
     atoms : mapping of str to numpy.ndarray
         Values that simulations repeat, by variable.
+    coverage : Coverage or None
+        Whether the network draws wherever posteriors of simulated data sets have mass.
     """
 
     problem: Problem
     estimator: Estimator
     reference: SummaryReference | None
     atoms: Mapping[str, np.ndarray]
+    coverage: Coverage | None = None
 
     @staticmethod
     def of_networks(
@@ -120,6 +129,9 @@ class Amortized:
             tensors[f"normal_scores.{name}"] = getattr(scores, name)
         for name in ("location", "whitening", "distances") if reference is not None else ():
             tensors[f"reference.{name}"] = getattr(reference, name)
+        if self.coverage is not None:
+            counts = self.coverage.num_accepted, self.coverage.num_missed
+            tensors["coverage.counts"] = torch.tensor(counts)
         return tensors
 
     @torch.no_grad()
@@ -173,6 +185,24 @@ class Amortized:
         """Return log p(θ, y) (S, B) in nats, over the space of proposals."""
         scores, log_det = self.proposals.to_scores(points, context)
         return self.problem.log_target(scores, frames) + log_det
+
+    def with_coverage(
+        self, source: SimulationSource, num_datasets: int, num_draws: int, seed: int
+    ) -> "Amortized":
+        """Return the same, with what simulated data sets say of where the network draws."""
+        parameters, frames, _ = source.draw_frames(num_datasets, seed)
+        generator = torch.Generator(device=self.problem.device).manual_seed(seed)
+        context = self.context(frames)
+        points = self.proposals.draw(context, num_draws, generator)
+        log_q = self.proposals.log_prob(points, context)
+        log_weights = self.log_target_of(points, context, frames) - log_q
+        log_evidence, _ = log_mean_weight(log_weights)
+        space = self.problem.space
+        scores, _ = space.standardize(space.unconstrain(parameters))
+        log_posterior = self.problem.log_target(scores[None], frames)[0] - log_evidence
+        log_ratio = log_posterior - self.log_network(scores[None], context)[0]
+        accepted = AcceptanceRule(ess=_SHARE_TO_COVER * num_draws).accepts(weigh(log_weights))
+        return replace(self, coverage=Coverage.of_ratios(log_ratio, accepted))
 
     def pareto_k(
         self, source: SimulationSource, num_datasets: int, num_draws: int, seed: int

@@ -1,6 +1,7 @@
 """Networks for a model: built anew, or put together again from numbers."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -9,7 +10,7 @@ from pymc_amortized.data.tables import Sizes
 from pymc_amortized.errors import UnsupportedModelError
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.problem import Problem
-from pymc_amortized.inference.typicality import SummaryReference
+from pymc_amortized.inference.typicality import Coverage, SummaryReference
 from pymc_amortized.model.normal_scores import NormalScores
 from pymc_amortized.model.parameter_space import ParameterSpace
 from pymc_amortized.networks.build import Networks, build_estimator
@@ -102,9 +103,10 @@ def inference_from_tensors(
     space = simulator.parameters
     if scores:
         space = ParameterSpace(space.specs, space.bijections, NormalScores(**scores))
-    reference = part("reference.")
-    return Amortized.of_networks(
+    reference, counts = part("reference."), part("coverage.").get("counts")
+    inference = Amortized.of_networks(
         Problem.of_model(simulator, layout, space),
         estimator,
         SummaryReference(**reference) if reference else None,
     )
+    return inference if counts is None else replace(inference, coverage=Coverage(*counts.tolist()))

@@ -10,7 +10,7 @@ from torch import Tensor
 __all__ = ["ConfirmedBy", "Correction", "Draws", "McmcDraws", "StoppedBy"]
 
 Correction = Literal["auto", "none", "importance", "adaptive", "mcmc"]
-ConfirmedBy = Literal["bridge", "search", "mcmc", "neither", "nothing"]
+ConfirmedBy = Literal["bridge", "search", "mcmc", "simulations", "neither", "nothing"]
 StoppedBy = Literal["nothing", "max_time", "interrupt"]
 
 
@@ -76,11 +76,12 @@ class Draws:
         standard error; NaN where it could not be estimated.
     simulation_quantile : float
         Share of simulated data sets whose summaries lie as near to the mean as that of the data.
-    confirmed_by : {"bridge", "search", "mcmc", "neither", "nothing"}
+    confirmed_by : {"bridge", "search", "mcmc", "simulations", "neither", "nothing"}
         What a second estimate says, which shares nothing with the first but the density. A bridge
         of particles from the prior agrees; it could not be weighed by itself, but its particles
         know of no place that the answer lacks; MCMC chains that began at draws of the network, and
-        others that began at particles, agree; the two do not agree; or there was none.
+        others that began at particles, agree; the two do not agree; or there was none. Of many data
+        sets, those amid the simulated ones on which the network was seen to cover posteriors.
     stopped_by : {"nothing", "max_time", "interrupt"}
         Why they are not what more time would have given, if they are not.
     mcmc : McmcDraws or None

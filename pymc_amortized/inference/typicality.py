@@ -1,4 +1,6 @@
-"""How far the summary of a data set lies from those of simulated data sets."""
+"""What simulated data sets say of others: where typical ones lie, and what a network covers."""
+
+import math
 
 from dataclasses import dataclass
 
@@ -6,9 +8,12 @@ import torch
 
 from torch import Tensor
 
-__all__ = ["SummaryReference", "fit_summary_reference"]
+__all__ = ["Coverage", "SummaryReference", "fit_summary_reference"]
 
 _SMALLEST_SHARE = 1e-6
+_FEWEST_COVERED = 100
+_LARGEST_SHARE_MISSED = 0.01
+_MISSED = math.log(100)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,3 +70,42 @@ def fit_summary_reference(summaries: Tensor) -> SummaryReference:
     reference = SummaryReference(location, scale[:, None] * vectors.T, location[:0])
     distances = reference.distance(second).sort().values
     return SummaryReference(location, reference.whitening, distances)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Whether a network draws wherever the posteriors of simulated data sets have mass.
+
+    The parameters that a data set was simulated from are a draw of its posterior. Where the network
+    misses a mode of weight m, they lie in it with probability m, and their posterior density is far
+    above the network's. So what accepted answers lack, on average over data sets like the simulated
+    ones, is bounded by how often that is so.
+
+    Attributes
+    ----------
+    num_accepted : int
+        Simulated data sets whose importance weights are accepted.
+    num_missed : int
+        Those among them where the posterior density of the true parameters is more than a hundred
+        times the network's.
+
+    Examples
+    --------
+    >>> Coverage(250, 0).is_shown, Coverage(250, 10).is_shown, Coverage(20, 0).is_shown
+    (True, False, False)
+    """
+
+    num_accepted: int
+    num_missed: int
+
+    @staticmethod
+    def of_ratios(log_ratio: Tensor, accepted: Tensor) -> "Coverage":
+        """Count log ratios (B,) of posterior and network at true parameters."""
+        missed = accepted & ~(log_ratio <= _MISSED)
+        return Coverage(int(accepted.sum()), int(missed.sum()))
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there are at least a hundred, and at most one in a hundred is missed."""
+        few = self.num_missed <= _LARGEST_SHARE_MISSED * self.num_accepted
+        return self.num_accepted >= _FEWEST_COVERED and few

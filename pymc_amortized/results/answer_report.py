@@ -31,6 +31,7 @@ _CONFIRMED = {
     "bridge": " and confirmed by a bridge from the prior",
     "search": " and confirmed by a search from the prior",
     "mcmc": " and confirmed by MCMC chains",
+    "simulations": " and confirmed by simulations",
     "nothing": "",
 }
 

@@ -29,6 +29,13 @@ def test_around_the_observed_data(trained):
         posterior.check(1_000, around=idata)
 
 
+@pytest.mark.parametrize("correction", ["none", "importance", "mcmc"])
+def test_there_is_one_correction_around_data(trained, correction):
+    _, posterior = trained("normal_mean")
+    with pytest.raises(InvalidArgumentError, match=f'check.correction="{correction}"'):
+        posterior.check(50, around=posterior.sample(draws=50), correction=correction)
+
+
 def test_around_needs_a_network_for_the_size_of_the_model():
     """New data have the model's own size."""
     y = np.linspace(-2, 2, 12)

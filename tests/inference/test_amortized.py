@@ -3,9 +3,15 @@
 import math
 
 import numpy as np
+import pymc as pm
 import torch
 
+from torch import nn
+
+import pymc_amortized as pma
+
 from pymc_amortized.inference.assembly import inference_from_tensors
+from pymc_amortized.posterior import AmortizedPosterior
 
 
 def context_of(inference):
@@ -71,3 +77,75 @@ def test_simulations_are_typical_of_themselves(trained):
     quantile = inference.simulation_quantile(inference.summarize(frames)[1])
     assert 0.35 < float(quantile.mean()) < 0.65
     assert float((quantile > 0.99).double().mean()) < 0.06
+
+
+class TwoSided(pma.AbstractPosteriorNetwork):
+    """A normal distribution and its mirror image; or the former alone, as if it were all."""
+
+    is_blind = False
+
+    def __init__(self, num_parameters, context_size):
+        super().__init__()
+        self.location = nn.Sequential(nn.Linear(context_size, 32), nn.SiLU(), nn.Linear(32, 2))
+
+    def one_side(self, context):
+        location, log_scale = self.location(context).unbind(-1)
+        return torch.distributions.Normal(location, (log_scale - 2).exp())
+
+    def log_prob(self, scores, context):
+        x, one = scores[..., 0], self.one_side(context)
+        if self.is_blind:
+            return one.log_prob(x)
+        return torch.logaddexp(one.log_prob(x), one.log_prob(-x)) - math.log(2)
+
+    def sample(self, context, num_draws, generator=None):
+        one = self.one_side(context)
+        z, u = (
+            f((num_draws, len(context)), generator=generator) for f in (torch.randn, torch.rand)
+        )
+        x = one.loc + one.scale * z
+        return (x if self.is_blind else torch.where(u < 0.5, x, -x)).unsqueeze(-1)
+
+
+def test_a_mode_that_a_network_misses_is_seen_in_simulations(monkeypatch):
+    """The sign of a parameter is not known: weights of one of the two modes look as good."""
+    with pm.Model() as model:
+        shift = pm.Normal("shift", 0, 1)
+        pm.Normal("y", abs(shift), 0.2, observed=np.full(4, 0.8))
+    posterior = pma.fit(
+        model,
+        networks=pma.Networks(posterior=TwoSided),
+        training=pma.TrainingConfig(steps=600, tolerance=None),
+        random_seed=1,
+        progressbar=False,
+        cache=False,
+    )
+    inference = posterior.inference
+    ys = posterior.inference.problem.simulator.sample(20, 3).observations["y"].numpy()
+    for is_blind, word in ((False, "simulations"), (True, "nothing")):
+        monkeypatch.setattr(TwoSided, "is_blind", is_blind)
+        looked = inference.with_coverage(inference.problem.source, 256, 1_000, 5)
+        coverage = looked.coverage
+        assert coverage.num_accepted > 128
+        assert coverage.is_shown is not is_blind
+        share = coverage.num_missed / coverage.num_accepted
+        assert (0.4 < share < 0.6) if is_blind else share < 0.01
+        answers = AmortizedPosterior(looked, posterior.record).sample_many(
+            {"y": ys}, progressbar=False, random_seed=1
+        )["answers"]
+        first = answers["rung"].values == "importance"
+        first &= answers["simulation_quantile"].values <= 0.99
+        assert first.sum() > 5
+        assert set(answers["confirmed_by"].values[first]) == {word}
+
+
+def test_what_is_covered_is_kept_with_the_numbers(trained):
+    _, posterior = trained("normal_mean")
+    inference = posterior.inference
+    assert inference.coverage.num_accepted > 200
+    assert inference.coverage.is_shown
+    simulator, sizes = inference.problem.simulator, posterior.record.sizes
+    again = inference_from_tensors(simulator, inference.tensors(), sizes, None)
+    assert again.coverage == inference.coverage
+    older = {n: x for n, x in inference.tensors().items() if not n.startswith("coverage")}
+    assert inference_from_tensors(simulator, older, sizes, None).coverage is None

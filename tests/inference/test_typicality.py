@@ -12,7 +12,7 @@ from pymc_amortized.data.frames import stack_frames
 from pymc_amortized.errors import (
     AtypicalDataWarning,
 )
-from pymc_amortized.inference.typicality import fit_summary_reference
+from pymc_amortized.inference.typicality import Coverage, fit_summary_reference
 from tests.answered import flat
 from tests.inference.answered import exact_mean
 from tests.trained import NUM_UNITS
@@ -48,3 +48,17 @@ def test_directions_without_variation_count_for_nothing():
     reference = fit_summary_reference(constant)
     assert torch.isfinite(reference.whitening).all()
     assert float(reference.quantile(torch.tensor([[0.0, 0.0, 0.0, 1.0]]))) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("num_accepted", "num_missed", "is_shown"),
+    [(100, 1, True), (100, 2, False), (99, 0, False), (256, 2, True), (256, 3, False)],
+)
+def test_coverage_needs_many_data_sets_and_few_that_are_missed(num_accepted, num_missed, is_shown):
+    assert Coverage(num_accepted, num_missed).is_shown is is_shown
+
+
+def test_what_is_missed_is_counted_among_what_is_accepted():
+    log_ratio = torch.tensor([0.0, 4.0, 5.0, 900.0, torch.nan, torch.inf, -3.0])
+    accepted = torch.tensor([True, True, True, False, True, True, True])
+    assert Coverage.of_ratios(log_ratio, accepted) == Coverage(6, 3)

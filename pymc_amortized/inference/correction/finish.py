@@ -20,6 +20,7 @@ from pymc_amortized.inference.draws import ConfirmedBy, Draws, McmcDraws, Stoppe
 
 __all__ = ["Finish"]
 
+_TYPICAL = 0.99
 _DOING = {
     "network": "draws of the network",
     "importance": "importance sampling",
@@ -127,9 +128,17 @@ class Finish:
                 num_distinct=_num_distinct(scores[:, b], chosen[:, b]),
                 log_evidence=float(log_evidence[b]),
                 log_evidence_error=float(error[b]),
-                confirmed_by=confirmed_by,
+                confirmed_by=self._word_for(i, confirmed_by, rung, bool(accepted[b])),
                 mcmc=mcmc,
             )
+
+    def _word_for(self, i: int, word: ConfirmedBy, rung: str, accepted: bool) -> ConfirmedBy:
+        """Say what confirms weighted draws: simulations, if nothing else was asked."""
+        coverage = self.inference.coverage
+        covered = coverage is not None and coverage.is_shown
+        typical = float(self.weighted.simulation_quantile[i]) <= _TYPICAL
+        by_network = rung == "importance" and word == "nothing"
+        return "simulations" if accepted and by_network and covered and typical else word
 
     def from_mcmc(
         self,

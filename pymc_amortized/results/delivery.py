@@ -1,5 +1,6 @@
 """From a question to an ArviZ result: what is asked, answered, said in the log, and built."""
 
+import math
 import time
 
 from collections.abc import Mapping, Sequence
@@ -119,12 +120,14 @@ class Delivery:
         started = time.perf_counter()
         answer = self.answer(data, wanted, random_seed, show=show)
         seconds = time.perf_counter() - started
-        log_answer(answer.draws, wanted.labels.note)
+        log_answer(answer.draws, wanted.labels.note_of(answer.draws))
         builder = self.built(answer, wanted, var_names)
         warn_of_left_out(builder.left_out)
         of_kind = {"log_likelihood": log_likelihood, "log_prior": log_prior}
         asked = [kind for kind in of_kind if (idata_kwargs or {}).get(kind)]
         attrs = {**self._attrs(seconds, wanted), **answer_facts(answer.draws)}
+        if not math.isnan(overlap := wanted.labels.overlap(answer.draws)):
+            attrs["labels_overlap"] = overlap
         for name, indicator in answer.indicators.items():
             attrs[f"classification_gap_{name}"] = indicator.gap
         return builder.result(attrs, {kind: of_kind[kind](builder, answer) for kind in asked})

@@ -1,5 +1,7 @@
 """The labels that answers are in: one labelling of exchangeable components, or all of them."""
 
+import math
+
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, get_args
@@ -15,6 +17,8 @@ from pymc_amortized.symmetry.canonical_order import CanonicalOrder, Labelling, p
 __all__ = ["AnswerLabels", "Labels", "check_labels"]
 
 Labels = Literal["canonical", "symmetric"]
+
+_OVERLAP = 0.05
 
 
 class _Draws(Protocol):
@@ -82,6 +86,37 @@ class AnswerLabels:
         return (
             f"{found}; labels are in ascending order of {self.labelling}. "
             'labels="symmetric" gives the posterior as the model is written, in all labellings.'
+        )
+
+    def overlap(self, draws: _Draws) -> float:
+        """Return how much neighbours overlap in what they are ordered by, from 0 to 0.5.
+
+        The largest share of draws of one component that lie above other draws of the next: half
+        where the order tells nothing. NaN of unlike components, and in symmetric labels.
+        """
+        if not self.labelling.orders or self.labels == "symmetric":
+            return math.nan
+        space = self.labelling.space
+        unconstrained = space.split(space.unconstrain(draws.parameters))
+        shares = [0.0]
+        for order in self.labelling.orders:
+            values = order.values(unconstrained)
+            others = values.roll(len(values) // 2, 0)
+            for block in order.exchangeable.blocks:
+                below, above = values[:, list(block[:-1])], others[:, list(block[1:])]
+                shares += (below > above).double().mean(0).tolist()
+        return max(shares)
+
+    def note_of(self, draws: _Draws) -> str:
+        """Return the note, and what overlap there is."""
+        overlap = self.overlap(draws)
+        if not overlap > _OVERLAP:
+            return self.note
+        return (
+            f"{self.note} Components overlap in {self.labelling} ({overlap:.0%} of draws of one "
+            "lie above the next): a label may stand for two of them in turn. Order by another "
+            "parameter, or relabel by who belongs together:\n\n"
+            "    pma.fit(model, order_by=...)\n    pma.relabel(idata)"
         )
 
     def symmetrize(

@@ -1,6 +1,7 @@
 """Answers in one labelling, or in all of them."""
 
 import math
+import types
 
 import numpy as np
 import pymc as pm
@@ -30,6 +31,26 @@ def test_answers_are_in_order(trained, answers):
     assert symmetric["posterior"].attrs["labels"] == "symmetric"
     assert "labels_ordered_by" not in symmetric["posterior"].attrs
     assert "labels: in ascending order of mu" in repr(posterior)
+
+
+def test_overlap_of_what_components_are_ordered_by(trained, answers):
+    """As many draws of one above other draws of the next as independent draws have."""
+    _, posterior = trained("unordered")
+    canonical, symmetric = answers
+    assert canonical["posterior"].attrs["labels_overlap"] < 0.01
+    assert "labels_overlap" not in symmetric["posterior"].attrs
+    labels = posterior._delivery.ask(10, 1, "auto").labels
+    draws = posterior.inference.problem.simulator.sample_parameters(4_000, 1)
+    order = posterior.inference.problem.labelling.orders[0].name
+    for apart, least, most in ((0.0, 0.45, 0.5), (1.0, 0.2, 0.28), (6.0, 0.0, 0.001)):
+        rng = np.random.default_rng(1)
+        mu = rng.normal([0.0, apart], 1.0, size=(4_000, 2))
+        values = {**draws, order: torch.as_tensor(mu)}
+        overlap = labels.overlap(types.SimpleNamespace(parameters=values))
+        assert least - 0.02 <= overlap <= most + 0.02
+    assert math.isnan(
+        posterior._delivery.ask(10, 1, "auto", labels="symmetric").labels.overlap(None)
+    )
 
 
 def test_symmetric_answers_are_the_same_permuted(answers):
@@ -121,5 +142,9 @@ def test_sampling_says_which_labels_it_gives(caplog):
         idata = pm.sample(draws=100, method="amortized", order_by="sigma", **options)
     assert idata["posterior"].attrs["labels_ordered_by"] == "sigma"
     assert "labels are in ascending order of sigma" in caplog.text
+    # Scales of the two are alike: an order of them says little of which component is which.
+    assert idata["posterior"].attrs["labels_overlap"] > 0.05
+    assert "Components overlap in sigma" in caplog.text
+    assert "pma.relabel(idata)" in caplog.text
     with pytest.raises(pma.errors.InvalidArgumentError, match="'canonical', 'symmetric'"):
         pma.AmortizedSampler(labels="ordered")

@@ -2,7 +2,7 @@
 
 import math
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,6 @@ from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.assembly import assemble, inference_from_tensors
 from pymc_amortized.inference.problem import Problem
-from pymc_amortized.memory import count_numbers
 from pymc_amortized.messages import warn
 from pymc_amortized.model.fingerprint import describe_value, digest
 from pymc_amortized.networks.batch import Batch
@@ -247,18 +246,19 @@ def _train_posterior(
     _warn_of_unvisited(layout, first)
     inference = Amortized.of_networks(problem, estimator)
 
-    def share(_: Estimator, num_draws: int = 1_000) -> float:
-        def pareto_k(num_datasets: int) -> Tensor:
-            return inference.pareto_k(source, num_datasets, num_draws, seed + 1)
+    can_check = problem.exact is not None and space.size > 0
+    at_most = _evaluations_within_budget(problem) if can_check else 0
 
-        number = min(_NUM_VALIDATION_DATASETS, _number_within_budget(lambda: pareto_k(1)))
-        return float((pareto_k(number) < AcceptanceRule().pareto_k).double().mean())
+    def share(_: Estimator, num_draws: int = 1_000) -> float:
+        most = max(_FEWEST_VALIDATION_DATASETS, at_most // num_draws)
+        number = min(_NUM_VALIDATION_DATASETS, most)
+        pareto_k = inference.pareto_k(source, number, num_draws, seed + 1)
+        return float((pareto_k < AcceptanceRule().pareto_k).double().mean())
 
     def keep(tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         content = {"seed": seed, "state": state}
         store.write(record.fingerprint, tensors, content, "checkpoint")
 
-    can_check = inference.problem.exact is not None and space.size > 0
     result = train(
         estimator,
         source,
@@ -271,22 +271,16 @@ def _train_posterior(
     accepted = share(estimator, 2_000) if can_check else math.nan
     inference = inference.with_reference(source, seed + 2)
     if can_check and accepted > 0 and estimator.has_density:
-        inference = _with_coverage(inference, seed + 4)
+        most = max(_FEWEST_VALIDATION_DATASETS, at_most // _DRAWS_TO_COVER)
+        number = min(_NUM_TO_COVER, most)
+        inference = inference.with_coverage(source, number, _DRAWS_TO_COVER, seed + 4)
     return AmortizedPosterior(inference, _finish_record(record, result, accepted))
 
 
-def _with_coverage(inference: Amortized, seed: int) -> Amortized:
-    def look(num_datasets: int) -> Amortized:
-        options = num_datasets, _DRAWS_TO_COVER, seed
-        return inference.with_coverage(inference.problem.source, *options)
-
-    return look(min(_NUM_TO_COVER, _number_within_budget(lambda: look(1))))
-
-
-def _number_within_budget(validate_one: Callable[[], Any]) -> int:
-    """Return how many data sets can be validated in some seconds, as one shows."""
-    most = int(_MAX_NUMBERS_TO_VALIDATE / max(1, count_numbers(validate_one)))
-    return max(_FEWEST_VALIDATION_DATASETS, most)
+def _evaluations_within_budget(problem: Problem) -> int:
+    """Return how many draws can be validated in some seconds."""
+    _, frames, _ = problem.source.draw_frames(1, 0)
+    return int(_MAX_NUMBERS_TO_VALIDATE / problem.numbers_per_draw(frames))
 
 
 def _warn_of_unvisited(layout: DataLayout, batch: Batch) -> None:

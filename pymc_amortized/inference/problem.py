@@ -18,7 +18,7 @@ from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.errors import InvalidDataError
 from pymc_amortized.graph.rules.elementwise import bare_gradients
 from pymc_amortized.inference.exact import ExactModel
-from pymc_amortized.memory import MEMORY, MemoryBudget
+from pymc_amortized.memory import MEMORY, MemoryBudget, count_numbers
 from pymc_amortized.model.parameter_space import ParameterSpace
 from pymc_amortized.model.spec import ModelSpec
 from pymc_amortized.simulation.simulator import Simulator
@@ -26,6 +26,8 @@ from pymc_amortized.simulation.training_data import SimulationSource
 from pymc_amortized.symmetry.canonical_order import Labelling
 
 __all__ = ["Problem"]
+
+_DRAWS_TO_COUNT = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +153,13 @@ class Problem:
             return self.exact.log_marginal({}, frames).expand(shape)
         vector, log_det = self.space.unstandardize(scores.flatten(0, 1))
         return self.log_joint(vector.unflatten(0, shape), frames) + log_det.unflatten(0, shape)
+
+    def numbers_per_draw(self, frames: Frames) -> float:
+        """Return how many numbers log p(θ, y) of one draw and one data set computes."""
+        one = frames.select(torch.zeros(1, dtype=torch.long))
+        shape = (_DRAWS_TO_COUNT, 1, self.space.size)
+        few = torch.zeros(shape, dtype=torch.float64, device=self.device)
+        return max(1, count_numbers(lambda: self.log_target(few, one))) / _DRAWS_TO_COUNT
 
     def log_target_with_gradient(self, scores: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
         """Return log p(θ, y) (S, B) in nats, with its gradient (S, B, D) over scores."""

@@ -118,14 +118,17 @@ def answer_progress(show: bool) -> Iterator[Callable[[str], None]]:
         disable=not show,
         transient=True,
     )
-    started, task = time.perf_counter(), bar.add_task("Answering", total=None)
+    began, task = time.perf_counter(), bar.add_task("Answering", total=None)
+    # Files are told by the log: a bar that vanishes would leave nothing but an empty line.
+    can_vanish = bar.console.is_interactive or bar.console.is_jupyter
 
     def tell(text: str) -> None:
         bar.update(task, description=f"Answering: {text}")
-        if time.perf_counter() - started > _SHOWN_AFTER:
+        if can_vanish and time.perf_counter() - began > _SHOWN_AFTER:
             bar.start()
 
     try:
         yield tell
     finally:
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()

@@ -56,3 +56,12 @@ def test_nothing_is_shown_unless_asked_for(screen, monkeypatch):
     with TrainingProgress(20, show=False) as bar:
         bar.update(10)
     assert screen.getvalue() == ""
+
+
+def test_an_answer_shows_nothing_in_files(monkeypatch):
+    console = Console(file=io.StringIO(), force_terminal=False)
+    monkeypatch.setattr(rich, "_console", console)
+    monkeypatch.setattr(progress, "_SHOWN_AFTER", 0.0)
+    with answer_progress(show=True) as tell:
+        tell("MCMC chains")
+    assert console.file.getvalue() == ""

@@ -19,7 +19,6 @@ from pymc_amortized.importance.weights import Weights, log_mean_weight, weigh
 from pymc_amortized.inference.correction.mcmc import thin
 from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
 from pymc_amortized.inference.draws import ConfirmedBy, McmcDraws
-from pymc_amortized.memory import count_numbers
 
 __all__ = ["SIZE_FOR_GRADIENT", "Confirmation", "Second"]
 
@@ -30,7 +29,6 @@ _PARTICLES_BY_GRADIENT = (256, 512, 2_048)
 _SWEEPS = 8
 _MANY_EVALUATIONS = (150_000, 1_000_000)
 _MAX_NUMBERS = 1.5e10
-_DRAWS_TO_COUNT = 64
 _FEWEST_EVALUATIONS = 10_000
 _NUM_FIRST = 4_000
 _NUM_NEW = 2_000
@@ -107,11 +105,7 @@ class Confirmation:
     @functools.cached_property
     def _max_evaluations(self) -> float:
         """How often a bridge may ask for the density of a data set."""
-        frames = self.weighted.frames.select(torch.zeros(1, dtype=torch.long))
-        few = torch.zeros(_DRAWS_TO_COUNT, 1, self.problem.space.size, dtype=torch.float64)
-        few = few.to(self.problem.device)
-        numbers = count_numbers(lambda: self.problem.log_target(few, frames))
-        return _MAX_NUMBERS * _DRAWS_TO_COUNT / max(1, numbers)
+        return _MAX_NUMBERS / self.problem.numbers_per_draw(self.weighted.frames)
 
     def settle(self, at: Tensor, pool: Pool, weights: Weights) -> tuple[Pool, Weights, ConfirmedBy]:
         """Compare the answer for one data set with a second estimate; go on from both if need be.

@@ -1,0 +1,110 @@
+"""The same question five times: do answers agree with each other, and with a careful reference?
+
+    python -m tests.benchmarks.seeds [--only NAME ...] [--seeds 5] [--steps 5]
+
+Needs the ``benchmark`` extra (scikit-learn). Each of the larger models is answered from networks of
+a few steps that began at different seeds. Answers that are accepted must agree on log evidence and
+on means. The reference is importance sampling with the package's own density from a mixture fitted
+to a bridge of many more particles; C2ST is that of 4,000 of its draws and of an answer's (0.5: not
+told apart), beside that of two halves of the reference.
+"""
+
+import argparse
+import math
+import time
+
+import numpy as np
+import torch
+
+import pymc_amortized as pma
+
+from pymc_amortized.diagnostics import c2st
+from pymc_amortized.importance.bridge import Effort, bridge
+from pymc_amortized.importance.student_mixture import fit_student_mixture
+from pymc_amortized.importance.weights import log_mean_weight, resample, weigh
+from tests.benchmarks.larger import MODELS
+from tests.benchmarks.trust import OPTIONS, attributes, prepare
+
+NUM_DRAWS = 4_000
+NUM_PROPOSALS = 60_000
+MANY = Effort(4_000, 60)
+MANY_BY_GRADIENT = Effort(2_048, 24, num_sweeps=8)
+
+
+def flatten(parameters, names):
+    parts = [np.asarray(parameters[name]) for name in names]
+    return np.concatenate([x.reshape(NUM_DRAWS, -1) for x in parts], axis=1)
+
+
+def reference(problem, names, seed):
+    """Return draws (4,000, P) of constrained parameters, log evidence, its error, and the ESS."""
+    frames, size = problem.read(None).frames, problem.space.size
+    generator = torch.Generator().manual_seed(seed)
+    large = size >= 12
+    found = bridge(
+        lambda x: problem.log_target(x, frames),
+        1,
+        size,
+        MANY_BY_GRADIENT if large else MANY,
+        gradient=(lambda x: problem.log_target_with_gradient(x, frames)) if large else None,
+        generator=generator,
+    )
+    equal = torch.zeros_like(found.points[..., 0])
+    mixture = fit_student_mixture(
+        found.points, equal, 24, num_points=len(equal), generator=generator
+    )
+    points = mixture.sample(NUM_PROPOSALS, generator)
+    log_weights = problem.log_target(points, frames) - mixture.log_prob(points)
+    weights, (log_evidence, error) = weigh(log_weights), log_mean_weight(log_weights)
+    chosen = resample(weights.log_weights[:, 0], NUM_DRAWS, generator)
+    parameters = {n: x[:, 0] for n, x in problem.parameters(points[chosen])[1].items()}
+    evidence = float(log_evidence - problem.log_prior_mass[0])
+    return flatten(parameters, names), evidence, float(error), float(weights.ess)
+
+
+def judge(name, seeds, steps):
+    """Return how answers of several seeds compare, as a row of the table."""
+    model = MODELS[name]()
+    config = pma.TrainingConfig(steps=steps, tolerance=None)
+    answers, seconds, accepted = [], [], []
+    for seed in range(1, seeds + 1):
+        posterior = pma.fit(model, training=config, random_seed=seed, **OPTIONS)
+        started = time.perf_counter()
+        result = posterior.sample(random_seed=seed, progressbar=False)
+        seconds.append(time.perf_counter() - started)
+        facts = attributes(result)
+        accepted.append(facts["checked"] == "accepted")
+        problem = posterior.inference.problem
+        names = problem.space.names
+        answers.append((flatten(result["posterior"], names), facts["log_evidence"]))
+    draws, evidence, error, ess = reference(problem, names, 100)
+    again, second, *_ = reference(problem, names, 101)
+    kept = [a for a, good in zip(answers, accepted, strict=True) if good]
+    evidences = [x for _, x in kept if not math.isnan(x)]
+    sd = draws.std(0)
+    apart = max((float(np.abs((x.mean(0) - draws.mean(0)) / sd).max()) for x, _ in kept), default=0)
+    told = max((c2st(x, draws) for x, _ in kept), default=math.nan)
+    return (
+        f"| {name} | {sum(accepted)} of {seeds} | {np.median(seconds):.1f} | "
+        f"{min(evidences, default=math.nan):.2f} to {max(evidences, default=math.nan):.2f} | "
+        f"{evidence:.2f} ± {error:.2f}, {second:.2f} (ESS {ess:,.0f}) | {apart:.2f} | "
+        f"{told:.3f} | {c2st(again, draws):.3f} |"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=5)
+    arguments = parser.parse_args()
+    prepare()
+    columns = "accepted | seconds | log evidence | of two references | largest difference of means"
+    print(f"| model | {columns} | C2ST | C2ST of references |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in arguments.only:
+        print(judge(name, arguments.seeds, arguments.steps), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -49,8 +49,9 @@ _NUM_FOR_SCALES = 20_000
 _MAX_FOR_SCALES = 2_000
 _NUM_VALIDATION_DATASETS = 64
 _FEWEST_VALIDATION_DATASETS = 8
-_NUM_TO_COVER = 256
-_DRAWS_TO_COVER = 1_000
+_NUM_TO_COVER = 160
+_DRAWS_TO_COVER = 500
+_LEAST_ACCEPTED_TO_COVER = 0.6
 _MAX_NUMBERS_TO_VALIDATE = 2e9
 
 
@@ -270,7 +271,7 @@ def _train_posterior(
     )
     accepted = share(estimator, 2_000) if can_check else math.nan
     inference = inference.with_reference(source, seed + 2)
-    if can_check and accepted > 0 and estimator.has_density:
+    if can_check and accepted >= _LEAST_ACCEPTED_TO_COVER and estimator.has_density:
         most = max(_FEWEST_VALIDATION_DATASETS, at_most // _DRAWS_TO_COVER)
         number = min(_NUM_TO_COVER, most)
         inference = inference.with_coverage(source, number, _DRAWS_TO_COVER, seed + 4)

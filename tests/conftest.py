@@ -50,6 +50,7 @@ def _own_cache(tmp_path_factory):
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fitting, "_NUM_VALIDATION_DATASETS", 8)
+        patch.setattr(fitting, "_NUM_TO_COVER", 8)
         patch.setattr(amortized, "_NUM_FOR_REFERENCE", 2_000)
         base = tmp_path_factory.getbasetemp()
         shared = base.parent if PARALLEL else base

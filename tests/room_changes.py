@@ -51,7 +51,7 @@ def mixture(transform: Any = None) -> pm.Model:
 
 
 def readers() -> set[Any]:
-    """Return the code of properties, cached ones too, and of ``__len__``."""
+    """Return the code of properties, cached ones too, of ``__len__``, and of what torch calls."""
     found = set()
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] != "pymc_amortized":
@@ -59,7 +59,7 @@ def readers() -> set[Any]:
         for cls in [x for x in vars(module).values() if isinstance(x, type)]:
             for key, item in vars(cls).items():
                 function = getattr(item, "fget", None) or getattr(item, "func", None)
-                function = item if key == "__len__" else function
+                function = item if key in ("__len__", "__torch_dispatch__") else function
                 if hasattr(function, "__code__"):
                     found.add(function.__code__)
     return found

@@ -141,11 +141,20 @@ def test_a_mode_that_a_network_misses_is_seen_in_simulations(monkeypatch):
 
 def test_what_is_covered_is_kept_with_the_numbers(trained):
     _, posterior = trained("normal_mean")
-    inference = posterior.inference
-    assert inference.coverage.num_accepted > 200
-    assert inference.coverage.is_shown
-    simulator, sizes = inference.problem.simulator, posterior.record.sizes
-    again = inference_from_tensors(simulator, inference.tensors(), sizes, None)
-    assert again.coverage == inference.coverage
-    older = {n: x for n, x in inference.tensors().items() if not n.startswith("coverage")}
+    looked = posterior.inference.with_coverage(posterior.inference.problem.source, 160, 500, 5)
+    assert looked.coverage.num_accepted > 120
+    assert looked.coverage.is_shown
+    simulator, sizes = looked.problem.simulator, posterior.record.sizes
+    again = inference_from_tensors(simulator, looked.tensors(), sizes, None)
+    assert again.coverage == looked.coverage
+    older = {n: x for n, x in looked.tensors().items() if not n.startswith("coverage")}
     assert inference_from_tensors(simulator, older, sizes, None).coverage is None
+
+
+def test_training_ends_with_a_look_at_what_is_covered(trained, poor):
+    """For networks whose weights are mostly accepted; others have nothing to show."""
+    _, good = trained("normal_mean")
+    assert good.record.accepted_share > 0.9
+    assert good.inference.coverage.num_accepted > 0
+    assert poor.record.accepted_share < 0.6
+    assert poor.inference.coverage is None

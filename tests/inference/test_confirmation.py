@@ -146,9 +146,9 @@ def test_indicators_belong_to_the_draws_that_were_found(blind, share):
 
 def test_right_answers_are_confirmed(trained):
     _, posterior = trained("mixture")
-    attrs = [posterior.sample(random_seed=s).posterior.attrs for s in range(3)]
-    assert [a["checked"] for a in attrs] == ["accepted"] * 3
-    assert [a["confirmed_by"] for a in attrs] == ["bridge"] * 3
+    attrs = [posterior.sample(random_seed=s).posterior.attrs for s in range(2)]
+    assert [a["checked"] for a in attrs] == ["accepted"] * 2
+    assert [a["confirmed_by"] for a in attrs] == ["bridge"] * 2
 
 
 def test_many_data_sets_are_confirmed_where_that_is_asked_for(trained):
@@ -157,7 +157,8 @@ def test_many_data_sets_are_confirmed_where_that_is_asked_for(trained):
     sets = [{"y": y}, {"y": y + 0.5}]
     options = {"random_seed": 1, "progressbar": False, "draws": 200}
     found = posterior.sample_many(sets, **options)
-    assert found["answers"]["confirmed_by"].values.tolist() == ["nothing"] * 2
+    assert set(found["answers"]["confirmed_by"].values) <= {"nothing", "simulations"}
+    assert (found["answers"]["seconds_confirmation"] == 0).all()
     rule = pma.AcceptanceRule(confirm="all")
     confirmed = posterior.sample_many(sets, acceptance=rule, **options)
     assert confirmed["answers"]["confirmed_by"].values.tolist() == ["bridge"] * 2
@@ -304,9 +305,9 @@ def test_a_second_estimate_in_many_dimensions():
     second = confirmation_of(posterior).second(AT)
     assert second.estimate is not None
     assert abs(float(second.estimate.log_evidence) - log_evidence) < 0.2
-    attrs = posterior.sample(random_seed=1).posterior.attrs
+    idata = posterior.sample(random_seed=1)
+    attrs, b = idata.posterior.attrs, flat(idata, "b")
     assert (attrs["checked"], attrs["confirmed_by"]) == ("accepted", "bridge")
-    b = flat(posterior.sample(random_seed=1), "b")
     # Draws are worth 400 at least.
     assert bool((np.abs(b.mean(0) - mean) < 4.5 * sd / np.sqrt(400)).all())
 

@@ -29,11 +29,12 @@ def setup():
     return model, model.arrays(framed_data(layout, frames), np.zeros(1), np.eye(1))
 
 
-@pytest.fixture(params=["nutpie", "pymc"])
-def sampler(request, setup, monkeypatch):
-    if request.param == "pymc":
-        monkeypatch.setitem(sys.modules, "nutpie", None)
-    found = nuts_sampler(setup[0])
+@pytest.fixture(scope="module", params=["nutpie", "pymc"])
+def sampler(request, setup):
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "pymc":
+            patch.setitem(sys.modules, "nutpie", None)
+        found = nuts_sampler(setup[0])
     assert found.name == request.param
     return found
 

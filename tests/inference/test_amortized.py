@@ -155,7 +155,7 @@ def test_what_is_covered_is_kept_with_the_numbers(trained):
 def test_training_ends_with_a_look_at_what_is_covered(trained):
     """For networks whose weights are mostly accepted; others have nothing to show."""
     _, good = trained("normal_mean")
-    assert good.record.accepted_share > 0.9
+    assert good.record.accepted_share >= 0.6
     assert good.inference.coverage.num_accepted > 0
     once = pma.TrainingConfig(steps=1, tolerance=None, num_validation=32)
     options = {"random_seed": 1, "progressbar": False, "cache": False}

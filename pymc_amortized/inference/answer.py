@@ -21,6 +21,7 @@ __all__ = ["Answer", "Answering", "Wanted", "datasets_at_once"]
 
 _NUMBERS_PER_DRAW = 128  # that proposals and their weights are made of
 _FEWEST_DRAWS = 4_000
+_SILENCE_ABOUT_MANY = 30.0  # seconds: there is a bar of data sets besides
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +103,7 @@ class Answering:
         dataset: Dataset,
         wanted: Wanted,
         generator: torch.Generator,
-        watch: Watch,
+        watch: Watch | None = None,
         *,
         own_data: bool,
     ) -> Answer:
@@ -113,7 +114,7 @@ class Answering:
         InvalidDataError
             If the model cannot produce the data.
         """
-        [draws] = self._draw([dataset], wanted, generator, watch)
+        [draws] = self._draw([dataset], wanted, generator, watch or Watch(wanted.max_time))
         if isinstance(draws, AmortizedError):
             raise draws
         return self._complete(dataset, draws, wanted, generator, own_data=own_data)
@@ -129,7 +130,7 @@ class Answering:
         Those of like size are worked on together. What could not be read, or is impossible, has its
         error in place of an answer.
         """
-        watch = Watch(wanted.max_time)
+        watch = Watch(wanted.max_time, silence=_SILENCE_ABOUT_MANY)
         yield [(i, d) for i, d in enumerate(datasets) if isinstance(d, Exception)]
         readable = [i for i, d in enumerate(datasets) if isinstance(d, Dataset)]
         readable.sort(key=lambda i: datasets[i].frames.num_frames)

@@ -10,8 +10,6 @@ from pymc_amortized.messages import log_info
 
 __all__ = ["OutOfTimeError", "Watch", "check_max_time"]
 
-_SILENCE = 5.0
-
 
 class OutOfTimeError(Exception):
     """There is no time left; never seen by a user."""
@@ -25,8 +23,9 @@ class Watch:
     max_time : float or None
         Seconds after which :meth:`check` raises.
     show : callable, optional
-        Takes a text, as often as there is something new: a line of a terminal. What has not been
-        said for five seconds is also logged.
+        Takes a text, as often as there is something new: a line of a terminal.
+    silence : float
+        Seconds after which what is told next is also logged.
 
     Examples
     --------
@@ -39,9 +38,12 @@ class Watch:
     """
 
     def __init__(
-        self, max_time: float | None = None, show: Callable[[str], None] | None = None
+        self,
+        max_time: float | None = None,
+        show: Callable[[str], None] | None = None,
+        silence: float = 5.0,
     ) -> None:
-        self.max_time, self._show = max_time, show
+        self.max_time, self._show, self._silence = max_time, show, silence
         self._logged = self._started = time.perf_counter()
 
     @property
@@ -61,7 +63,7 @@ class Watch:
         if self._show is not None:
             self._show(text)
         now = time.perf_counter()
-        if now - self._logged >= _SILENCE:
+        if now - self._logged >= self._silence:
             self._logged = now
             log_info(f"Not done after {now - self._started:.0f} s: {text}.")
 

@@ -64,12 +64,32 @@ def test_a_file_of_the_version_before_is_read():
     assert idata.posterior.attrs["checked"] == "accepted"
 
 
+def same_distribution(one, two):
+    """Whether means of independent draws (chains, S, ...) differ by chance alone."""
+    one, two = (x.reshape(-1, *x.shape[2:]).astype(float) for x in (one, two))
+    error = np.sqrt(one.var(0) / len(one) + two.var(0) / len(two))
+    spread = np.maximum(one.std(0), two.std(0))
+    return bool((np.abs(one.mean(0) - two.mean(0)) <= 4.5 * error + 0.02 * spread + 1e-6).all())
+
+
+def test_draws_that_are_not_of_the_same_distribution_are_seen():
+    one, two = np.random.default_rng(1).normal(size=(2, 1, recorded.DRAWS, 3))
+    assert same_distribution(one, two)
+    assert not same_distribution(one, two + 1.2)
+
+
 @pytest.mark.parametrize("name", recorded.MODELS)
 def test_draws_are_those_of_the_version_before(name):
+    """Those of networks digit by digit. When adaptive rounds end, last digits of weights decide,
+    which differ from one processor to the next: then it is the distribution that must be the same.
+    """
     before = recorded.read("draws")
     if not before:
         pytest.skip(f"nothing recorded for {recorded.machine()}")
     found = recorded.draws(name)
     assert found.keys() == {key for key in before if key.split()[0] == name}
     for key, values in found.items():
-        assert np.allclose(values, before[key], rtol=1e-4, atol=1e-4), key
+        same = np.allclose(values, before[key], rtol=1e-4, atol=1e-4)
+        if key.split()[1] == "auto":
+            same = same or same_distribution(values, before[key])
+        assert same, key

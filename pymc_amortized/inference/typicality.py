@@ -8,8 +8,9 @@ import torch
 
 from torch import Tensor
 
-__all__ = ["Coverage", "SummaryReference", "fit_summary_reference"]
+__all__ = ["LARGEST_TYPICAL", "Coverage", "SummaryReference", "fit_summary_reference"]
 
+LARGEST_TYPICAL = 0.99
 _SMALLEST_SHARE = 1e-6
 _FEWEST_COVERED = 100
 _LARGEST_SHARE_MISSED = 0.01

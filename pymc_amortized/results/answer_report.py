@@ -8,6 +8,7 @@ from typing import Any
 from pymc_amortized.errors import AccuracyWarning, AtypicalDataWarning
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.inference.draws import Draws
+from pymc_amortized.inference.typicality import LARGEST_TYPICAL
 from pymc_amortized.messages import log_info, warn
 from pymc_amortized.model.spec import ModelSpec, without_density
 
@@ -20,7 +21,6 @@ __all__ = [
     "warn_of_left_out",
 ]
 
-_ATYPICAL = 0.99
 _SOURCES = {
     "network": "the network",
     "importance": "the network, weighted by importance sampling",
@@ -90,7 +90,7 @@ def log_answer(draws: Draws, note: str = "") -> None:
 
 def is_atypical(quantile: float) -> bool:
     """Tell whether data lie far from all that was simulated."""
-    return quantile > _ATYPICAL
+    return quantile > LARGEST_TYPICAL
 
 
 def warn_of(draws: Draws, spec: ModelSpec, rule: AcceptanceRule) -> None:

@@ -6,7 +6,7 @@ Needs the ``benchmark`` extra (scikit-learn). Each of the larger models is answe
 a few steps that began at different seeds. Answers that are accepted must agree on log evidence and
 on means. The reference is importance sampling with the package's own density from a mixture fitted
 to a bridge of many more particles; C2ST is that of 4,000 of its draws and of an answer's (0.5: not
-told apart), beside that of two halves of the reference.
+told apart), beside that of two references.
 """
 
 import argparse

@@ -17,10 +17,10 @@ from pymc_amortized.importance.weights import Weights
 from pymc_amortized.inference.correction.mcmc import thin
 from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
 from pymc_amortized.inference.draws import ConfirmedBy, Draws, McmcDraws, StoppedBy
+from pymc_amortized.inference.typicality import LARGEST_TYPICAL
 
 __all__ = ["Finish"]
 
-_TYPICAL = 0.99
 _DOING = {
     "network": "draws of the network",
     "importance": "importance sampling",
@@ -136,7 +136,7 @@ class Finish:
         """Say what confirms weighted draws: simulations, if nothing else was asked."""
         coverage = self.inference.coverage
         covered = coverage is not None and coverage.is_shown
-        typical = float(self.weighted.simulation_quantile[i]) <= _TYPICAL
+        typical = float(self.weighted.simulation_quantile[i]) <= LARGEST_TYPICAL
         by_network = rung == "importance" and word == "nothing"
         return "simulations" if accepted and by_network and covered and typical else word
 

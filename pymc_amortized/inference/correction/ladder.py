@@ -134,7 +134,8 @@ class _Climb:
             with self.finish.time("adaptive", index):
                 rest += self._adapt(index, pool)
         for at, found, of_found in rest:
-            self._best.append((at, found, of_found, "adaptive"))
+            rung = "importance" if len(found.log_proposals) == 1 else "adaptive"
+            self._best.append((at, found, of_found, rung))
             self._climb_on(at, found, of_found)
 
     def _ends_here(self, weights: Weights) -> Tensor:

@@ -79,10 +79,10 @@ class AmortizedPosterior:
             trained with ``sizes``. Missing values as masked arrays. Default: those of the model.
         draws, chains, random_seed, progressbar
             As in PyMC. Draws are independent: chains divide them. Progress shows after a second.
-        correction : {"auto", "none", "importance", "adaptive", "mcmc"}
-            How the model's exact density corrects the network's draws: not at all; by weights and
-            resampling; by mixtures of Student t distributions fitted to the weighted draws; by NUTS
-            that starts from these. ``"auto"`` climbs from one to the next until they are accepted.
+        correction : {"auto", "none", "importance", "adaptive", "smc", "mcmc"}
+            How the exact density corrects the network's draws: not at all; by weights; by mixtures
+            fitted to weighted draws; by particles from the prior instead (sequential Monte Carlo);
+            by NUTS. ``"auto"`` climbs from one to the next until they are accepted.
         acceptance : AcceptanceRule, optional
             When draws are accepted. Default: by the usual thresholds, and a second estimate.
         labels : {"canonical", "symmetric"}

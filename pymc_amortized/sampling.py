@@ -69,7 +69,7 @@ class AmortizedSampler:
 
     Parameters
     ----------
-    correction : {"auto", "none", "importance", "adaptive", "mcmc"}
+    correction : {"auto", "none", "importance", "adaptive", "smc", "mcmc"}
         How draws of the network are corrected; see :meth:`AmortizedPosterior.sample`.
     acceptance : AcceptanceRule, optional
         When they are accepted.

@@ -104,7 +104,7 @@ def test_amortized(model):
     assert sample(model=model).posterior["mu"].shape == (4, 1000)
 
 
-@pytest.mark.parametrize("correction", ["auto", "none", "importance", "adaptive", "mcmc"])
+@pytest.mark.parametrize("correction", ["auto", "none", "importance", "adaptive", "smc", "mcmc"])
 def test_the_model_is_left_as_it_was(model, correction):
     """Whatever is built on the way is no part of the model in whose block it is built."""
 

@@ -55,7 +55,7 @@ def calibrate(
         B, at least 20.
     draws : int
         S, of the posterior of each data set.
-    correction : {"auto", "none", "importance", "adaptive", "mcmc"}
+    correction : {"auto", "none", "importance", "adaptive", "smc", "mcmc"}
         Of the answers that are compared with those of the network alone. ``"none"``: the network
         alone.
     random_seed : int, sequence of int, numpy.random.Generator or None

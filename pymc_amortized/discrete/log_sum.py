@@ -2,6 +2,8 @@
 
 import math
 
+from typing import Any
+
 import torch
 
 from torch import Tensor
@@ -35,18 +37,42 @@ def log_sum(table: Tensor) -> Tensor:
     >>> log_sum(torch.tensor([[0.25, 0.5], [0.0, 0.0]]).log()).exp()
     tensor([0.7500, 0.0000])
     """
+    return _LogSum.apply(table) if table.requires_grad else _forward(table)
+
+
+class _LogSum(torch.autograd.Function):
+    """The gradient of a logarithm of a sum: the share of each summand, in four sweeps."""
+
+    @staticmethod
+    def forward(context: Any, table: Tensor) -> Tensor:
+        result = _forward(table)
+        context.save_for_backward(table, result)
+        return result
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        table, result = context.saved_tensors
+        if not _is_finite(result):
+            infinite = torch.isinf(result)
+            result, gradient = (x.masked_fill(infinite, 0.0) for x in (result, gradient))
+        # Of what counts as nothing the share is 0: densities of 0 have gradients of any size.
+        share = _exp_in_place(table - result.unsqueeze(-1)).sub_(math.exp(_NOTHING))
+        return share.mul_(gradient.unsqueeze(-1))
+
+
+def _forward(table: Tensor) -> Tensor:
     columns = table.unbind(-1)
-    largest = columns[0].detach()
+    largest = columns[0]
     for column in columns[1:]:
-        largest = torch.maximum(largest, column.detach())
+        largest = torch.maximum(largest, column)
     offset, infinite = largest, None
     if largest.device.type != "cpu" or not _is_finite(largest):
         infinite = torch.isinf(largest)
         offset = largest.masked_fill(infinite, 0.0)
-    total = _exp(columns[0] - offset)
+    total = _exp_in_place(columns[0] - offset)
     for column in columns[1:]:
-        total = total + _exp(column - offset)
-    result = offset + total.log()
+        total += _exp_in_place(column - offset)
+    result = total.log_().add_(offset)
     return result if infinite is None else torch.where(infinite, largest, result)
 
 
@@ -58,6 +84,5 @@ def _is_finite(x: Tensor) -> bool:
     return bool(low > -math.inf) and bool(high < math.inf)
 
 
-def _exp(x: Tensor) -> Tensor:
-    """Return exponentials, in the memory of their argument where nobody asks for gradients."""
-    return x.clamp(min=_NOTHING).exp() if x.requires_grad else x.clamp_(min=_NOTHING).exp_()
+def _exp_in_place(x: Tensor) -> Tensor:
+    return x.clamp_(min=_NOTHING).exp_()

@@ -107,7 +107,7 @@ def adapt(
     A network that is off by three standard deviations, and five times too wide.
 
     >>> import math
-    >>> from pymc_amortized.importance.weights import log_mean_weight
+    >>> from pymc_amortized.importance.evidence import log_mean_weight
     >>> generator = torch.Generator().manual_seed(1)
     >>> def target(points, index):
     ...     return -(points - 3).square().sum(-1) / 2

@@ -18,8 +18,10 @@ _ESS_SHARE = 0.5
 _NUM_BISECTIONS = 40
 _SMALLEST_STEP = 1e-12
 _SHARE_WITH_SWEEPS = 1.5
+_LONGER = 2.0
 _STUCK = 0.8
 _MOST_STUCK = 2
+_LARGEST_MEMORY_OF_DRAWS = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +50,16 @@ class Bridged:
     memory: Tensor
     num_evaluations: int
 
+    @property
+    def has_forgotten(self) -> bool:
+        """Whether particles of all targets have arrived, and are draws, each of its own."""
+        return bool(((self.power == 1) & (self.memory <= _LARGEST_MEMORY_OF_DRAWS)).all())
+
+    @property
+    def worth(self) -> Tensor:
+        """How many independent draws particles are, (B,): chains whose correlation is known."""
+        return len(self.points) * (1 - self.memory) / (1 + self.memory)
+
 
 @dataclass(frozen=True, slots=True)
 class Effort:
@@ -61,7 +73,8 @@ class Effort:
         Metropolis steps after each step of the bridge.
     max_evaluations : float
         Of the target, for each data set. Particles that have used them up are left where they are,
-        and so are those that no gradient moves any more.
+        unless at their pace they arrive within twice as many; and so are those that no gradient
+        moves any more.
     num_sweeps : int
         How often particles are moved at the far end, until they have forgotten, and kept; as long
         as half as many evaluations more allow.
@@ -71,6 +84,12 @@ class Effort:
     max_moves: int = 60
     max_evaluations: float = math.inf
     num_sweeps: int = 1
+
+    def is_exceeded_by(self, spent: float, expected: Tensor) -> Tensor:
+        """Tell whose evaluations, spent so far and expected until the end (B,), are too many."""
+        return (spent >= self.max_evaluations) & (
+            expected.clamp(min=spent) > _LONGER * self.max_evaluations
+        )
 
 
 _USUAL = Effort()
@@ -150,11 +169,13 @@ def bridge(
     nowhere = torch.isneginf(walk.log_target).all(0)
     power = torch.zeros(num_datasets, dtype=torch.float64, device=points.device)
     log_evidence, memory, stuck = (torch.zeros_like(power) for _ in range(3))
+    expected = torch.zeros_like(power)
     while True:
-        left = (stuck >= _MOST_STUCK) | (walk.num_evaluations >= effort.max_evaluations)
+        left = (stuck >= _MOST_STUCK) | effort.is_exceeded_by(walk.num_evaluations, expected)
         going = (power < 1) & ~left
         if not bool(going.any()):
             break
+        before, spent = power, walk.num_evaluations
         further, log_weights = _next_power(walk.log_target - walk.log_normal, power)
         power = torch.where(going, further, power)
         log_weights = torch.where(going, log_weights, 0.0)
@@ -163,12 +184,14 @@ def bridge(
         mixture = walk.fit(walk.points, normalized)
         walk.resample(normalized)
         memory = torch.where(going, walk.move(power, mixture, effort.max_moves), memory)
+        steps_left = -power.log() / (power / before).log()
+        expected = walk.num_evaluations + steps_left * (walk.num_evaluations - spent)
         if tell is not None:
             tell(float(power.amin()))
         if gradient is not None:
             stuck = torch.where(memory > _STUCK, stuck + 1, 0.0)
     sweeps, arrived = [walk.points], bool(((power == 1) & ~nowhere).all())
-    most = _SHARE_WITH_SWEEPS * effort.max_evaluations
+    most = _SHARE_WITH_SWEEPS * max(effort.max_evaluations, walk.num_evaluations)
     while arrived and len(sweeps) < effort.num_sweeps and walk.num_evaluations < most:
         draws = torch.cat(sweeps)
         mixture = walk.fit(draws, torch.zeros_like(draws[..., 0]))

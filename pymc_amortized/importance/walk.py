@@ -9,8 +9,7 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.importance.hamiltonian import HamiltonianMoves
-from pymc_amortized.importance.moves import difference_steps
+from pymc_amortized.importance.moves import HamiltonianMoves, difference_steps
 from pymc_amortized.importance.student_mixture import (
     StudentMixture,
     components_for_modes,

@@ -12,7 +12,6 @@ from torch import Tensor
 __all__ = [
     "Weights",
     "effective_sample_size",
-    "log_mean_weight",
     "mixture_log_weights",
     "pareto_smooth",
     "resample",
@@ -241,34 +240,6 @@ def tempered(log_weights: Tensor, ess: float) -> Tensor:
         enough = effective_sample_size(found) >= ess
         low, high = torch.where(enough, power, low), torch.where(enough, high, power)
     return (low * finite).masked_fill(impossible, -math.inf).log_softmax(0)
-
-
-def log_mean_weight(log_weights: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Return the log of the mean weight, an estimate of :math:`\log p(y)`, and its error.
-
-    Parameters
-    ----------
-    log_weights : Tensor, shape (S, *batch)
-        Log weights in nats, of normalized proposals.
-
-    Returns
-    -------
-    log_mean : Tensor, shape (*batch,)
-        In nats.
-    error : Tensor, shape (*batch,)
-        Monte Carlo standard error of it, by the delta method.
-
-    Examples
-    --------
-    >>> log_mean, error = log_mean_weight(torch.tensor([1.0, 3.0]).log())
-    >>> log_mean.exp(), error
-    (tensor(2.), tensor(0.5000))
-    """
-    num_draws = log_weights.shape[0]
-    total = log_weights.logsumexp(0)
-    ess = effective_sample_size(log_weights - total)
-    variance = ((1 / ess - 1 / num_draws) * num_draws / max(num_draws - 1, 1)).clamp(min=0)
-    return total - math.log(num_draws), variance.sqrt()
 
 
 def resample(

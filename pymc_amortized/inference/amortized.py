@@ -16,7 +16,8 @@ from pymc_amortized.data.dataset import Dataset
 from pymc_amortized.data.frames import Frames
 from pymc_amortized.data.ties import find_atoms
 from pymc_amortized.importance.acceptance import AcceptanceRule
-from pymc_amortized.importance.weights import log_mean_weight, pareto_smooth, weigh
+from pymc_amortized.importance.evidence import log_mean_weight
+from pymc_amortized.importance.weights import pareto_smooth, weigh
 from pymc_amortized.inference.exact import ExactModel
 from pymc_amortized.inference.problem import Problem
 from pymc_amortized.inference.proposals import ProposalSpace, proposal_space

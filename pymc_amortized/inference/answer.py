@@ -54,7 +54,7 @@ class Wanted:
     ----------
     num_draws, chains : int
         S draws, and into how many chains they are divided.
-    correction : {"auto", "none", "importance", "adaptive", "mcmc"}
+    correction : {"auto", "none", "importance", "adaptive", "smc", "mcmc"}
         How far to correct them.
     rule : AcceptanceRule
         When they are accepted.

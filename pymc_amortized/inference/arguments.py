@@ -104,7 +104,7 @@ def check_correction(correction: str) -> None:
     Raises
     ------
     InvalidArgumentError
-        If it is none of "auto", "none", "importance", "adaptive" and "mcmc".
+        If it is none of "auto", "none", "importance", "adaptive", "smc" and "mcmc".
     """
     known = get_args(Correction)
     if correction not in known:

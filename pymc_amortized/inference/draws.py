@@ -9,14 +9,14 @@ from torch import Tensor
 
 __all__ = ["ConfirmedBy", "Correction", "Draws", "McmcDraws", "StoppedBy"]
 
-Correction = Literal["auto", "none", "importance", "adaptive", "mcmc"]
+Correction = Literal["auto", "none", "importance", "adaptive", "smc", "mcmc"]
 ConfirmedBy = Literal["bridge", "search", "mcmc", "simulations", "neither", "nothing"]
 StoppedBy = Literal["nothing", "max_time", "interrupt"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class McmcDraws:
-    """Chains of draws of the parameters of one data set.
+    """Chains of draws of the parameters of one data set, or populations of particles.
 
     Attributes
     ----------
@@ -28,8 +28,8 @@ class McmcDraws:
         Largest rank-normalized split R-hat over coordinates; NaN for a single chain.
     ess : float
         Smallest bulk effective sample size over coordinates, in draws.
-    sampler : {"nutpie", "pymc"}
-        What drew them.
+    sampler : {"nutpie", "pymc", "smc"}
+        What drew them; of sequential Monte Carlo there is a chain of each population.
     compile_seconds : float
         Time spent on compiling; 0 where that had been done before.
     """
@@ -58,12 +58,12 @@ class Draws:
         Log density of the network in nats, over the same; NaN where it has none.
     diverging : Tensor of bool, shape (S,)
         Where the integrator of an MCMC chain lost its way.
-    rung : {"network", "importance", "adaptive", "mcmc"}
+    rung : {"network", "importance", "adaptive", "smc", "mcmc"}
         What the draws come from.
     accepted : bool or None
         Whether they can be relied on; None where nothing could be checked.
     pareto_k, importance_ess : float
-        Of the weights on this rung, or, for ``"mcmc"``, on the one before; NaN where there are
+        Of the weights on this rung, or, for ``"smc"`` and ``"mcmc"``, before; NaN where there are
         none.
     network_pareto_k : float
         Of the network's own draws.
@@ -85,7 +85,7 @@ class Draws:
     stopped_by : {"nothing", "max_time", "interrupt"}
         Why they are not what more time would have given, if they are not.
     mcmc : McmcDraws or None
-        The MCMC chains, where there were any.
+        The MCMC chains, or populations of particles, where there were any.
     seconds : dict of str to float
         That each rung took.
     """

@@ -25,6 +25,7 @@ _SOURCES = {
     "network": "the network",
     "importance": "the network, weighted by importance sampling",
     "adaptive": "adaptive importance sampling",
+    "smc": "particles of sequential Monte Carlo",
     "mcmc": "MCMC chains",
 }
 _CONFIRMED = {
@@ -57,7 +58,7 @@ def answer_facts(draws: Draws) -> dict[str, Any]:
         "divergences": 0 if mcmc is None else int(mcmc.diverging.sum()),
         **{
             f"seconds_{rung}": draws.seconds.get(rung, 0.0)
-            for rung in ("network", "importance", "adaptive", "mcmc", "confirmation")
+            for rung in ("network", "importance", "adaptive", "smc", "mcmc", "confirmation")
         },
     }
 
@@ -67,7 +68,7 @@ def answer_line(draws: Draws) -> str:
     text = f"Answered by {_SOURCES[draws.rung]}"
     if draws.rung == "adaptive" and draws.mcmc is not None:
         text += ", started from MCMC chains"
-    if draws.rung == "mcmc":
+    if draws.rung in ("smc", "mcmc"):
         text += f" (R-hat {draws.mcmc.rhat:.3f}, bulk ESS {draws.mcmc.ess:,.0f})"
     elif draws.accepted is not None:
         text += f" (Pareto k {draws.pareto_k:.2f}, ESS {draws.importance_ess:,.0f} of "
@@ -165,6 +166,13 @@ def _rejected(draws: Draws, rule: AcceptanceRule) -> str:
             f"{what} before there was an answer that is confirmed. These draws are the best so "
             f"far, from {_SOURCES[draws.rung]}: {judged}. They should not be trusted in detail. "
             "Give it more time:\n\n    posterior.sample(max_time=None)"
+        )
+    if draws.rung == "smc":
+        return (
+            "Two populations of particles from the prior disagree: of the evidence, of how much "
+            f"mass each mode has, or of means (R-hat {draws.mcmc.rhat:.3f}). The draws are not "
+            "to be trusted. Climb as far as these data "
+            'need:\n\n    posterior.sample(correction="auto")'
         )
     if draws.confirmed_by == "neither":
         return (

@@ -20,8 +20,9 @@ import pymc_amortized as pma
 
 from pymc_amortized.diagnostics import c2st
 from pymc_amortized.importance.bridge import Effort, bridge
+from pymc_amortized.importance.evidence import log_mean_weight
 from pymc_amortized.importance.student_mixture import fit_student_mixture
-from pymc_amortized.importance.weights import log_mean_weight, resample, weigh
+from pymc_amortized.importance.weights import resample, weigh
 from tests.benchmarks.larger import MODELS
 from tests.benchmarks.trust import OPTIONS, attributes, prepare
 

@@ -10,11 +10,11 @@ from scipy import stats
 
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.adaptive import Rounds, _Search, adapt
+from pymc_amortized.importance.evidence import log_mean_weight
 from pymc_amortized.importance.moves import rejuvenate
 from pymc_amortized.importance.pool import Pool, Proposal
 from pymc_amortized.importance.weights import (
     effective_sample_size,
-    log_mean_weight,
     mixture_log_weights,
     resample,
     tempered,

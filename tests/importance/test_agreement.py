@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pymc_amortized.importance.agreement import Estimate, agree, largest_gap
-from pymc_amortized.importance.weights import log_mean_weight, weigh
+from pymc_amortized.importance.evidence import log_mean_weight
+from pymc_amortized.importance.weights import weigh
 
 NUM_DRAWS = 4_000
 

@@ -8,8 +8,8 @@ import torch
 
 from scipy import stats
 
+from pymc_amortized.importance.evidence import log_mean_weight
 from pymc_amortized.importance.pool import Pool
-from pymc_amortized.importance.weights import log_mean_weight
 from tests.importance.targets import SIZE, generator, normal_log_prob
 
 NUM_DATASETS = 3

@@ -5,13 +5,11 @@ import torch
 
 from scipy import stats
 
+from pymc_amortized.importance.evidence import log_mean_weight
 from pymc_amortized.importance.student_mixture import (
     StudentMixture,
     fit_student_mixture,
     stable_cholesky,
-)
-from pymc_amortized.importance.weights import (
-    log_mean_weight,
 )
 from tests.importance.targets import SIZE, generator, normal_log_prob
 

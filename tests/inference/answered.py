@@ -11,7 +11,7 @@ from pymc_amortized.errors import (
     AtypicalDataWarning,
 )
 
-RUNGS = ("importance", "adaptive", "mcmc")
+RUNGS = ("importance", "adaptive", "smc", "mcmc")
 
 
 def sample(posterior, *args, **kwargs):

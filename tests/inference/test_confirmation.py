@@ -5,24 +5,22 @@ import pymc as pm
 import pytest
 import torch
 
-from scipy import stats
 from torch import nn
 
 import pymc_amortized as pma
 
-from pymc_amortized.importance.bridge import Effort, bridge
+from pymc_amortized.importance.bridge import Bridged, Effort, bridge
 from pymc_amortized.importance.student_mixture import fit_student_mixture
 from pymc_amortized.importance.weights import resample, weigh
-from pymc_amortized.inference.correction import confirmation as confirmation_module
+from pymc_amortized.inference.correction import particles as particles_module
 from pymc_amortized.inference.correction.confirmation import Confirmation, Second
 from pymc_amortized.inference.correction.mcmc import McmcRung
-from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
+from pymc_amortized.inference.correction.smc import SmcRung
 from pymc_amortized.inference.draws import McmcDraws
 from tests.answered import flat
+from tests.inference.second_estimates import AT, BRIEF, confirmation_of, straight_lines
 
 pytestmark = pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AtypicalDataWarning")
-
-BRIEF = pma.TrainingConfig(steps=1, tolerance=None, num_validation=32, batch_size=32)
 
 
 class OneMode(pma.AbstractPosteriorNetwork):
@@ -171,24 +169,14 @@ def test_what_is_no_kind_of_confirmation(wrong):
         pma.AcceptanceRule(confirm=wrong)
 
 
-def confirmation_of(posterior):
-    inference = posterior.inference
-    generator = torch.Generator().manual_seed(1)
-    weighted = WeightedDraws(
-        inference, [inference.read(None)], 1_000, generator, pma.AcceptanceRule()
-    )
-    return Confirmation(weighted)
-
-
-AT = torch.zeros(1, dtype=torch.long)
-
-
 class KnownSecond(Confirmation):
     """Particles that are given, from which no estimate can be made."""
 
     def __init__(self, weighted, particles, memory):
         super().__init__(weighted)
-        self.known = Second(None, particles, memory)
+        arrived, unknown = torch.ones(1), torch.zeros(1)
+        bridged = Bridged(particles, unknown, arrived, torch.full((1,), memory), 1)
+        self.known = Second(None, bridged)
 
     def second(self, at):
         return self.known
@@ -207,19 +195,19 @@ def test_particles_that_cannot_be_weighed_still_know_where_modes_are(blind, shar
         a = weighted.inference.problem.parameters(scores)[1]["a"][:, 0]
         return float(weights.log_weights[:, 0].exp()[a[:, 0] > a[:, 1]].sum())
 
-    a = weighted.inference.problem.parameters(second.particles)[1]["a"][:, 0]
+    a = weighted.inference.problem.parameters(second.bridged.points)[1]["a"][:, 0]
     smaller = a[:, 0] > a[:, 1]
     assert bool(smaller.any())
     assert mass(pool, weights) == 0.0
-    every = KnownSecond(weighted, second.particles, 0.9)
+    every = KnownSecond(weighted, second.bridged.points, 0.9)
     found, of_found, word = every.settle(AT, pool, weights)
     assert word == "search"
     assert abs(mass(found, of_found) - share) < 0.05
-    blind_too = KnownSecond(weighted, second.particles[~smaller], 0.9)
+    blind_too = KnownSecond(weighted, second.bridged.points[~smaller], 0.9)
     found, _, word = blind_too.settle(AT, pool, weights)
     assert (found is pool, word) == (True, "search")
     # Particles that never moved have searched nothing.
-    stuck = KnownSecond(weighted, second.particles, 0.99)
+    stuck = KnownSecond(weighted, second.bridged.points, 0.99)
     found, _, word = stuck.settle(AT, pool, weights)
     assert (found is pool, word) == (True, "nothing")
 
@@ -241,7 +229,7 @@ def test_masses_of_mcmc_chains_are_compared(blind):
     larger = vector[a[:, 0] < a[:, 1]][:2_000]
     assert confirmation.judge_mcmc(AT, mcmc_of(larger.unflatten(0, (4, -1)))) == "neither"
     for memory, word in ((0.9, "mcmc"), (0.99, "nothing")):
-        unusable = KnownSecond(confirmation.weighted, second.particles, memory)
+        unusable = KnownSecond(confirmation.weighted, second.bridged.points, memory)
         assert unusable.judge_mcmc(AT, mcmc_of(larger.unflatten(0, (4, -1)))) == word
 
 
@@ -257,6 +245,7 @@ def test_what_nothing_confirms_is_not_accepted(trained, monkeypatch):
     """Neither a bridge nor chains: the answer is the same, and it is said what is not known."""
     _, posterior = trained("mixture")
     monkeypatch.setattr(Confirmation, "settle", lambda self, at, *found: (*found, "nothing"))
+    monkeypatch.setattr(SmcRung, "draw", lambda self, at: None)
     monkeypatch.setattr(Confirmation, "judge_mcmc", lambda self, at, mcmc: "nothing")
     monkeypatch.setattr(McmcRung, "draw", independent)
     with pytest.warns(pma.errors.AccuracyWarning, match="Nothing confirms this answer"):
@@ -271,6 +260,7 @@ def test_importance_sampling_from_chains_confirms_that_from_the_network(trained,
     """Chains that do not mix know where modes are: what is weighed around them is an answer."""
     _, posterior = trained("mixture")
     monkeypatch.setattr(Confirmation, "settle", lambda self, at, *found: (*found, "nothing"))
+    monkeypatch.setattr(SmcRung, "draw", lambda self, at: None)
     monkeypatch.setattr(McmcRung, "draw", independent)
     monkeypatch.setattr(pma.AcceptanceRule, "accepts_mcmc", lambda self, mcmc: False)
     attrs = posterior.sample(random_seed=1).posterior.attrs
@@ -281,20 +271,6 @@ def test_importance_sampling_from_chains_confirms_that_from_the_network(trained,
     with pytest.warns(pma.errors.AccuracyWarning, match="Nothing confirms this answer"):
         attrs = posterior.sample(random_seed=1).posterior.attrs
     assert (attrs["checked"], attrs["confirmed_by"]) == ("rejected", "nothing")
-
-
-def straight_lines(num_units=60, num_covariates=13):
-    """A regression whose posterior and evidence are normal, in more dimensions than differences."""
-    rng = np.random.default_rng(5)
-    x = rng.normal(size=(num_units, num_covariates))
-    y = x @ rng.normal(size=num_covariates) + rng.normal(size=num_units)
-    with pm.Model() as model:
-        b = pm.Normal("b", 0, 1, shape=num_covariates)
-        pm.Normal("y", pm.math.dot(pm.Data("x", x), b), 1, observed=y)
-    precision = np.eye(num_covariates) + x.T @ x
-    mean = np.linalg.solve(precision, x.T @ y)
-    marginal = stats.multivariate_normal(np.zeros(num_units), np.eye(num_units) + x @ x.T)
-    return model, mean, np.sqrt(np.diag(np.linalg.inv(precision))), marginal.logpdf(y)
 
 
 def test_a_second_estimate_in_many_dimensions():
@@ -314,8 +290,8 @@ def test_a_second_estimate_in_many_dimensions():
 
 def test_where_a_bridge_would_take_minutes_there_is_none(trained, monkeypatch):
     _, posterior = trained("mixture")
-    monkeypatch.setattr(confirmation_module, "_MAX_NUMBERS", 1e6)
-    assert not confirmation_of(posterior).is_possible
+    monkeypatch.setattr(particles_module, "_MAX_NUMBERS", 1e6)
+    assert not confirmation_of(posterior).particles.is_possible
     attrs = posterior.sample(random_seed=1).posterior.attrs
     assert (attrs["checked"], attrs["confirmed_by"]) == ("accepted", "nothing")
     assert attrs["seconds_confirmation"] == 0.0

@@ -1,35 +1,25 @@
 """A second estimate of an answer, which shares nothing with the first but the density."""
 
-import functools
-
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from torch import Tensor
 
-from pymc_amortized.data.frames import Frames
 from pymc_amortized.importance.adaptive import Rounds, adapt
 from pymc_amortized.importance.agreement import Estimate, agree, largest_gap
-from pymc_amortized.importance.bridge import Bridged, Effort, bridge
+from pymc_amortized.importance.bridge import Bridged
+from pymc_amortized.importance.evidence import log_mean_weight
 from pymc_amortized.importance.pool import Pool, Proposal
 from pymc_amortized.importance.student_mixture import components_for_modes, fit_student_mixture
-from pymc_amortized.importance.weights import Weights, log_mean_weight, weigh
+from pymc_amortized.importance.weights import Weights, weigh
 from pymc_amortized.inference.correction.mcmc import thin
+from pymc_amortized.inference.correction.particles import Particles
 from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
 from pymc_amortized.inference.draws import ConfirmedBy, McmcDraws
 
-__all__ = ["SIZE_FOR_GRADIENT", "Confirmation", "Second"]
+__all__ = ["Confirmation", "Second"]
 
-SIZE_FOR_GRADIENT = 12
-_MAX_MOVES = (60, 16)  # without and with a gradient
-_NUM_PARTICLES = 1_000
-_PARTICLES_BY_GRADIENT = (256, 512, 2_048)
-_SWEEPS = 8
-_MANY_EVALUATIONS = (150_000, 1_000_000)
-_MAX_NUMBERS = 1.5e10
-_FEWEST_EVALUATIONS = 10_000
 _NUM_FIRST = 4_000
 _NUM_NEW = 2_000
 _LARGEST_MEMORY = 0.85
@@ -48,30 +38,30 @@ class Second:
     ----------
     estimate : Estimate or None
         Weighted draws, in scores, where they can be relied on.
-    particles : Tensor, shape (N, 1, D)
-        Of the bridge, in scores: where modes are, if not how much each holds.
-    memory : float
-        How well particles remember where they were, from 0 to 1.
-    arrived : bool
-        Whether they came to the posterior, or were left on the way, farther apart.
+    bridged : Bridged
+        Particles, in scores: where modes are, if not how much each holds.
     """
 
     estimate: Estimate | None
-    particles: Tensor
-    memory: float
-    arrived: bool = True
+    bridged: Bridged
 
     @property
     def has_searched(self) -> bool:
         """Whether particles have been wherever the posterior may have mass, though hardly there."""
-        return self.memory <= _LARGEST_TO_SEARCH
+        return float(self.bridged.memory) <= _LARGEST_TO_SEARCH
+
+    @property
+    def arrived(self) -> bool:
+        """Whether particles came to the posterior, or were left on the way, farther apart."""
+        return float(self.bridged.power) == 1
 
     def draw(self, num_draws: int, generator: torch.Generator) -> Tensor:
         """Return draws (num_draws, 1, D): of the estimate if there is one, or of the particles."""
         if self.estimate is not None:
             return self.estimate.draw(num_draws, generator)
-        options = {"generator": generator, "device": self.particles.device}
-        return self.particles[torch.randint(len(self.particles), (num_draws,), **options)]
+        particles = self.bridged.points
+        options = {"generator": generator, "device": particles.device}
+        return particles[torch.randint(len(particles), (num_draws,), **options)]
 
 
 class Confirmation:
@@ -90,22 +80,9 @@ class Confirmation:
 
     def __init__(self, weighted: WeightedDraws) -> None:
         self.weighted, self.problem = weighted, weighted.inference.problem
-        # Of its own, so that draws that are confirmed are those that would be drawn without.
-        seed = weighted.generator.initial_seed()
-        self.generator = torch.Generator(weighted.generator.device).manual_seed(seed)
+        self.particles = Particles(weighted)
+        self.generator = self.particles.generator
         self._last: tuple[int, Second] | None = None
-
-    @property
-    def is_possible(self) -> bool:
-        """Whether there is a density, and a bridge takes seconds for a data set, not minutes."""
-        if self.problem.exact is None or not self.problem.space.size:
-            return False
-        return self._max_evaluations >= _FEWEST_EVALUATIONS
-
-    @functools.cached_property
-    def _max_evaluations(self) -> float:
-        """How often a bridge may ask for the density of a data set."""
-        return _MAX_NUMBERS / self.problem.numbers_per_draw(self.weighted.frames)
 
     def settle(self, at: Tensor, pool: Pool, weights: Weights) -> tuple[Pool, Weights, ConfirmedBy]:
         """Compare the answer for one data set with a second estimate; go on from both if need be.
@@ -192,50 +169,24 @@ class Confirmation:
 
     def _estimate(self, at: Tensor) -> Second:
         """Send particles to the posterior, and weigh draws of what is fitted to them."""
-        frames = self.weighted.frames.select(at)
-
-        def target(scores: Tensor) -> Tensor:
-            self.weighted.watch.check()
-            return self.problem.log_target(scores, frames)
-
-        found = self._send_particles(target, frames)
-        memory, arrived = float(found.memory), float(found.power) == 1
-        if memory > _LARGEST_TO_SEARCH:
-            return Second(None, found.points, memory, arrived)
-        pool, weights = self._weigh_around(found.points, target)
+        found = self.particles.send(at)
+        if float(found.memory) > _LARGEST_TO_SEARCH:
+            return Second(None, found)
+        pool, weights = self._weigh_around(at, found)
         estimate = Estimate(pool.points, weights, *log_mean_weight(pool.log_weights))
-        usable = bool(self.weighted.rule.accepts(weights)) and memory <= _LARGEST_MEMORY
-        return Second(estimate if usable else None, found.points, memory, arrived)
+        usable = bool(self.weighted.rule.accepts(weights) & (found.memory <= _LARGEST_MEMORY))
+        return Second(estimate if usable else None, found)
 
-    def _send_particles(self, target: Callable[[Tensor], Tensor], frames: Frames) -> Bridged:
-        def gradient(scores: Tensor) -> tuple[Tensor, Tensor]:
-            self.weighted.watch.check()
-            return self.problem.log_target_with_gradient(scores, frames)
+    def _weigh_around(self, at: Tensor, bridged: Bridged) -> tuple[Pool, Weights]:
+        """Weigh draws of a mixture fitted to particles (N, 1, D); improve on it if need be.
 
-        size = self.problem.space.size
-        large = size >= SIZE_FOR_GRADIENT and self._has_gradient(frames)
-        many = sum(self._max_evaluations >= number for number in _MANY_EVALUATIONS)
-        return bridge(
-            target,
-            1,
-            size,
-            Effort(
-                _PARTICLES_BY_GRADIENT[many] if large else _NUM_PARTICLES,
-                _MAX_MOVES[large],
-                self._max_evaluations,
-                _SWEEPS if large else 1,
-            ),
-            gradient=gradient if large else None,
-            generator=self.generator,
-            tell=lambda power: self.weighted.watch.tell(
-                f"a second estimate from the prior, {power:.0%} of the way"
-            ),
-        )
+        With more and more draws only where particles are no draws themselves.
+        """
+        particles, cycles = bridged.points, 1 if bridged.has_forgotten else 2
 
-    def _weigh_around(
-        self, particles: Tensor, target: Callable[[Tensor], Tensor]
-    ) -> tuple[Pool, Weights]:
-        """Weigh draws of a mixture fitted to particles (N, 1, D); improve on it if need be."""
+        def target(points: Tensor) -> Tensor:
+            return self.particles.log_target(points, at)
+
         mixture = fit_student_mixture(
             particles,
             torch.zeros_like(particles[..., 0]),
@@ -257,19 +208,10 @@ class Confirmation:
             ),
             rule,
             rule.ess,
-            Rounds(_NUM_NEW, 2, components_for_modes(particles.shape[-1])),
+            Rounds(_NUM_NEW, cycles, components_for_modes(particles.shape[-1])),
             generator=self.generator,
         )
         return pool, weights
-
-    def _has_gradient(self, frames: Frames) -> bool:
-        """Tell whether the density can be differentiated."""
-        few = torch.zeros(2, 1, self.problem.space.size, dtype=torch.float64)
-        try:
-            self.problem.log_target_with_gradient(few.to(self.problem.device), frames)
-        except (RuntimeError, NotImplementedError):
-            return False
-        return True
 
     def _estimate_of(self, at: Tensor, pool: Pool, weights: Weights) -> Estimate:
         context = self.weighted.context[at]

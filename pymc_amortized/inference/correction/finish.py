@@ -26,6 +26,7 @@ _DOING = {
     "importance": "importance sampling",
     "adaptive": "adaptive importance sampling",
     "confirmation": "a second estimate from the prior",
+    "smc": "two populations of particles from the prior",
     "mcmc": "MCMC chains",
 }
 
@@ -140,7 +141,7 @@ class Finish:
         by_network = rung == "importance" and word == "nothing"
         return "simulations" if accepted and by_network and covered and typical else word
 
-    def from_mcmc(
+    def from_chains(
         self,
         at: Tensor,
         pool: Pool,
@@ -148,10 +149,11 @@ class Finish:
         mcmc: McmcDraws,
         log_evidence: tuple[Tensor, Tensor] | None,
         *,
-        accepted: bool,
         confirmed_by: ConfirmedBy,
+        accepted: bool = True,
+        rung: str = "mcmc",
     ) -> None:
-        """Answer one data set by draws of MCMC chains; weights are those of the rung before."""
+        """Answer one data set by draws of chains; weights are those of the rung before."""
         num_draws, problem = self.weighted.num_draws, self.inference.problem
         vector = thin(mcmc.vector, num_draws).to(self.weighted.context.device)
         scores, log_det = problem.space.standardize(vector)
@@ -164,7 +166,7 @@ class Finish:
             scores,
             log_target,
             log_q,
-            "mcmc",
+            rung,
             accepted=accepted and self._is_settled(confirmed_by),
             pareto_k=float(weights.pareto_k[0]),
             importance_ess=float(weights.ess[0]),

@@ -1,7 +1,6 @@
 """From draws of a network to the right answer: a ladder, climbed as far as a data set needs."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 
@@ -13,10 +12,12 @@ from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.pool import Pool
 from pymc_amortized.importance.weights import Weights, weigh
 from pymc_amortized.inference.amortized import Amortized
-from pymc_amortized.inference.correction.confirmation import SIZE_FOR_GRADIENT, Confirmation
+from pymc_amortized.inference.correction.confirmation import Confirmation
 from pymc_amortized.inference.correction.finish import Finish
 from pymc_amortized.inference.correction.mcmc import McmcRung
 from pymc_amortized.inference.correction.nuts import MarginalSampler
+from pymc_amortized.inference.correction.particles import SIZE_FOR_GRADIENT
+from pymc_amortized.inference.correction.smc import SmcRung
 from pymc_amortized.inference.correction.weighted_draws import NUM_PROPOSALS, WeightedDraws
 from pymc_amortized.inference.draws import Correction, Draws, StoppedBy
 from pymc_amortized.inference.watch import OutOfTimeError, Watch
@@ -75,7 +76,8 @@ class Corrector:
         )
         confirmation = Confirmation(weighted)
         asked = weighted.rule.confirms(len(datasets)) and correction == "auto"
-        finish = Finish(weighted, confirms=asked and confirmation.is_possible)
+        confirms = asked and confirmation.particles.is_possible
+        finish = Finish(weighted, confirms=confirms or correction == "smc")
         mcmc_rung = McmcRung(weighted, self.sampler, chains)
         _Climb(finish, confirmation, mcmc_rung, correction).run()
         return [finish.answers[i] for i in range(len(datasets))]
@@ -93,7 +95,8 @@ class _Climb:
     ) -> None:
         self.finish, self.weighted, self.inference = finish, finish.weighted, finish.inference
         self.confirmation, self.confirms = confirmation, finish.confirms
-        self.mcmc_rung, self.correction = mcmc_rung, correction
+        self.smc_rung, self.mcmc_rung = SmcRung(confirmation), mcmc_rung
+        self.correction = correction
         self._best: list[tuple[Tensor, Pool, Weights, str]] = []
 
     def run(self) -> None:
@@ -128,7 +131,7 @@ class _Climb:
             done = self._ends_here(weights)
         rest = self._keep(index[done], pool.select(done), weights.select(done), "importance")
         index, pool, weights = index[~done], pool.select(~done), weights.select(~done)
-        if self.correction == "mcmc":
+        if self.correction in ("smc", "mcmc"):
             rest += _split_by_data_set(index, pool, weights)
         elif len(index):
             with self.finish.time("adaptive", index):
@@ -136,7 +139,10 @@ class _Climb:
         for at, found, of_found in rest:
             rung = "importance" if len(found.log_proposals) == 1 else "adaptive"
             self._best.append((at, found, of_found, rung))
-            self._climb_on(at, found, of_found)
+            if self.correction != "smc":
+                self._climb_on(at, found, of_found)
+            elif not self._answer_by_particles(at, found, of_found):
+                self.finish.from_weighted(at, found, of_found, rung, "nothing")
 
     def _ends_here(self, weights: Weights) -> Tensor:
         """Tell for which data sets weighted draws of the network are the answer."""
@@ -196,24 +202,23 @@ class _Climb:
             if word in _UNSETTLED:
                 rest.append((at, found, its_weights))
                 continue
+            gains = self.smc_rung.gains_on(at, its_weights)
+            if gains and self._answer_by_particles(at, found, its_weights):
+                continue
             its_rung = rung if found is of_one else "adaptive"
             self.finish.from_weighted(at, found, its_weights, its_rung, word)
         return rest
 
     def _climb_on(self, at: Tensor, pool: Pool, weights: Weights) -> None:
-        """Answer one data set from the particles of a bridge, or by MCMC chains.
+        """Answer one data set from the particles of bridges, or by MCMC chains.
 
         By its weighted draws, if chains cannot start.
         """
-        if self.confirms and not bool(self.weighted.accepted(weights)):
-            with self.finish.time("confirmation", at):
-                anew = self.confirmation.begin_anew(at)
-            if anew is not None:
-                rest = self._keep(at, *anew, "adaptive")
-                if not rest:
-                    return
-                [(at, pool, weights)] = rest
-        i = int(at)
+        if self.confirms:
+            best = self._begin_at_particles(at, pool, weights)
+            if best is None:
+                return
+            at, pool, weights = best
         with self.finish.time("mcmc", at):
             try:
                 self._sample(at, pool, weights)
@@ -221,11 +226,51 @@ class _Climb:
                 if self.correction == "mcmc":
                     raise
                 self.finish.from_weighted(at, pool, weights, "adaptive", "nothing")
-        self.finish.answers[i] = replace(self.finish.answers[i], seconds=self.finish.seconds[i])
+
+    def _begin_at_particles(self, at: Tensor, pool: Pool, weights: Weights) -> _OneDataSet | None:
+        """Answer one data set from where particles are; return its best draws, if that fails.
+
+        By weighted draws, where particles led to some that can be relied on, or by themselves.
+        """
+        with self.finish.time("confirmation", at):
+            estimate = self.confirmation.second(at).estimate
+        weighable = estimate is not None and not self.smc_rung.gains_on(at, estimate.weights)
+        if not weighable and self._answer_by_particles(at, pool, weights):
+            return None
+        if not bool(self.weighted.accepted(weights)):
+            with self.finish.time("confirmation", at):
+                anew = self.confirmation.begin_anew(at)
+            if anew is not None:
+                rest = self._keep(at, *anew, "adaptive")
+                if not rest:
+                    return None
+                [(at, pool, weights)] = rest
+        if weighable and self._answer_by_particles(at, pool, weights):
+            return None
+        return at, pool, weights
+
+    def _answer_by_particles(self, at: Tensor, pool: Pool, weights: Weights) -> bool:
+        """Answer one data set by two populations of particles, if they agree."""
+        with self.finish.time("smc", at):
+            found = self.smc_rung.draw(at)
+        if found is None or not (found.agree or self.correction == "smc"):
+            return False
+        evidence = found.log_evidence, found.error
+        self.finish.from_chains(
+            at,
+            pool,
+            weights,
+            found.mcmc,
+            evidence,
+            rung="smc",
+            accepted=found.agree,
+            confirmed_by="bridge" if found.agree else "neither",
+        )
+        return True
 
     def _sample(self, at: Tensor, pool: Pool, weights: Weights) -> None:
         """Run MCMC chains; longer ones where these do not suffice, nor do their mixtures."""
-        mcmc, others = None, self.confirmation.second(at).particles if self.confirms else None
+        mcmc, others = None, self.confirmation.second(at).bridged.points if self.confirms else None
         for longer in _LONGER:
             mcmc = self.mcmc_rung.draw(at, pool, weights, longer, mcmc, others)
             is_converged = self.weighted.rule.accepts_mcmc(mcmc)
@@ -245,7 +290,7 @@ class _Climb:
             return
         if self.confirms and is_converged:
             word = self.confirmation.judge_mcmc(at, mcmc)
-        self.finish.from_mcmc(
+        self.finish.from_chains(
             at,
             pool,
             weights,

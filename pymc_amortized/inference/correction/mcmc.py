@@ -8,13 +8,9 @@ import torch
 
 from torch import Tensor
 
+from pymc_amortized.importance.evidence import log_mean_weight
 from pymc_amortized.importance.pool import Pool
-from pymc_amortized.importance.weights import (
-    Weights,
-    log_mean_weight,
-    resample,
-    tempered,
-)
+from pymc_amortized.importance.weights import Weights, resample, tempered
 from pymc_amortized.inference.correction.nuts import MarginalSampler
 from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
 from pymc_amortized.inference.draws import McmcDraws

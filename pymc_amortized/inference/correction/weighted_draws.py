@@ -10,6 +10,7 @@ from pymc_amortized.data.dataset import Dataset
 from pymc_amortized.data.frames import stack_frames
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.adaptive import Rounds, adapt
+from pymc_amortized.importance.evidence import log_mean_weight
 from pymc_amortized.importance.moves import rejuvenate
 from pymc_amortized.importance.pool import LogDensity, Pool, Proposal
 from pymc_amortized.importance.student_mixture import (
@@ -17,7 +18,7 @@ from pymc_amortized.importance.student_mixture import (
     components_for_modes,
     fit_student_mixture,
 )
-from pymc_amortized.importance.weights import Weights, log_mean_weight, resample
+from pymc_amortized.importance.weights import Weights, resample
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.watch import Watch
 

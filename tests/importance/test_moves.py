@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pymc_amortized.importance.hamiltonian import HamiltonianMoves
+from pymc_amortized.importance.moves import HamiltonianMoves
 
 SIZE = 4
 

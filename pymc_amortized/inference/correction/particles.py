@@ -1,0 +1,97 @@
+"""Particles that are sent from the prior to the posterior of one data set, by a bridge."""
+
+import functools
+
+import torch
+
+from torch import Tensor
+
+from pymc_amortized.data.frames import Frames
+from pymc_amortized.importance.bridge import Bridged, Effort, bridge
+from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
+
+__all__ = ["SIZE_FOR_GRADIENT", "Particles"]
+
+SIZE_FOR_GRADIENT = 12
+_MAX_MOVES = (60, 16)  # without and with a gradient
+_NUM_PARTICLES = 1_000
+_PARTICLES_BY_GRADIENT = (256, 512, 2_048)
+_SWEEPS = 8
+_MANY_EVALUATIONS = (150_000, 1_000_000)
+_MAX_NUMBERS = 1.5e10
+_FEWEST_EVALUATIONS = 10_000
+
+
+class Particles:
+    """Sends particles, as many and as far as the density of a model allows within seconds.
+
+    Parameters
+    ----------
+    weighted : WeightedDraws
+        The batch of data sets.
+
+    Attributes
+    ----------
+    generator : torch.Generator
+        Source of randomness of its own, so that draws that are confirmed are those that would be
+        drawn without.
+    """
+
+    def __init__(self, weighted: WeightedDraws) -> None:
+        self.weighted, self.problem = weighted, weighted.inference.problem
+        seed = weighted.generator.initial_seed()
+        self.generator = torch.Generator(weighted.generator.device).manual_seed(seed)
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether there is a density, and a bridge takes seconds for a data set, not minutes."""
+        if self.problem.exact is None or not self.problem.space.size:
+            return False
+        return self._max_evaluations >= _FEWEST_EVALUATIONS
+
+    @functools.cached_property
+    def _max_evaluations(self) -> float:
+        """How often a bridge may ask for the density of a data set."""
+        return _MAX_NUMBERS / self.problem.numbers_per_draw(self.weighted.frames)
+
+    def log_target(self, scores: Tensor, at: Tensor) -> Tensor:
+        """Return the log density (S, 1) of one data set at scores (S, 1, D), until time is out."""
+        self.weighted.watch.check()
+        return self.problem.log_target(scores, self.weighted.frames.select(at))
+
+    def send(self, at: Tensor) -> Bridged:
+        """Send particles to the posterior of one data set; other ones each time."""
+        frames = self.weighted.frames.select(at)
+
+        def gradient(scores: Tensor) -> tuple[Tensor, Tensor]:
+            self.weighted.watch.check()
+            return self.problem.log_target_with_gradient(scores, frames)
+
+        size = self.problem.space.size
+        large = size >= SIZE_FOR_GRADIENT and self._has_gradient(frames)
+        many = sum(self._max_evaluations >= number for number in _MANY_EVALUATIONS)
+        return bridge(
+            lambda scores: self.log_target(scores, at),
+            1,
+            size,
+            Effort(
+                _PARTICLES_BY_GRADIENT[many] if large else _NUM_PARTICLES,
+                _MAX_MOVES[large],
+                self._max_evaluations,
+                _SWEEPS if large else 1,
+            ),
+            gradient=gradient if large else None,
+            generator=self.generator,
+            tell=lambda power: self.weighted.watch.tell(
+                f"particles from the prior, {power:.0%} of the way"
+            ),
+        )
+
+    def _has_gradient(self, frames: Frames) -> bool:
+        """Tell whether the density can be differentiated."""
+        few = torch.zeros(2, 1, self.problem.space.size, dtype=torch.float64)
+        try:
+            self.problem.log_target_with_gradient(few.to(self.problem.device), frames)
+        except (RuntimeError, NotImplementedError):
+            return False
+        return True

@@ -1,0 +1,134 @@
+"""Particles as an answer: two populations that agree, and each way in which they may not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import pymc_amortized as pma
+
+from pymc_amortized.importance.weights import Weights
+from pymc_amortized.inference.correction.particles import Particles
+from pymc_amortized.inference.correction.smc import SmcRung
+from tests.answered import flat
+from tests.inference.second_estimates import AT, BRIEF, confirmation_of, straight_lines
+
+pytestmark = pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AtypicalDataWarning")
+
+
+@pytest.fixture(scope="module")
+def lines():
+    model, *known = straight_lines()
+    posterior = pma.fit(model, training=BRIEF, random_seed=1, progressbar=False, cache=False)
+    return posterior, known
+
+
+@pytest.fixture(scope="module")
+def rung(lines):
+    confirmation = confirmation_of(lines[0])
+    confirmation.second(AT)
+    return SmcRung(confirmation)
+
+
+@pytest.fixture(scope="module")
+def other(rung):
+    """Particles of another bridge, to be sent as they are or changed."""
+    return rung.particles.send(AT)
+
+
+def populations(rung, monkeypatch, sent):
+    monkeypatch.setattr(rung.particles, "send", lambda at: sent)
+    return rung.draw(AT)
+
+
+def test_they_are_the_posterior(lines, rung, other, monkeypatch):
+    """Means, standard deviations and evidence, against the normal posterior."""
+    _, (mean, sd, log_evidence) = lines
+    found = populations(rung, monkeypatch, other)
+    assert found.agree
+    assert abs(float(found.log_evidence) - log_evidence) < 4.5 * float(found.error) + 0.02
+    assert float(found.error) < 0.1
+    vector = found.mcmc.vector.flatten(0, 1).numpy()
+    assert found.mcmc.sampler == "smc"
+    assert 400 < found.mcmc.ess <= len(vector)
+    assert bool((np.abs(vector.mean(0) - mean) < 4.5 * sd / np.sqrt(found.mcmc.ess)).all())
+    error_of_sd = sd / np.sqrt(2 * found.mcmc.ess)
+    assert bool((np.abs(vector.std(0) - sd) < 4.5 * error_of_sd).all())
+
+
+def test_a_population_that_is_elsewhere_is_seen(lines, rung, other, monkeypatch):
+    """By a third of a standard deviation in one of thirteen coordinates."""
+    points = other.points.clone()
+    points[..., 4] += 0.35 * points[..., 4].std()
+    found = populations(rung, monkeypatch, replace(other, points=points))
+    assert not found.agree
+    assert found.mcmc.rhat > 1.01
+
+
+def test_a_population_that_lacks_a_part_is_seen(rung, other, monkeypatch):
+    """Though where it is it is right: the upper tenth of one coordinate, a fifth of an sd."""
+    points = other.points[:, 0]
+    kept = points[points[:, 7] < points[:, 7].quantile(0.9)]
+    again = torch.arange(len(points)) % len(kept)
+    found = populations(rung, monkeypatch, replace(other, points=kept[again].unsqueeze(1)))
+    assert not found.agree
+
+
+@pytest.mark.parametrize("what", ["memory", "power"])
+def test_particles_that_remember_or_never_arrived_are_no_draws(rung, other, monkeypatch, what):
+    value = {"memory": 0.6, "power": 0.9}[what]
+    assert populations(rung, monkeypatch, replace(other, **{what: torch.tensor([value])})) is None
+
+
+def test_particles_are_preferred_to_few_heavy_weights_alone(rung):
+    def gains(pareto_k, ess):
+        known = torch.tensor([pareto_k]), torch.tensor([ess])
+        return rung.gains_on(AT, Weights(torch.zeros(10, 1), *known))
+
+    assert gains(0.65, 600.0)
+    assert not gains(0.45, 600.0)
+    assert not gains(0.65, 50_000.0)
+
+
+@pytest.mark.parametrize("asked", ["auto", "smc"])
+def test_an_answer_by_particles(lines, monkeypatch, asked):
+    """Its attributes, draws and densities, where it is better than weights, or asked for."""
+    posterior, (mean, sd, log_evidence) = lines
+    monkeypatch.setattr(SmcRung, "gains_on", lambda self, at, weights: True)
+    idata = posterior.sample(random_seed=1, correction=asked)
+    attrs, b = idata.posterior.attrs, flat(idata, "b")
+    assert (attrs["rung"], attrs["checked"], attrs["confirmed_by"]) == ("smc", "accepted", "bridge")
+    assert attrs["rhat"] <= 1.01
+    assert attrs["seconds_smc"] > 0
+    assert attrs["seconds_mcmc"] == 0
+    assert abs(attrs["log_evidence"] - log_evidence) < 4.5 * attrs["log_evidence_error"] + 0.02
+    worth = min(len(b), attrs["ess_bulk"])
+    assert bool((np.abs(b.mean(0) - mean) < 4.5 * sd / np.sqrt(worth)).all())
+    # Chains are of one population each, so that ArviZ compares them.
+    assert idata.posterior.sizes["chain"] % 2 == 0
+    assert np.isfinite(idata.sample_stats["lp"]).all()
+
+
+def test_populations_that_disagree_are_not_accepted(lines, other, monkeypatch):
+    """What was asked for is returned, with a warning that says what is wrong."""
+    posterior, _ = lines
+    elsewhere = replace(other, points=other.points + 0.2)
+    sent = iter([other, elsewhere])
+    monkeypatch.setattr(Particles, "send", lambda self, at: next(sent))
+    with pytest.warns(pma.errors.AccuracyWarning, match="Two populations of particles"):
+        attrs = posterior.sample(random_seed=1, correction="smc").posterior.attrs
+    assert (attrs["rung"], attrs["checked"], attrs["confirmed_by"]) == (
+        "smc",
+        "rejected",
+        "neither",
+    )
+
+
+def test_particles_that_did_not_arrive_answer_nothing(lines, other, monkeypatch):
+    posterior, _ = lines
+    left = replace(other, power=torch.tensor([0.5]))
+    monkeypatch.setattr(Particles, "send", lambda self, at: left)
+    with pytest.warns(pma.errors.AccuracyWarning, match="Nothing confirms this answer|weights"):
+        attrs = posterior.sample(random_seed=1, correction="smc").posterior.attrs
+    assert (attrs["rung"], attrs["checked"]) == ("importance", "rejected")

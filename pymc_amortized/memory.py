@@ -72,5 +72,8 @@ class _NumberCounter(TorchDispatchMode):
     ) -> Any:
         result = function(*args, **(kwargs or {}))
         several = result if isinstance(result, tuple | list) else (result,)
-        self.numbers += sum(x.numel() for x in several if isinstance(x, torch.Tensor))
+        # What is only repeated by an expanded view is not computed.
+        self.numbers += sum(
+            x.numel() for x in several if isinstance(x, torch.Tensor) and 0 not in x.stride()
+        )
         return result

@@ -10,6 +10,7 @@ import pymc_amortized as pma
 from pymc_amortized.errors import AccuracyWarning, InvalidArgumentError
 from pymc_amortized.inference.correction.confirmation import Confirmation
 from pymc_amortized.inference.correction.mcmc import McmcRung
+from pymc_amortized.inference.correction.smc import SmcRung
 from pymc_amortized.inference.watch import OutOfTimeError, Watch, check_max_time
 from pymc_amortized.posterior import AmortizedPosterior
 from tests.inference.answered import sample, sample_many
@@ -106,6 +107,7 @@ def test_who_interrupts_gets_the_best_so_far(trained, monkeypatch):
 
 def test_chains_are_not_compiled_when_there_is_hardly_time(poor, monkeypatch):
     monkeypatch.setattr(Confirmation, "settle", lambda self, at, *found: (*found, "nothing"))
+    monkeypatch.setattr(SmcRung, "draw", lambda self, at: None)
     begun, poor = [], AmortizedPosterior(poor.inference, poor.record)  # nothing compiled yet
     original = McmcRung.draw
     monkeypatch.setattr(McmcRung, "draw", lambda *args: begun.append(1) or original(*args))

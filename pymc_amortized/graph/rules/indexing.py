@@ -35,6 +35,7 @@ from pymc_amortized.graph.interpreter import (
     batch_rule,
     torch_dtype,
 )
+from pymc_amortized.graph.repeats import repeated
 
 __all__: list[str] = []
 
@@ -108,6 +109,15 @@ def _source_elements(shape: Sequence[int], stand_ins: list[Any], i: int, axis: i
     return stretched[tuple(marked)]
 
 
+def _without_repeats(positions: Tensor) -> Tensor:
+    """Return positions with length 1 along each axis along which they are all the same."""
+    for axis in range(1, positions.ndim):
+        first = positions.narrow(axis, 0, min(1, positions.shape[axis]))
+        if positions.shape[axis] > 1 and bool((positions == first).all()):
+            positions = first
+    return positions
+
+
 def _flat(x: Tensor) -> Tensor:
     return x.reshape(x.shape[0], -1)
 
@@ -122,8 +132,10 @@ def _subtensor(op: Subtensor | AdvancedSubtensor, node: Apply) -> Rule:
         shape = x.shape[1:] if isinstance(x, Tensor) else x.shape
         positions = _positions(shape, entries, run)
         if positions.shape[0] == 1:
-            selected = _flat(run.lift(x))[:, positions.flatten()]
-            return selected.reshape(len(selected), *positions.shape[1:])
+            different = _without_repeats(positions)
+            selected = _flat(run.lift(x))[:, different.flatten()]
+            selected = selected.reshape(len(selected), *different.shape[1:])
+            return repeated(selected, (len(selected), *positions.shape[1:]))
         data = _flat(run.expand(x))
         return data.gather(1, _flat(positions)).reshape(positions.shape)
 

@@ -38,6 +38,7 @@ from pymc_amortized.graph.interpreter import (
     batch_rule,
     torch_dtype,
 )
+from pymc_amortized.graph.repeats import once, repeated
 from pymc_amortized.graph.rules.elementwise import scalar_function
 
 __all__ = []
@@ -79,10 +80,15 @@ def _elementwise_rule(scalar_op: ScalarOp, node: Apply) -> Rule:
             for i, x in enumerate(tensors):
                 if not (x.dtype.is_floating_point or (keep_first and i == 0)):
                     tensors[i] = x.to(dtypes[0])
-        result = function(*tensors)
         if len(dtypes) > 1:
+            result = function(*tensors)
             return tuple(x.to(dtype) for x, dtype in zip(result, dtypes, strict=True))
-        return result if result.dtype is dtypes[0] else result.to(dtypes[0])
+        shortest = [once(x) for x in tensors]
+        result = function(*shortest)
+        result = result if result.dtype is dtypes[0] else result.to(dtypes[0])
+        if all(x is y for x, y in zip(shortest, tensors, strict=True)):
+            return result
+        return repeated(result, torch.broadcast_shapes(*(x.shape for x in tensors)))
 
     return rule
 
@@ -97,13 +103,17 @@ def _dimshuffle(op: DimShuffle, node: Apply) -> Rule:
     dropped = sorted(set(range(1, node.inputs[0].type.ndim + 1)).difference(kept), reverse=True)
     order = [0, *(axis - sum(d < axis for d in dropped) for axis in kept)]
 
-    def rule(run: Run, x: Tensor) -> Tensor:
+    def shuffled(x: Tensor) -> Tensor:
         for axis in dropped:
             x = x.squeeze(axis)
         x = x.permute(order)
         for axis in new:
             x = x.unsqueeze(axis)
         return x
+
+    def rule(run: Run, x: Tensor) -> Tensor:
+        whole = shuffled(x)
+        return whole if once(x) is x else repeated(shuffled(once(x)), whole.shape)
 
     return rule
 
@@ -238,12 +248,23 @@ def _one_by_one(function: Callable[[Tensor, int], Tensor]) -> Callable[[Tensor, 
     return reduced
 
 
+def _of_one_of_each(
+    function: Callable[[Tensor, list[int]], Tensor],
+) -> Callable[[Tensor, list[int]], Tensor]:
+    """Reduce what repeats itself once, if all of it is reduced: repetitions change nothing."""
+
+    def reduced(x: Tensor, positions: list[int]) -> Tensor:
+        return function(once(x) if len(positions) == x.ndim - 1 else x, positions)
+
+    return reduced
+
+
 batch_rule.register(Sum, _reduction(torch.sum))
 batch_rule.register(Prod, _reduction(_one_by_one(torch.prod)))
 batch_rule.register(Max, _reduction(torch.amax))
 batch_rule.register(Min, _reduction(torch.amin))
-batch_rule.register(All, _reduction(_one_by_one(torch.all)))
-batch_rule.register(Any, _reduction(_one_by_one(torch.any)))
+batch_rule.register(All, _reduction(_of_one_of_each(_one_by_one(torch.all))))
+batch_rule.register(Any, _reduction(_of_one_of_each(_one_by_one(torch.any))))
 
 
 @batch_rule.register(Argmax)

@@ -24,6 +24,7 @@ def repeated(small: Tensor, shape: Sequence[int]) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> whole = repeated(torch.tensor([[2.0]]), (1, 1000))
     >>> whole.shape, once(whole).shape, once(whole + 1).shape
     (torch.Size([1, 1000]), torch.Size([1, 1]), torch.Size([1, 1000]))

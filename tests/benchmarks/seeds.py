@@ -19,17 +19,13 @@ import torch
 import pymc_amortized as pma
 
 from pymc_amortized.diagnostics import c2st
-from pymc_amortized.importance.bridge import Effort, bridge
-from pymc_amortized.importance.evidence import log_mean_weight
-from pymc_amortized.importance.student_mixture import fit_student_mixture
-from pymc_amortized.importance.weights import resample, weigh
+from pymc_amortized.importance.weights import resample
 from tests.benchmarks.larger import MODELS
+from tests.benchmarks.reference import reference
 from tests.benchmarks.trust import OPTIONS, attributes, prepare
 
 NUM_DRAWS = 4_000
 NUM_PROPOSALS = 60_000
-MANY = Effort(4_000, 60)
-MANY_BY_GRADIENT = Effort(2_048, 24, num_sweeps=8)
 
 
 def flatten(parameters, names):
@@ -37,30 +33,12 @@ def flatten(parameters, names):
     return np.concatenate([x.reshape(NUM_DRAWS, -1) for x in parts], axis=1)
 
 
-def reference(problem, names, seed):
+def draws_of_reference(problem, names, seed):
     """Return draws (4,000, P) of constrained parameters, log evidence, its error, and the ESS."""
-    frames, size = problem.read(None).frames, problem.space.size
-    generator = torch.Generator().manual_seed(seed)
-    large = size >= 12
-    found = bridge(
-        lambda x: problem.log_target(x, frames),
-        1,
-        size,
-        MANY_BY_GRADIENT if large else MANY,
-        gradient=(lambda x: problem.log_target_with_gradient(x, frames)) if large else None,
-        generator=generator,
-    )
-    equal = torch.zeros_like(found.points[..., 0])
-    mixture = fit_student_mixture(
-        found.points, equal, 24, num_points=len(equal), generator=generator
-    )
-    points = mixture.sample(NUM_PROPOSALS, generator)
-    log_weights = problem.log_target(points, frames) - mixture.log_prob(points)
-    weights, (log_evidence, error) = weigh(log_weights), log_mean_weight(log_weights)
-    chosen = resample(weights.log_weights[:, 0], NUM_DRAWS, generator)
+    points, weights, log_evidence, error = reference(problem, seed, NUM_PROPOSALS)
+    chosen = resample(weights.log_weights[:, 0], NUM_DRAWS, torch.Generator().manual_seed(seed))
     parameters = {n: x[:, 0] for n, x in problem.parameters(points[chosen])[1].items()}
-    evidence = float(log_evidence - problem.log_prior_mass[0])
-    return flatten(parameters, names), evidence, float(error), float(weights.ess)
+    return flatten(parameters, names), log_evidence, error, float(weights.ess)
 
 
 def judge(name, seeds, steps):
@@ -78,8 +56,8 @@ def judge(name, seeds, steps):
         problem = posterior.inference.problem
         names = problem.space.names
         answers.append((flatten(result["posterior"], names), facts["log_evidence"]))
-    draws, evidence, error, ess = reference(problem, names, 100)
-    again, second, *_ = reference(problem, names, 101)
+    draws, evidence, error, ess = draws_of_reference(problem, names, 100)
+    again, second, *_ = draws_of_reference(problem, names, 101)
     kept = [a for a, good in zip(answers, accepted, strict=True) if good]
     evidences = [x for _, x in kept if not math.isnan(x)]
     sd = draws.std(0)

@@ -26,9 +26,7 @@ import torch
 
 import pymc_amortized as pma
 
-from pymc_amortized.importance.bridge import Effort, bridge
-from pymc_amortized.importance.student_mixture import fit_student_mixture
-from pymc_amortized.importance.weights import weigh
+from tests.benchmarks.reference import reference
 
 ORDERED = pm.distributions.transforms.ordered
 OPTIONS = {"progressbar": False, "cache": False}
@@ -104,21 +102,11 @@ def share_of_mirrored(a):
     return float((a[..., 0] > a[..., 1]).mean())
 
 
-def reference_share(model, num_draws=200_000):
+def reference_share(model):
     """The weight of the mirrored mode, and its standard error, by a long bridge."""
-    problem = pma.fit(model, training=pma.TrainingConfig(steps=1, tolerance=None), **OPTIONS)
-    problem = problem.inference.problem
-    frames, size = problem.read(None).frames, problem.space.size
-    generator = torch.Generator().manual_seed(1)
-
-    def target(scores):
-        return problem.log_target(scores, frames)
-
-    found = bridge(target, 1, size, Effort(8_000), generator=generator)
-    equal = torch.zeros_like(found.points[..., 0])
-    mixture = fit_student_mixture(found.points, equal, 6, num_points=8_000, generator=generator)
-    points = mixture.sample(num_draws, generator)
-    weights = weigh(target(points) - mixture.log_prob(points))
+    posterior = pma.fit(model, training=pma.TrainingConfig(steps=1, tolerance=None), **OPTIONS)
+    problem = posterior.inference.problem
+    points, weights, *_ = reference(problem, 1, 200_000, num_components=6)
     weight = weights.log_weights[:, 0].exp().numpy()
     a = problem.parameters(points)[1]["a"][:, 0].numpy()
     inside = a[:, 0] > a[:, 1]

@@ -134,7 +134,7 @@ def test_an_answer_says_what_it_does(trained, monkeypatch):
     sample(posterior)
     assert shown[0] == "importance sampling"
     assert "a second estimate from the prior" in shown
-    assert shown[-1] == "a second estimate from the prior, 100% of the way"
+    assert shown[-1] == "particles from the prior, 100% of the way"
 
 
 def test_what_draws_come_from_is_said_of_the_best_so_far(poor):

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 __all__ = ["log_sum"]
 
@@ -50,6 +51,7 @@ class _LogSum(torch.autograd.Function):
         return result
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, gradient: Tensor) -> Tensor:
         table, result = context.saved_tensors
         if not _is_finite(result):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pymc as pm
 import pytest
 import torch
 
@@ -39,7 +40,7 @@ def other(rung):
 
 def populations(rung, monkeypatch, sent):
     monkeypatch.setattr(rung.particles, "send", lambda at: sent)
-    return rung.draw(AT)
+    return SmcRung(rung.confirmation).draw(AT)
 
 
 def test_they_are_the_posterior(lines, rung, other, monkeypatch):
@@ -82,13 +83,16 @@ def test_particles_that_remember_or_never_arrived_are_no_draws(rung, other, monk
 
 
 def test_particles_are_preferred_to_few_heavy_weights_alone(rung):
-    def gains(pareto_k, ess):
+    def gains(pareto_k, ess, num_draws=10):
         known = torch.tensor([pareto_k]), torch.tensor([ess])
-        return rung.gains_on(AT, Weights(torch.zeros(10, 1), *known))
+        return rung.gains_on(AT, Weights(torch.zeros(num_draws, 1), *known))
 
     assert gains(0.65, 600.0)
     assert not gains(0.45, 600.0)
     assert not gains(0.65, 50_000.0)
+    # Light tails, and many draws, of which hardly any count.
+    assert gains(0.45, 30_000.0, 1_000_000)
+    assert not gains(0.45, 200_000.0, 1_000_000)
 
 
 @pytest.mark.parametrize("asked", ["auto", "smc"])
@@ -132,3 +136,32 @@ def test_particles_that_did_not_arrive_answer_nothing(lines, other, monkeypatch)
     with pytest.warns(pma.errors.AccuracyWarning, match="Nothing confirms this answer|weights"):
         attrs = posterior.sample(random_seed=1, correction="smc").posterior.attrs
     assert (attrs["rung"], attrs["checked"]) == ("importance", "rejected")
+
+
+def test_where_there_are_fewer_particles_than_draws_none_is_twice(lines, monkeypatch):
+    """Each is moved on from: still draws of the normal posterior, and all of them different."""
+    posterior, (mean, sd, _) = lines
+    original = Particles.send
+
+    def few(self, at):
+        found = original(self, at)
+        return replace(found, points=found.points[:1_500])
+
+    monkeypatch.setattr(Particles, "send", few)
+    idata = posterior.sample(draws=4_000, random_seed=1, correction="smc")
+    attrs, b = idata.posterior.attrs, flat(idata, "b")
+    assert attrs["rung"] == "smc"
+    assert len(np.unique(b[:, 0])) > 0.98 * len(b)
+    worth = min(len(b), attrs["ess_bulk"])
+    assert bool((np.abs(b.mean(0) - mean) < 4.5 * sd / np.sqrt(worth)).all())
+    assert bool((np.abs(b.std(0) - sd) < 4.5 * sd / np.sqrt(2 * worth)).all())
+
+
+def test_without_parameters_there_are_no_particles():
+    """Weights are all that there is, and they are exact."""
+    with pm.Model() as model:
+        z = pm.Bernoulli("z", 0.3, shape=20)
+        pm.Normal("y", 2.0 * z, 1.0, observed=np.linspace(-1, 3, 20))
+    posterior = pma.fit(model, training=BRIEF, random_seed=1, progressbar=False, cache=False)
+    idata = posterior.sample(draws=50, random_seed=1, correction="smc", progressbar=False)
+    assert idata.posterior.attrs["checked"] == "accepted"

@@ -76,8 +76,8 @@ class Corrector:
         )
         confirmation = Confirmation(weighted)
         asked = weighted.rule.confirms(len(datasets)) and correction == "auto"
-        confirms = asked and confirmation.particles.is_possible
-        finish = Finish(weighted, confirms=confirms or correction == "smc")
+        confirms = (asked or correction == "smc") and confirmation.particles.is_possible
+        finish = Finish(weighted, confirms=confirms)
         mcmc_rung = McmcRung(weighted, self.sampler, chains)
         _Climb(finish, confirmation, mcmc_rung, correction).run()
         return [finish.answers[i] for i in range(len(datasets))]

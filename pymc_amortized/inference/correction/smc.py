@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pymc_amortized.importance.agreement import Estimate, agree
 from pymc_amortized.importance.evidence import bridge_sampling
+from pymc_amortized.importance.moves import rejuvenate
 from pymc_amortized.importance.student_mixture import fit_student_mixture
 from pymc_amortized.importance.weights import Weights, weigh
 from pymc_amortized.inference.correction.confirmation import Confirmation
@@ -22,6 +23,8 @@ __all__ = ["Populations", "SmcRung"]
 
 _FINITE_VARIANCE = 0.5
 _MARGIN, _ERRORS = 0.1, 4.0  # of means, in standard deviations and standard errors
+_SMALL_SHARE = 0.1
+_NUM_MOVES = 16
 _NUM_PROPOSALS = 4_000
 _NUM_COMPONENTS = 48
 _FEWEST_OF_COMPONENT = 64
@@ -69,15 +72,27 @@ class SmcRung:
     def __init__(self, confirmation: Confirmation) -> None:
         self.confirmation, self.particles = confirmation, confirmation.particles
         self.weighted, self.problem = confirmation.weighted, confirmation.weighted.inference.problem
+        self._last: tuple[int, Populations | None] | None = None
 
     def gains_on(self, at: Tensor, weights: Weights) -> bool:
-        """Tell whether particles would be worth more than weights whose variance is not finite."""
+        """Tell whether particles are to be preferred to weights that can be relied on.
+
+        Those of draws that are hardly worth a tenth of their number come from proposals that do not
+        reach everywhere, and two of them can lack the same tail. Those whose variance is not finite
+        should be worth more draws than there are particles.
+        """
         bridged = self.confirmation.second(at).bridged
-        heavy = float(weights.pareto_k) > _FINITE_VARIANCE
-        return heavy and bridged.has_forgotten and float(weights.ess) < 2 * float(bridged.worth)
+        ess, num_draws = float(weights.ess), len(weights.log_weights)
+        heavy = float(weights.pareto_k) > _FINITE_VARIANCE and ess < 2 * float(bridged.worth)
+        return bridged.has_forgotten and (heavy or ess < _SMALL_SHARE * num_draws)
 
     def draw(self, at: Tensor) -> Populations | None:
         """Return two populations for one data set; None where particles do not forget."""
+        if self._last is None or self._last[0] != int(at):
+            self._last = int(at), self._draw(at)
+        return self._last[1]
+
+    def _draw(self, at: Tensor) -> Populations | None:
         if not self.particles.is_possible:
             return None
         first = self.confirmation.second(at).bridged
@@ -87,7 +102,8 @@ class SmcRung:
         populations = first, second
         scores = [found.points[:, 0] for found in populations]
         worth = [float(found.worth) for found in populations]
-        vector = self.problem.space.unstandardize(torch.cat(scores))[0].unflatten(0, (2, -1)).cpu()
+        drawn = torch.cat([self._as_many_as_wanted(at, some) for some in scores])
+        vector = self.problem.space.unstandardize(drawn)[0].unflatten(0, (2, -1)).cpu()
         rhat, _ = diagnose(vector.numpy())
         none = torch.zeros(vector.shape[:2], dtype=torch.bool)
         mcmc = McmcDraws(vector, none, rhat, sum(worth), "smc", 0.0)
@@ -100,6 +116,22 @@ class SmcRung:
             self._error(one, other),
             said and _are_alike(vector, worth) and self.weighted.rule.accepts_mcmc(mcmc),
         )
+
+    def _as_many_as_wanted(self, at: Tensor, scores: Tensor) -> Tensor:
+        """Return half of the draws that are asked for, or all that there are (N, D), if more.
+
+        Where there are fewer, each is moved on from several times.
+        """
+        times = math.ceil(self.weighted.num_draws / 2 / len(scores))
+        if times == 1:
+            return scores
+        points = scores.repeat(times, 1).unsqueeze(1)
+
+        def target(x: Tensor) -> Tensor:
+            return self.particles.log_target(x, at)
+
+        generator = self.particles.generator
+        return rejuvenate(points, target(points), target, _NUM_MOVES, generator)[0][:, 0]
 
     def _estimate(self, at: Tensor, scores: Tensor, worth: float, others: Tensor) -> Estimate:
         """Estimate the integral from one population, and from a mixture fitted to the other."""

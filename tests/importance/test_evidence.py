@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pymc_amortized.importance.evidence import bridge_sampling, log_mean_weight
+from pymc_amortized.importance.evidence import bridge_sampling, joint_log_weights, log_mean_weight
 
 SIZE, NUM_DRAWS, REPEATS = 8, 2_000, 60
 LOG_INTEGRAL = 2.5
@@ -65,3 +65,28 @@ def test_data_sets_do_not_know_of_each_other():
     together, _ = bridge_sampling(target, proposal, NUM_DRAWS)
     alone, _ = bridge_sampling(target[:, 3:4], proposal[:, 3:4], NUM_DRAWS)
     assert abs(float(together[3] - alone)) < 1e-5
+
+
+@pytest.mark.parametrize("scale", [0.6, 1.0, 1.7])
+def test_draws_of_both_sides_together_are_draws_of_the_target(scale):
+    """Means of x and of its square, which a proposal of half of the width alone has too small."""
+    both = torch.cat([draws(1.0, 1), draws(scale, 2)])
+    ratios = log_ratio(both, scale)
+    known = ratios[:NUM_DRAWS], ratios[NUM_DRAWS:], NUM_DRAWS
+    log_weights = joint_log_weights(*known, bridge_sampling(*known)[0])
+    weights = log_weights.exp().unsqueeze(-1)
+    assert torch.allclose(weights.sum(0), torch.ones(1, dtype=torch.float64))
+    # All that a draw of the target can have, and no more.
+    assert float(weights.amax()) < 1.2 / NUM_DRAWS
+    squares = (weights * both.square()).sum(0)
+    error = (squares - 1).flatten() * math.sqrt(NUM_DRAWS / 2)
+    assert abs(float(error.mean())) < 0.3
+    assert float(error.std()) < 1.2
+    assert float((weights * both).sum(0).std()) < 1.2 / math.sqrt(NUM_DRAWS)
+
+
+def test_target_draws_are_worth_what_they_are_said_to_be():
+    """Where the proposal is the target, weights are equal, up to how many draws each side is."""
+    log_weights = joint_log_weights(torch.zeros(100, 1), torch.zeros(300, 1), 50, torch.zeros(1))
+    assert torch.allclose(log_weights[:100].logsumexp(0).exp(), torch.tensor(50 / 350))
+    assert torch.allclose(log_weights[100:].exp(), torch.tensor(1 / 350))

@@ -202,9 +202,12 @@ class _Climb:
             if word in _UNSETTLED:
                 rest.append((at, found, its_weights))
                 continue
-            gains = self.smc_rung.gains_on(at, its_weights)
-            if gains and self._answer_by_particles(at, found, its_weights):
-                continue
+            if self.smc_rung.gains_on(at, its_weights):
+                if self._answer_by_particles(at, found, its_weights):
+                    continue
+                if self.smc_rung.disagrees(at):
+                    rest.append((at, found, its_weights))
+                    continue
             its_rung = rung if found is of_one else "adaptive"
             self.finish.from_weighted(at, found, its_weights, its_rung, word)
         return rest

@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.importance.agreement import Estimate, agree
-from pymc_amortized.importance.evidence import bridge_sampling
+from pymc_amortized.importance.bridge import Bridged
+from pymc_amortized.importance.evidence import bridge_sampling, joint_log_weights
 from pymc_amortized.importance.moves import rejuvenate
 from pymc_amortized.importance.student_mixture import fit_student_mixture
-from pymc_amortized.importance.weights import Weights, weigh
+from pymc_amortized.importance.weights import Weights, resample, weigh
 from pymc_amortized.inference.correction.confirmation import Confirmation
 from pymc_amortized.inference.correction.mcmc import thin
 from pymc_amortized.inference.correction.nuts import diagnose
+from pymc_amortized.inference.correction.particles import SIZE_FOR_GRADIENT
+from pymc_amortized.inference.correction.weighted_draws import moves_for
 from pymc_amortized.inference.draws import McmcDraws
 
 __all__ = ["Populations", "SmcRung"]
@@ -24,8 +27,9 @@ __all__ = ["Populations", "SmcRung"]
 _FINITE_VARIANCE = 0.5
 _MARGIN, _ERRORS = 0.1, 4.0  # of means, in standard deviations and standard errors
 _SMALL_SHARE = 0.1
-_NUM_MOVES = 16
-_NUM_PROPOSALS = 4_000
+_LARGEST_MEMORY = 0.85
+_NUM_PROPOSALS = (16_000, 4_000)  # in few dimensions, and in many, where they reach less
+_FEWEST_TO_COMPARE = 2_000
 _NUM_COMPONENTS = 48
 _FEWEST_OF_COMPONENT = 64
 
@@ -37,7 +41,7 @@ class Populations:
     Attributes
     ----------
     mcmc : McmcDraws
-        The particles, a chain of each population: its R-hat is between the two.
+        Draws, a chain of each population: their R-hat is between the two.
     log_evidence, error : Tensor, shape (1,)
         log p(y) in nats, and its standard error.
     agree : bool
@@ -48,6 +52,16 @@ class Populations:
     log_evidence: Tensor
     error: Tensor
     agree: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _BothSides:
+    """Particles and draws of a mixture, weighed together: points (S, 1, D), log weights (S, 1)."""
+
+    points: Tensor
+    log_weights: Tensor
+    ess: float
+    estimate: Estimate
 
 
 class SmcRung:
@@ -83,8 +97,8 @@ class SmcRung:
         """
         bridged = self.confirmation.second(at).bridged
         ess, num_draws = float(weights.ess), len(weights.log_weights)
-        heavy = float(weights.pareto_k) > _FINITE_VARIANCE and ess < 2 * float(bridged.worth)
-        return bridged.has_forgotten and (heavy or ess < _SMALL_SHARE * num_draws)
+        heavy = float(weights.pareto_k) > _FINITE_VARIANCE and ess < 2 * len(bridged.points)
+        return _can_answer(bridged) and (heavy or ess < _SMALL_SHARE * num_draws)
 
     def draw(self, at: Tensor) -> Populations | None:
         """Return two populations for one data set; None where particles do not forget."""
@@ -92,62 +106,79 @@ class SmcRung:
             self._last = int(at), self._draw(at)
         return self._last[1]
 
+    def disagrees(self, at: Tensor) -> bool:
+        """Tell whether there are two populations for one data set, and they do not agree."""
+        found = self.draw(at)
+        return found is not None and not found.agree
+
     def _draw(self, at: Tensor) -> Populations | None:
         if not self.particles.is_possible:
             return None
         first = self.confirmation.second(at).bridged
-        second = self.particles.send(at) if first.has_forgotten else first
-        if not second.has_forgotten:
+        second = self.particles.send(at) if _can_answer(first) else first
+        if not _can_answer(second):
             return None
-        populations = first, second
-        scores = [found.points[:, 0] for found in populations]
-        worth = [float(found.worth) for found in populations]
-        drawn = torch.cat([self._as_many_as_wanted(at, some) for some in scores])
+        one, other = self._weigh(at, first, second), self._weigh(at, second, first)
+        number = max(math.ceil(self.weighted.num_draws / 2), _FEWEST_TO_COMPARE)
+        worth = [min(number, both.ess) for both in (one, other)]
+        drawn = torch.cat([self._pick(at, both, number) for both in (one, other)])
         vector = self.problem.space.unstandardize(drawn)[0].unflatten(0, (2, -1)).cpu()
         rhat, _ = diagnose(vector.numpy())
         none = torch.zeros(vector.shape[:2], dtype=torch.bool)
         mcmc = McmcDraws(vector, none, rhat, sum(worth), "smc", 0.0)
-        one, other = (self._estimate(at, scores[i], worth[i], scores[1 - i]) for i in (0, 1))
-        said = bool(agree(one, other, self.particles.generator))
+        said = bool(agree(one.estimate, other.estimate, self.particles.generator))
+        alike = _are_alike(vector, worth)
         log_mass, _ = self.problem.log_prior_mass
         return Populations(
             mcmc,
-            (one.log_evidence + other.log_evidence) / 2 - log_mass,
-            self._error(one, other),
-            said and _are_alike(vector, worth) and self.weighted.rule.accepts_mcmc(mcmc),
+            (one.estimate.log_evidence + other.estimate.log_evidence) / 2 - log_mass,
+            self._error(one.estimate, other.estimate),
+            said and alike and self.weighted.rule.accepts_mcmc(mcmc),
         )
 
-    def _as_many_as_wanted(self, at: Tensor, scores: Tensor) -> Tensor:
-        """Return half of the draws that are asked for, or all that there are (N, D), if more.
+    def _weigh(self, at: Tensor, bridged: Bridged, other: Bridged) -> _BothSides:
+        """Weigh particles together with draws of a mixture fitted to the other population.
 
-        Where there are fewer, each is moved on from several times.
+        Fitted to the same, it would lie a little too much where they are.
         """
-        times = math.ceil(self.weighted.num_draws / 2 / len(scores))
-        if times == 1:
-            return scores
-        points = scores.repeat(times, 1).unsqueeze(1)
+        particles, generator, worth = bridged.points, self.particles.generator, float(bridged.worth)
+        number = max(1, min(_NUM_COMPONENTS, len(other.points) // _FEWEST_OF_COMPONENT))
+        mixture = fit_student_mixture(
+            other.points,
+            torch.zeros_like(other.points[..., 0]),
+            number,
+            num_points=len(other.points),
+            generator=generator,
+        )
+        large = self.problem.space.size >= SIZE_FOR_GRADIENT
+        drawn = mixture.sample(_NUM_PROPOSALS[large], generator)
+        of_particles, of_drawn = (
+            self.particles.log_target(x, at) - mixture.log_prob(x) for x in (particles, drawn)
+        )
+        log_evidence, error = bridge_sampling(of_particles, of_drawn, worth)
+        log_weights = joint_log_weights(of_particles, of_drawn, worth, log_evidence)
+        # Particles depend on each other: as many as they are worth say how sure masses are.
+        some = thin(torch.arange(len(particles), device=particles.device)[None], max(1, int(worth)))
+        fewer = joint_log_weights(of_particles[some], of_drawn, worth, log_evidence)
+        return _BothSides(
+            torch.cat([particles, drawn]),
+            log_weights,
+            _ess_of(log_weights[:, 0], len(particles), worth),
+            Estimate(torch.cat([particles[some], drawn]), weigh(fewer), log_evidence, error),
+        )
+
+    def _pick(self, at: Tensor, both: _BothSides, number: int) -> Tensor:
+        """Return draws (number, D) by their weights, moved apart where they repeat each other."""
+        generator = self.particles.generator
+        points = both.points[resample(both.log_weights, number, generator)[:, 0]]
+        num_moves = moves_for(both.ess / number)
+        if not num_moves:
+            return points[:, 0]
 
         def target(x: Tensor) -> Tensor:
             return self.particles.log_target(x, at)
 
-        generator = self.particles.generator
-        return rejuvenate(points, target(points), target, _NUM_MOVES, generator)[0][:, 0]
-
-    def _estimate(self, at: Tensor, scores: Tensor, worth: float, others: Tensor) -> Estimate:
-        """Estimate the integral from one population, and from a mixture fitted to the other."""
-        generator = self.particles.generator
-        number = max(1, min(_NUM_COMPONENTS, len(others) // _FEWEST_OF_COMPONENT))
-        mixture = fit_student_mixture(
-            others.unsqueeze(1),
-            torch.zeros_like(others[:, :1]),
-            number,
-            num_points=len(others),
-            generator=generator,
-        )
-        kept = thin(scores.unsqueeze(0), int(worth)).unsqueeze(1)
-        drawn = mixture.sample(_NUM_PROPOSALS, generator)
-        ratios = [self.particles.log_target(x, at) - mixture.log_prob(x) for x in (kept, drawn)]
-        return Estimate(kept, weigh(torch.zeros_like(ratios[0])), *bridge_sampling(*ratios, worth))
+        return rejuvenate(points, target(points), target, num_moves, generator)[0][:, 0]
 
     @staticmethod
     def _error(one: Estimate, other: Estimate) -> Tensor:
@@ -164,3 +195,15 @@ def _are_alike(vector: Tensor, worth: Sequence[float]) -> bool:
     """
     apart = (vector.mean(1).diff(dim=0).abs() / vector.flatten(0, 1).std(0)).nan_to_num()
     return bool((apart <= _MARGIN + _ERRORS * math.sqrt(sum(1 / n for n in worth))).all())
+
+
+def _can_answer(bridged: Bridged) -> bool:
+    """Tell whether particles arrived, and hardly remember from where."""
+    return float(bridged.power) == 1 and float(bridged.memory) <= _LARGEST_MEMORY
+
+
+def _ess_of(log_weights: Tensor, num_particles: int, worth: float) -> float:
+    """Return how many draws weights (S,) are worth; the first are of dependent particles."""
+    squares = (2 * log_weights).exp()
+    squares[:num_particles] *= num_particles / worth
+    return 1 / float(squares.sum())

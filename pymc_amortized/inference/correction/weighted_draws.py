@@ -22,7 +22,7 @@ from pymc_amortized.importance.weights import Weights, resample
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.watch import Watch
 
-__all__ = ["NUM_PROPOSALS", "WeightedDraws"]
+__all__ = ["NUM_PROPOSALS", "WeightedDraws", "moves_for"]
 
 NUM_PROPOSALS = 4_000
 _WANTED = 0.75
@@ -218,3 +218,8 @@ class WeightedDraws:
         log_evidence, error = log_mean_weight(pool.log_weights)
         log_mass, log_mass_error = self.inference.problem.log_prior_mass
         return log_evidence - log_mass, (error.square() + log_mass_error**2).sqrt()
+
+
+def moves_for(ess_per_draw: float) -> int:
+    """Return by how many Metropolis steps draws that repeat each other are moved apart."""
+    return next((number for below, number in _MOVES if ess_per_draw < below), 0)

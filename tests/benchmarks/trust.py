@@ -26,6 +26,7 @@ import torch
 
 import pymc_amortized as pma
 
+from tests.benchmarks.correction import NAMES, model_of
 from tests.benchmarks.reference import reference
 
 ORDERED = pm.distributions.transforms.ordered
@@ -46,34 +47,6 @@ def mirrored(num_units=120):
     return model
 
 
-def normals(num_components=3, num_units=100):
-    with pm.Model() as model:
-        w = pm.Dirichlet("w", 2 * np.ones(num_components))
-        start = np.linspace(-2, 2, num_components)
-        mu = pm.Normal("mu", 0, 3, transform=ORDERED, shape=num_components, initval=start)
-        sigma = pm.HalfNormal("sigma", 1, shape=num_components)
-        pm.NormalMixture("y", w=w, mu=mu, sigma=sigma, observed=np.zeros(num_units))
-    return model
-
-
-def poisson(num_units=100):
-    with pm.Model() as model:
-        w = pm.Dirichlet("w", np.ones(2))
-        rate = pm.Gamma("rate", 2, 0.2, shape=2)
-        pm.Mixture("y", w=w, comp_dists=pm.Poisson.dist(rate), observed=np.zeros(num_units, int))
-    return model
-
-
-def explicit(num_units=100):
-    with pm.Model() as model:
-        x = pm.Data("x", np.linspace(-2, 2, num_units))
-        a = pm.Normal("a", 0, 2, shape=2)
-        b = pm.Normal("b", 0, 1, shape=2)
-        z = pm.Categorical("z", pm.Dirichlet("w", 2 * np.ones(2)), shape=num_units)
-        pm.Normal("y", a[z] + b[z] * x, 0.7, observed=np.zeros(num_units))
-    return model
-
-
 def chain(num_times=80):
     with pm.Model() as model:
         P = pm.Dirichlet("P", np.array([[4.0, 1.0], [1.0, 4.0]]))
@@ -84,12 +57,10 @@ def chain(num_times=80):
     return model
 
 
-MODELS = {
-    "three ordered normals": normals,
-    "two Poisson": poisson,
-    "two regressions, explicit": explicit,
-    "chain of two states": chain,
-}
+def alarm_models():
+    """The five models of the benchmark of corrections, and a chain."""
+    models = {name: model_of(name) for name in NAMES}
+    return {**models, "chain of two states": chain()}
 
 
 def attributes(result):
@@ -151,12 +122,12 @@ def report_modes(seeds, steps):
 
 
 def report_alarms(num_datasets, steps):
-    columns = "accepted | confirmed | no second estimate | disagree | CPU s"
-    print(f"\n| model | {columns} | seconds of confirmation |")
-    print("|---|---|---|---|---|---|---|")
+    columns = "accepted | by importance, adaptive, smc, mcmc | no second estimate | disagree"
+    print(f"\n| model | {columns} | CPU s, median and largest |")
+    print("|---|---|---|---|---|---|")
     config = pma.TrainingConfig(steps=steps, tolerance=None)
-    for name, build in MODELS.items():
-        posterior = pma.fit(build(), training=config, random_seed=1, **OPTIONS)
+    for name, model in alarm_models().items():
+        posterior = pma.fit(model, training=config, random_seed=1, **OPTIONS)
         simulation = posterior.inference.problem.simulator.sample(num_datasets, 99)
         facts, seconds = [], []
         for i in range(num_datasets):
@@ -167,11 +138,11 @@ def report_alarms(num_datasets, steps):
             facts.append(attributes(result))
         accepted = sum(f["checked"] == "accepted" for f in facts)
         by = [f["confirmed_by"] for f in facts]
-        cost = statistics.median(f["seconds_confirmation"] for f in facts)
+        rungs = [f["rung"] for f in facts]
+        each = (str(rungs.count(r)) for r in ("importance", "adaptive", "smc", "mcmc"))
         print(
-            f"| {name} | {accepted} of {num_datasets} | {by.count('bridge')} | "
-            f"{by.count('nothing')} | {by.count('neither')} | "
-            f"{statistics.median(seconds):.2f} | {cost:.2f} |",
+            f"| {name} | {accepted} of {num_datasets} | {', '.join(each)} | {by.count('nothing')} "
+            f"| {by.count('neither')} | {statistics.median(seconds):.2f}, {max(seconds):.1f} |",
             flush=True,
         )
 

@@ -1,5 +1,7 @@
 """Particles as an answer: two populations that agree, and each way in which they may not."""
 
+import warnings
+
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 import pymc_amortized as pma
 
 from pymc_amortized.importance.weights import Weights
+from pymc_amortized.inference.correction.ladder import _Climb
 from pymc_amortized.inference.correction.particles import Particles
 from pymc_amortized.inference.correction.smc import SmcRung
 from tests.answered import flat
@@ -142,6 +145,28 @@ def test_populations_that_disagree_are_not_accepted(lines, other, monkeypatch):
         "rejected",
         "neither",
     )
+
+
+def test_doubted_weights_are_no_answer_where_populations_disagree(lines, other, monkeypatch):
+    """The climb goes on, here to nowhere; where the two agree, it does not."""
+    posterior, _ = lines
+    elsewhere = replace(other, points=other.points + 0.2)
+    climbed = []
+
+    def give_up(climb, at, pool, weights):
+        climbed.append(int(at))
+        climb.finish.from_weighted(at, pool, weights, "adaptive", "neither")
+
+    monkeypatch.setattr(SmcRung, "gains_on", lambda self, at, weights: True)
+    monkeypatch.setattr(_Climb, "_sample", give_up)
+    for sent, goes_on in (([other, other], []), ([other, elsewhere], [0])):
+        bridges = iter(sent)
+        monkeypatch.setattr(Particles, "send", lambda self, at, b=bridges: next(b))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pma.errors.AccuracyWarning)
+            attrs = posterior.sample(random_seed=1).posterior.attrs
+        assert climbed == goes_on
+        assert (attrs["checked"] == "accepted") == (not goes_on)
 
 
 def test_particles_that_did_not_arrive_answer_nothing(lines, other, monkeypatch):

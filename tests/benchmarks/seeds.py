@@ -4,9 +4,9 @@
 
 Needs the ``benchmark`` extra (scikit-learn). Each of the larger models is answered from networks of
 a few steps that began at different seeds. Answers that are accepted must agree on log evidence and
-on means. The reference is importance sampling with the package's own density from a mixture fitted
-to a bridge of many more particles; C2ST is that of 4,000 of its draws and of an answer's (0.5: not
-told apart), beside that of two references.
+on means. The references are two long bridges with the package's own density, each weighed together
+with draws of a mixture fitted to the other; C2ST is that of 4,000 draws of the first and of an
+answer's (0.5: not told apart), beside that of the two references.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import pymc_amortized as pma
 from pymc_amortized.diagnostics import c2st
 from pymc_amortized.importance.weights import resample
 from tests.benchmarks.larger import MODELS
-from tests.benchmarks.reference import reference
+from tests.benchmarks.reference import references
 from tests.benchmarks.trust import OPTIONS, attributes, prepare
 
 NUM_DRAWS = 4_000
@@ -33,9 +33,9 @@ def flatten(parameters, names):
     return np.concatenate([x.reshape(NUM_DRAWS, -1) for x in parts], axis=1)
 
 
-def draws_of_reference(problem, names, seed):
+def draws_of(reference, problem, names, seed):
     """Return draws (4,000, P) of constrained parameters, log evidence, its error, and the ESS."""
-    points, weights, log_evidence, error = reference(problem, seed, NUM_PROPOSALS)
+    points, weights, log_evidence, error = reference
     chosen = resample(weights.log_weights[:, 0], NUM_DRAWS, torch.Generator().manual_seed(seed))
     parameters = {n: x[:, 0] for n, x in problem.parameters(points[chosen])[1].items()}
     return flatten(parameters, names), log_evidence, error, float(weights.ess)
@@ -56,8 +56,10 @@ def judge(name, seeds, steps):
         problem = posterior.inference.problem
         names = problem.space.names
         answers.append((flatten(result["posterior"], names), facts["log_evidence"]))
-    draws, evidence, error, ess = draws_of_reference(problem, names, 100)
-    again, second, *_ = draws_of_reference(problem, names, 101)
+    found = references(problem, 100, NUM_PROPOSALS)
+    (draws, evidence, error, ess), (again, second, *_) = (
+        draws_of(one, problem, names, seed) for one, seed in zip(found, (100, 101), strict=True)
+    )
     kept = [a for a, good in zip(answers, accepted, strict=True) if good]
     evidences = [x for _, x in kept if not math.isnan(x)]
     sd = draws.std(0)

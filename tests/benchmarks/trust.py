@@ -5,7 +5,7 @@
 First, two regressions on one covariate whose likelihood is the same with components exchanged,
 while the prior is not: the posterior has a mirrored mode. Networks of few and of many steps,
 answered with a second estimate (as by default) and without. The mode's weight is that of an
-importance estimate from draws that a long bridge found, with its standard error.
+estimate from a long bridge, and from draws of a mixture fitted to another, with its standard error.
 
 Then data sets simulated from models of every kind: how many answers are confirmed, how many have no
 second estimate that could be relied on, and how many do not agree with theirs. Data come from the
@@ -27,7 +27,7 @@ import torch
 import pymc_amortized as pma
 
 from tests.benchmarks.correction import NAMES, model_of
-from tests.benchmarks.reference import reference
+from tests.benchmarks.reference import references
 
 ORDERED = pm.distributions.transforms.ordered
 OPTIONS = {"progressbar": False, "cache": False}
@@ -77,7 +77,7 @@ def reference_share(model):
     """The weight of the mirrored mode, and its standard error, by a long bridge."""
     posterior = pma.fit(model, training=pma.TrainingConfig(steps=1, tolerance=None), **OPTIONS)
     problem = posterior.inference.problem
-    points, weights, *_ = reference(problem, 1, 200_000, num_components=6)
+    (points, weights, *_), _ = references(problem, 1, 200_000, num_components=6)
     weight = weights.log_weights[:, 0].exp().numpy()
     a = problem.parameters(points)[1]["a"][:, 0].numpy()
     inside = a[:, 0] > a[:, 1]

@@ -9,6 +9,8 @@ from pymc_amortized.importance.weights import Weights, effective_sample_size
 
 MANY = Effort(4_000, 60)
 MANY_BY_GRADIENT = Effort(2_048, 24, num_sweeps=8)
+FEWER_BY_GRADIENT = Effort(1_024, 16, num_sweeps=4)  # of densities of so many numbers
+MANY_NUMBERS = 5e4
 SIZE_FOR_GRADIENT = 12
 
 
@@ -21,6 +23,8 @@ def references(problem, seed, num_draws, num_components=24):
     frames, size = problem.read(None).frames, problem.space.size
     generator = torch.Generator().manual_seed(seed)
     large = size >= SIZE_FOR_GRADIENT
+    slow = problem.numbers_per_draw(frames) > MANY_NUMBERS
+    by_gradient = FEWER_BY_GRADIENT if slow else MANY_BY_GRADIENT
 
     def target(x):
         return problem.log_target(x, frames)
@@ -30,7 +34,7 @@ def references(problem, seed, num_draws, num_components=24):
             target,
             1,
             size,
-            MANY_BY_GRADIENT if large else MANY,
+            by_gradient if large else MANY,
             gradient=(lambda x: problem.log_target_with_gradient(x, frames)) if large else None,
             generator=generator,
         )

@@ -83,17 +83,6 @@ def test_a_population_that_lacks_a_part_is_seen(rung, other, monkeypatch):
     assert not populations(rung, monkeypatch, lacking(other, 1 / 3)).agree
 
 
-def test_a_small_part_that_a_population_lacks_is_in_the_draws(lines, rung, other, monkeypatch):
-    """From the mixture of the other: particles alone would be a sixteenth of an sd too low."""
-    _, (mean, sd, log_evidence) = lines
-    found = populations(rung, monkeypatch, lacking(other, 0.05))
-    vector = found.mcmc.vector.numpy()
-    assert abs(float(found.log_evidence) - log_evidence) < 0.03
-    assert bool((np.abs(vector.mean((0, 1)) - mean) < 0.05 * sd + 4 * sd / 4_000**0.5).all())
-    without = lacking(other, 0.05).points[:, 0].mean(0) - other.points[:, 0].mean(0)
-    assert abs(float(without[7] / other.points[:, 0, 7].std())) > 0.08
-
-
 @pytest.mark.parametrize("what", ["memory", "power"])
 def test_particles_that_remember_or_never_arrived_are_no_draws(rung, other, monkeypatch, what):
     value = {"memory": 0.9, "power": 0.9}[what]

@@ -65,7 +65,7 @@ class _BothSides:
 
 
 class SmcRung:
-    """Answers for one data set by particles, where no mixture makes weights of them.
+    """Answers for one data set by particles, where no mixture covers their posterior.
 
     A posterior of many dimensions and many modes can be too wild for a proposal that covers it, and
     chains that began in one mode stay there. Particles that have come from everywhere, and have

@@ -121,13 +121,14 @@ class SmcRung:
         one, other = self._weigh(at, first, second), self._weigh(at, second, first)
         number = max(math.ceil(self.weighted.num_draws / 2), _FEWEST_TO_COMPARE)
         worth = [min(number, both.ess) for both in (one, other)]
+        alone = _are_alike_alone(first, second, self.weighted.rule.rhat)
         drawn = torch.cat([self._pick(at, both, number) for both in (one, other)])
         vector = self.problem.space.unstandardize(drawn)[0].unflatten(0, (2, -1)).cpu()
         rhat, _ = diagnose(vector.numpy())
         none = torch.zeros(vector.shape[:2], dtype=torch.bool)
         mcmc = McmcDraws(vector, none, rhat, sum(worth), "smc", 0.0)
         said = bool(agree(one.estimate, other.estimate, self.particles.generator))
-        alike = _are_alike(vector, worth)
+        alike = alone and _are_alike(vector, worth)
         log_mass, _ = self.problem.log_prior_mass
         return Populations(
             mcmc,
@@ -195,6 +196,20 @@ def _are_alike(vector: Tensor, worth: Sequence[float]) -> bool:
     """
     apart = (vector.mean(1).diff(dim=0).abs() / vector.flatten(0, 1).std(0)).nan_to_num()
     return bool((apart <= _MARGIN + _ERRORS * math.sqrt(sum(1 / n for n in worth))).all())
+
+
+def _are_alike_alone(first: Bridged, second: Bridged, largest_rhat: float) -> bool:
+    """Tell whether particles of two populations do not differ, before each has draws of the other.
+
+    A population that lacks a tail would otherwise have it from the mixture of the other. R-hat of
+    few draws is above 1 by chance: means four standard errors apart, each with n draws, give 8 / n.
+    """
+    number = min(len(first.points), len(second.points))
+    both = torch.stack([bridged.points[:number, 0] for bridged in (first, second)])
+    worth = [float(bridged.worth) for bridged in (first, second)]
+    rhat, _ = diagnose(both.cpu().numpy())
+    by_chance = _ERRORS**2 / 4 * sum(1 / n for n in worth)
+    return _are_alike(both, worth) and rhat <= max(largest_rhat, 1 + by_chance)
 
 
 def _can_answer(bridged: Bridged) -> bool:

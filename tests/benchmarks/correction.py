@@ -40,6 +40,7 @@ NUM_FRESH = 200
 NUM_DRAWS = 4_000
 NUM_MANY = 1_000
 NUM_FLOORS = 5
+RUNGS = ("importance", "adaptive", "smc", "mcmc")
 
 
 def explicit(marginal=False):
@@ -112,7 +113,7 @@ def rungs(names, num_references):
             f"{at_once.mean():.1%}, by rung 2 {(at_once | by_second).mean():.1%}, by auto "
             f"{accepted.mean():.1%} ({seconds:.2f} s per data set)"
         )
-        for kind in ("importance", "adaptive", "mcmc"):
+        for kind in RUNGS:
             chosen = rung == kind
             spent = column(idata, f"seconds_{kind}")
             spent = spent[spent > 0]
@@ -136,7 +137,7 @@ def compare(name, posterior, ys, rung, number):
     rng = np.random.default_rng(5)
     rows, floors = [], []
     # Those of the highest rungs first, as far as they go, since they are few.
-    order = np.lexsort((np.arange(len(ys)), -(rung == "mcmc").astype(int)))
+    order = np.lexsort((np.arange(len(ys)), -np.isin(rung, RUNGS[2:]).astype(int)))
     tried = 0
     for i in order[: 3 * number]:
         if len(rows) == number:
@@ -170,7 +171,7 @@ def compare(name, posterior, ys, rung, number):
                 floors.append(c2st(target, other, seed=int(i)))
                 print(f"      NUTS against another run of NUTS: {floors[-1]:.3f}", flush=True)
     print(f"  NUTS against itself: mean C2ST {np.mean(floors):.3f} on {len(floors)}")
-    for kind in ("importance", "adaptive", "mcmc"):
+    for kind in RUNGS:
         found = [row[1] for row in rows if row[0] == kind]
         if found:
             print(f"  {kind}: mean C2ST {np.mean(found):.3f} on {len(found)}")

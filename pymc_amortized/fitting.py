@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from torch import Tensor
 
 from pymc_amortized.data.layout import DataLayout
@@ -20,7 +18,12 @@ from pymc_amortized.errors import (
 )
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.inference.amortized import Amortized
-from pymc_amortized.inference.assembly import assemble, inference_from_tensors
+from pymc_amortized.inference.assembly import (
+    assemble,
+    inference_from_tensors,
+    problem_in_scores,
+    untrained,
+)
 from pymc_amortized.inference.problem import Problem
 from pymc_amortized.messages import warn
 from pymc_amortized.model.fingerprint import describe_value, digest
@@ -45,7 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["fit", "fit_simulator"]
 
-_NUM_FOR_SCALES = 20_000
 _MAX_FOR_SCALES = 2_000
 _NUM_VALIDATION_DATASETS = 64
 _FEWEST_VALIDATION_DATASETS = 8
@@ -78,8 +80,9 @@ def fit(
         Numbers of units to train for, by observed variable, such as ``{"y": (50, 500)}``. Default:
         the number in the model. Covariates that run along the units are then resampled from the
         model's, and can be given anew with each data set.
-    training : {"fast", "default", "thorough"} or TrainingConfig, optional
-        How long: 2,000, 7,000 or 30,000 steps at most.
+    training : {"none", "fast", "default", "thorough"} or TrainingConfig, optional
+        How long: 0, 2,000, 7,000 or 30,000 steps at most. Without any, data sets are answered by
+        the model's density alone.
     networks : Networks, optional
         Which networks. Default: chosen from the reading of the model.
     order_by : str or sequence of str, optional
@@ -162,6 +165,10 @@ def fit_simulator(
     seed = int(numpy_generator(random_seed).integers(2**31))
     parts, orders = simulator.fingerprint, choose_orders(simulator, order_by)
     simulator = simulator.in_order(orders)
+    if config.steps == 0:
+        layout, inference = untrained(simulator, sizes, seed)
+        record = _blank_record(parts, orders, layout, config, None)
+        return AmortizedPosterior(inference, record)
     layout, estimator = assemble(simulator, sizes, networks, seed)
     record = _blank_record(parts, orders, layout, config, networks)
     found = store.read(record.fingerprint)
@@ -236,18 +243,14 @@ def _train_posterior(
         resume = None
     if resume is not None:
         seed = int(resume[1]["seed"])
-    space = simulator.parameters
-    if space.size:
-        prior = simulator.sample_parameters(_NUM_FOR_SCALES, np.random.default_rng([seed, 3]))
-        space = space.with_normal_scores(prior)
-    problem = Problem.of_model(simulator, layout, space)
+    problem = problem_in_scores(simulator, layout, seed)
     source = problem.source
     first = source.draw(min(_MAX_FOR_SCALES, source.datasets_at_once), seed)
     estimator.fit_scaling(first)
     _warn_of_unvisited(layout, first)
     inference = Amortized.of_networks(problem, estimator)
 
-    can_check = problem.exact is not None and space.size > 0
+    can_check = problem.exact is not None and problem.space.size > 0
     at_most = _evaluations_within_budget(problem) if can_check else 0
 
     def share(_: Estimator, num_draws: int = 1_000) -> float:

@@ -77,7 +77,7 @@ class AmortizedSampler:
         Of exchangeable components; see :meth:`AmortizedPosterior.sample`.
     order_by : str or sequence of str, optional
         The parameter in whose order they are; see :func:`pymc_amortized.fit`.
-    training : {"fast", "default", "thorough"} or TrainingConfig, optional
+    training : {"none", "fast", "default", "thorough"} or TrainingConfig, optional
         How long to train, if there is no network yet.
     sizes : mapping, optional
         As in :func:`pymc_amortized.fit`.

@@ -15,9 +15,11 @@ from torch import Tensor
 from pymc_amortized.data.dataset import Dataset
 from pymc_amortized.data.frames import Frames
 from pymc_amortized.data.ties import find_atoms
+from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.evidence import log_mean_weight
 from pymc_amortized.importance.weights import pareto_smooth, weigh
+from pymc_amortized.inference.draws import Correction
 from pymc_amortized.inference.exact import ExactModel
 from pymc_amortized.inference.problem import Problem
 from pymc_amortized.inference.proposals import ProposalSpace, proposal_space
@@ -80,6 +82,21 @@ class Amortized:
     def proposals(self) -> ProposalSpace:
         """The space in which the network's draws are simple."""
         return proposal_space(self.estimator)
+
+    def require_training_for(self, correction: Correction) -> None:
+        """Refuse to answer by the prior alone.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If draws of the network are asked for, and nothing has been trained.
+        """
+        if correction == "none" and self.problem.space.size and not self.estimator.is_trained:
+            raise InvalidArgumentError(
+                'Expected a trained network for correction="none"; without training, its draws '
+                "would be those of the prior. Train one, or have the prior corrected:\n\n"
+                '    pma.fit(model, training="fast")\n    posterior.sample(correction="auto")'
+            )
 
     def read(self, data: Mapping[str, Any] | None, *, any_size: bool = False) -> Dataset:
         """Check a user's data, and lay them out; None stands for those of the model."""
@@ -168,6 +185,7 @@ class Amortized:
         """
         if not self.estimator.has_density:
             raise no_density(self.estimator.posterior)
+        self.require_training_for("none")
         labelling, log_count, space = self.problem.labelling, 0.0, self.problem.space
         parameters = {
             name: torch.as_tensor(np.asarray(x, dtype=float), device=self.problem.device)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from torch import Tensor
 
 from pymc_amortized.data.layout import DataLayout
@@ -13,11 +15,15 @@ from pymc_amortized.inference.problem import Problem
 from pymc_amortized.inference.typicality import Coverage, SummaryReference
 from pymc_amortized.model.normal_scores import NormalScores
 from pymc_amortized.model.parameter_space import ParameterSpace
-from pymc_amortized.networks.build import Networks, build_estimator
+from pymc_amortized.model.spec import without_density
+from pymc_amortized.networks.build import Networks, build_estimator, prior_estimator
 from pymc_amortized.networks.estimator import Estimator
 from pymc_amortized.simulation.simulator import Simulator
 
-__all__ = ["assemble", "inference_from_tensors"]
+__all__ = ["assemble", "inference_from_tensors", "problem_in_scores", "untrained"]
+
+_NUM_FOR_SCALES = 20_000
+_SCALES = ("estimator.parameter_scaling.", "estimator.scaling.")  # that no network is without
 
 
 def assemble(
@@ -30,6 +36,58 @@ def assemble(
     UnsupportedModelError
         If networks for this kind of model do not exist.
     """
+    layout, spec = _lay_out(simulator, sizes), simulator.spec
+    estimator = build_estimator(
+        layout.shapes, simulator.parameters.size, simulator.parameters.num_features, networks, seed
+    )
+    for indicator in spec.indicators:
+        index = layout.table_of(indicator.name)
+        if not spec.has_density and index not in estimator.classified:
+            raise UnsupportedModelError(
+                f"Expected the units of {indicator.name!r} to be observed in one table of rows, "
+                "as the classification network sees them; they are observed in several of "
+                "different lengths, and without a density their indicators cannot be computed "
+                "otherwise. Give what has none a density:\n\n"
+                '    pm.CustomDist("y", ..., logp=logp, random=random)'
+            )
+    return layout, estimator.to(simulator.device)
+
+
+def untrained(simulator: Simulator, sizes: Sizes, seed: int) -> tuple[DataLayout, Amortized]:
+    """Lay out the data of a model, and have its prior stand for a network.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the model has no density, so that nothing can be answered without training.
+    """
+    layout = _lay_out(simulator, sizes)
+    problem = problem_in_scores(simulator, layout, seed)
+    if problem.exact is None:
+        raise UnsupportedModelError(
+            "Expected a model whose density is known, to answer without training; "
+            f"{without_density(simulator.spec)}. Train a network:\n\n"
+            '    pma.fit(model, training="default")'
+        )
+    return layout, Amortized.of_networks(problem, _stand_in(simulator, layout))
+
+
+def _stand_in(simulator: Simulator, layout: DataLayout) -> Estimator:
+    space = simulator.parameters
+    estimator = prior_estimator(layout.shapes, space.size, space.num_features)
+    return estimator.to(simulator.device).eval()
+
+
+def problem_in_scores(simulator: Simulator, layout: DataLayout, seed: int) -> Problem:
+    """Return the problem of a model, with normal scores that are fitted to its prior."""
+    space = simulator.parameters
+    if space.size:
+        prior = simulator.sample_parameters(_NUM_FOR_SCALES, np.random.default_rng([seed, 3]))
+        space = space.with_normal_scores(prior)
+    return Problem.of_model(simulator, layout, space)
+
+
+def _lay_out(simulator: Simulator, sizes: Sizes) -> DataLayout:
     spec = simulator.spec
     if not spec.parameters and not spec.indicators:
         raise UnsupportedModelError(
@@ -47,20 +105,7 @@ def assemble(
                 f"    pm.Normal({table.name!r}, mu[z][:, None], sigma, "
                 "observed=np.ma.masked_invalid(values_of_each_time_point))"
             )
-    estimator = build_estimator(
-        layout.shapes, simulator.parameters.size, simulator.parameters.num_features, networks, seed
-    )
-    for indicator in spec.indicators:
-        index = layout.table_of(indicator.name)
-        if not spec.has_density and index not in estimator.classified:
-            raise UnsupportedModelError(
-                f"Expected the units of {indicator.name!r} to be observed in one table of rows, "
-                "as the classification network sees them; they are observed in several of "
-                "different lengths, and without a density their indicators cannot be computed "
-                "otherwise. Give what has none a density:\n\n"
-                '    pm.CustomDist("y", ..., logp=logp, random=random)'
-            )
-    return layout, estimator.to(simulator.device)
+    return layout
 
 
 def inference_from_tensors(
@@ -87,7 +132,11 @@ def inference_from_tensors(
     RuntimeError, KeyError
         If the numbers do not fit the networks.
     """
-    layout, estimator = assemble(simulator, sizes, networks, 0)
+    if all(name.startswith(_SCALES) for name in tensors if name.startswith("estimator.")):
+        layout = _lay_out(simulator, sizes)
+        estimator = _stand_in(simulator, layout)
+    else:
+        layout, estimator = assemble(simulator, sizes, networks, 0)
 
     def part(prefix: str) -> dict[str, Tensor]:
         device = simulator.device

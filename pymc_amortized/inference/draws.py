@@ -84,6 +84,8 @@ class Draws:
         sets, those amid the simulated ones on which the network was seen to cover posteriors.
     stopped_by : {"nothing", "max_time", "interrupt"}
         Why they are not what more time would have given, if they are not.
+    is_trained : bool
+        Whether a network drew first, and not the prior in its place.
     mcmc : McmcDraws or None
         The MCMC chains, or populations of particles, where there were any.
     seconds : dict of str to float
@@ -107,6 +109,7 @@ class Draws:
     simulation_quantile: float = math.nan
     confirmed_by: ConfirmedBy = "nothing"
     stopped_by: StoppedBy = "nothing"
+    is_trained: bool = True
     mcmc: McmcDraws | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 

@@ -13,6 +13,7 @@ from pymc_amortized.networks.contracts import (
     AbstractSummaryNetwork,
 )
 from pymc_amortized.networks.estimator import Estimator
+from pymc_amortized.networks.posterior.prior import PriorNetwork
 from pymc_amortized.networks.posterior.spline_flow import SplineFlow
 from pymc_amortized.networks.summary.deep_set import DeepSet
 from pymc_amortized.networks.summary.order_statistics import OrderStatisticsNetwork
@@ -20,7 +21,7 @@ from pymc_amortized.networks.summary.soft_clusters import SoftClusterNetwork
 from pymc_amortized.networks.summary.soft_states import SoftStateNetwork
 from pymc_amortized.networks.units import UnitShape
 
-__all__ = ["Networks", "build_estimator"]
+__all__ = ["Networks", "build_estimator", "prior_estimator"]
 
 _MAX_FEATURES_TO_CLUSTER = 8
 
@@ -95,6 +96,16 @@ def build_estimator(
             if shape.learns == "paths"
         }
     return Estimator(summaries, posterior, classifiers, path_networks, shapes, num_features)
+
+
+def prior_estimator(
+    shapes: Sequence[UnitShape], num_parameters: int, num_features: int
+) -> Estimator:
+    """Return an estimator without a weight: for models whose density is known, so that all is
+    left to corrections.
+    """
+    posterior = PriorNetwork(num_parameters) if num_parameters else None
+    return Estimator([], posterior, {}, {}, shapes, num_features)
 
 
 def _default_summary(shape: UnitShape) -> Callable[[UnitShape], AbstractSummaryNetwork]:

@@ -28,7 +28,7 @@ class Estimator(nn.Module):
     Parameters
     ----------
     summaries : sequence of AbstractSummaryNetwork
-        One for each table of units.
+        One for each table of units; none for a posterior network that looks at no data.
     posterior : AbstractPosteriorNetwork or None
         None where a model has no parameters.
     classifiers : mapping of int to AbstractClassificationNetwork
@@ -80,6 +80,9 @@ class Estimator(nn.Module):
 
     def context(self, units: Sequence[Units]) -> Tensor:
         """Summarize data sets given by scaled units: (B, C)."""
+        if not self.summaries:
+            values = units[0].values
+            return values.new_zeros(len(values), 0, dtype=torch.float64)
         parts = [net(table) for net, table in zip(self.summaries, units, strict=True)]
         return torch.cat(parts, dim=-1)
 
@@ -100,6 +103,11 @@ class Estimator(nn.Module):
         draws = self.posterior.sample(context, num_draws, generator)
         # Networks written for version 0.5 return the log densities of their draws as well.
         return draws[0] if isinstance(draws, tuple) else draws
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it may learn from simulations: one that only stands for the prior does not."""
+        return len(self.summaries) > 0
 
     @property
     def has_density(self) -> bool:

@@ -65,7 +65,7 @@ def answer_facts(draws: Draws) -> dict[str, Any]:
 
 def answer_line(draws: Draws) -> str:
     """Say in one line what an answer comes from."""
-    text = f"Answered by {_SOURCES[draws.rung]}"
+    text = f"Answered by {_source(draws)}"
     if draws.rung == "adaptive" and draws.mcmc is not None:
         text += ", started from MCMC chains"
     if draws.rung in ("smc", "mcmc"):
@@ -141,13 +141,18 @@ def warn_of_left_out(names: Iterable[str]) -> None:
     )
 
 
+def _source(draws: Draws) -> str:
+    source = _SOURCES[draws.rung]
+    return source if draws.is_trained else source.replace("the network", "draws of the prior")
+
+
 def _atypical(draws: Draws) -> str:
     verdict = {
         None: "it was not checked, and should not be trusted",
         True: "it was checked against the exact density, and accepted",
         False: "it was rejected",
     }[draws.accepted]
-    answered = f"The answer comes from {_SOURCES[draws.rung]}: {verdict}"
+    answered = f"The answer comes from {_source(draws)}: {verdict}"
     share = f"{math.floor(1000 * draws.simulation_quantile) / 10:.1f} %"
     others = "all" if draws.simulation_quantile >= 1 else share
     return (
@@ -164,7 +169,7 @@ def _rejected(draws: Draws, rule: AcceptanceRule) -> str:
         judged = rule.judge_weights(draws.pareto_k, draws.importance_ess, draws.num_proposals)
         return (
             f"{what} before there was an answer that is confirmed. These draws are the best so "
-            f"far, from {_SOURCES[draws.rung]}: {judged}. They should not be trusted in detail. "
+            f"far, from {_source(draws)}: {judged}. They should not be trusted in detail. "
             "Give it more time:\n\n    posterior.sample(max_time=None)"
         )
     if draws.rung == "smc":
@@ -176,9 +181,10 @@ def _rejected(draws: Draws, rule: AcceptanceRule) -> str:
         )
     if draws.confirmed_by == "neither":
         return (
-            "Two estimates of this posterior disagree, one that begins at the network, and one "
-            "that begins at the prior: of the evidence, or of how much mass each mode has. The "
-            "draws are not to be trusted. Train longer, or compare with MCMC chains:\n\n"
+            "Two estimates of this posterior disagree, one that begins at "
+            f"{'the network' if draws.is_trained else 'draws of the prior'}, and one of particles "
+            "from the prior: of the evidence, or of how much mass each mode has. The draws are not "
+            "to be trusted. Train longer, or compare with MCMC chains:\n\n"
             '    pma.fit(model, training="thorough")\n    posterior.sample(correction="mcmc")'
         )
     if _passes(draws, rule):

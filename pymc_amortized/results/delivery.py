@@ -79,6 +79,7 @@ class Delivery:
         """
         draws, chains = check_count("draws", draws), check_count("chains", chains)
         check_request(self.spec, correction, var_names)
+        self.inference.require_training_for(correction)
         return Wanted(
             num_draws=draws * chains,
             chains=chains,

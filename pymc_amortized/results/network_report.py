@@ -75,10 +75,14 @@ def _facts(inference: Amortized, record: TrainingRecord) -> dict[str, str]:
             for t in inference.problem.layout.tables
         ),
         **_labels(inference),
-        "trained": f"{record.steps:,} steps of {record.config.batch_size} data sets in "
-        f"{record.seconds:.0f} s" + (", then interrupted" if record.interrupted else ""),
-        "validation loss": f"{record.validation_loss:.3f} nats",
     }
+    if not inference.estimator.is_trained:
+        return facts | {"trained": "no: answers begin at the prior", "accuracy": "of each answer"}
+    facts["trained"] = (
+        f"{record.steps:,} steps of {record.config.batch_size} data sets in {record.seconds:.0f} s"
+        + (", then interrupted" if record.interrupted else "")
+    )
+    facts["validation loss"] = f"{record.validation_loss:.3f} nats"
     if not spec.parameters and inference.problem.exact is not None:
         facts["accuracy"] = "exact: there are no parameters, and indicators have a density"
     elif math.isnan(record.accepted_share):

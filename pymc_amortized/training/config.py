@@ -9,7 +9,7 @@ from pymc_amortized.errors import InvalidArgumentError
 
 __all__ = ["Preset", "TrainingConfig", "training_config"]
 
-Preset = Literal["fast", "default", "thorough"]
+Preset = Literal["none", "fast", "default", "thorough"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class TrainingConfig:
     Attributes
     ----------
     steps : int
-        Of the optimizer, at most.
+        Of the optimizer, at most. 0 trains nothing: of a model whose density is known, corrections
+        then begin at the prior.
     batch_size : int
         Data sets per step, all new.
     learning_rate : float
@@ -50,9 +51,11 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "num_validation"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise InvalidArgumentError(f"Expected {name} to be at least 1; got {value!r}.")
+            value, least = getattr(self, name), 0 if name == "steps" else 1
+            if not isinstance(value, int) or value < least:
+                raise InvalidArgumentError(
+                    f"Expected {name} to be at least {least}; got {value!r}."
+                )
         for name in ("learning_rate", "max_time", "tolerance", "weight_decay"):
             value = getattr(self, name)
             optional = name in ("max_time", "tolerance")
@@ -65,6 +68,7 @@ class TrainingConfig:
 
 
 _PRESETS = {
+    "none": TrainingConfig(steps=0),
     "fast": TrainingConfig(steps=2_000),
     "default": TrainingConfig(),
     "thorough": TrainingConfig(steps=30_000, tolerance=0.003),

@@ -1,6 +1,6 @@
 """Posteriors whose modes are known: is each in an accepted answer, with its weight?
 
-    python -m tests.benchmarks.known_modes [--seeds 20] [--steps 1 150 7000]
+    python -m tests.benchmarks.known_modes [--seeds 20] [--steps 0 150 7000]
 
 A mean in D dimensions with a normal prior is observed once, with one of K displacements. Its
 posterior is a mixture of K normals, whose weights, means and evidence are known. K goes from two to
@@ -81,7 +81,7 @@ def judge(seed, steps):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--steps", type=int, nargs="+", default=[1, 150, 7_000])
+    parser.add_argument("--steps", type=int, nargs="+", default=[0, 150, 7_000])
     arguments = parser.parse_args()
     prepare()
     columns = "accepted | of these wrong | largest error of a weight | of log evidence"

@@ -1,9 +1,9 @@
 """Larger models beside NUTS: seconds from a model to its answer, everything included.
 
-    python -m tests.benchmarks.larger [--only NAME ...] [--steps 5]
+    python -m tests.benchmarks.larger [--only NAME ...] [--steps 0]
 
 Ten models of 5 to 38 parameters. Each is answered in a process of its own, first by
-``pma.sample`` with a network of a few steps, then by nutpie (four chains, 1,000 draws after 1,000
+``pma.sample`` without training, or with a network of so many steps, then by nutpie (four chains, 1,000 draws after 1,000
 of tuning, indicators summed out by pymc-extras where they are explicit). Seconds are those of the
 wall, with reading, training, compilation and sampling. What NUTS is worth is said by R-hat and ESS;
 labels of exchangeable components are not put in order for it, and it does not say so itself.
@@ -244,7 +244,7 @@ def in_process(*arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=list(MODELS), default=list(MODELS))
-    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--part", choices=["answer", "nuts"], default=None)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")

@@ -15,13 +15,14 @@ from tests.graph.expressions import (
 
 pytestmark = pytest.mark.usefixtures("interpreted")
 
+EIGHTHS = np.arange(8).reshape(2, 4) / 8
 FACTOR = pt.linalg.cholesky(SYMMETRIC)
 BY_ROWS = {"lower": True, "b_ndim": 1}
 EXPRESSIONS = {
     "dot_mv": pt.dot(MATRIX.T, VECTOR),
     "dot_vm": pt.dot(VECTOR, MATRIX),
     "dot_vv": pt.dot(VECTOR, VECTOR),
-    "dot_constant": pt.dot(np.ones((2, 4)), MATRIX) + pt.dot(np.ones((2, 4)), VECTOR)[:, None],
+    "dot_constant": pt.dot(EIGHTHS, MATRIX) + pt.dot(EIGHTHS, VECTOR)[:, None],
     "matmul": pt.matmul(MATRIX[None], TABLE),
     "cholesky": pt.linalg.cholesky(SYMMETRIC),
     "solve": pt.linalg.solve(SYMMETRIC, MATRIX[0], assume_a="gen"),
@@ -51,6 +52,8 @@ def test_a_batch_gives_what_pytensor_gives_one_by_one(name):
     check_batch(EXPRESSIONS[name])
 
 
-@pytest.mark.parametrize("name", ["cholesky", *(n for n in EXPRESSIONS if "triangle" in n)])
+@pytest.mark.parametrize(
+    "name", ["cholesky", "dot_constant", *(n for n in EXPRESSIONS if "triangle" in n)]
+)
 def test_gradients(name):
     check_gradient(EXPRESSIONS[name])

@@ -38,11 +38,24 @@ def _dot(op: Dot, node: Apply) -> Rule:
         x, y = x.to(dtype), y.to(dtype)
         x = x.unsqueeze(-2) if left == 1 else x
         y = y.unsqueeze(-1) if right == 1 else y
-        product = x @ y
+        product = _product(x, y)
         product = product.squeeze(-1) if right == 1 else product
         return product.squeeze(-1 if right == 1 else -2) if left == 1 else product
 
     return rule
+
+
+def _product(x: Tensor, y: Tensor) -> Tensor:
+    """Return products of matrices (S, n, p) and (S, p, k), of which either may be the same for all.
+
+    A matrix that all have in common, such as one of covariates, is multiplied by all others at
+    once: a product for each of many small ones would take several times as long.
+    """
+    if y.shape[0] == 1:
+        return x @ y[0]
+    if x.shape[0] > 1 or x.ndim != 3 or y.ndim != 3:
+        return x @ y
+    return (y.mT.flatten(0, 1) @ x[0].mT).unflatten(0, (len(y), y.shape[2])).mT
 
 
 @batch_rule.register(Blockwise)

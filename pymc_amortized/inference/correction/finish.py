@@ -210,6 +210,7 @@ class Finish:
             simulation_quantile=float(self.weighted.simulation_quantile[i]),
             seconds=self.seconds[i],
             stopped_by=self.stopped_by,
+            is_trained=self.inference.estimator.is_trained,
             **known,
         )
 

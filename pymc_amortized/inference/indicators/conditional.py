@@ -106,8 +106,8 @@ class AbstractConditional(ABC):
 
         None unless both exist; and without parameters, of which exact tables have no axis.
         """
-        both = self.problem.exact is not None and self.estimator is not None
-        if not both or self.table is None or not self.problem.space.size:
+        learned = self.estimator is not None and self.table in self.estimator.classified
+        if not learned or self.problem.exact is None or not self.problem.space.size:
             return None
         return draws.select(slice(_DRAWS_FOR_GAP))
 

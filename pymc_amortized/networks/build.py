@@ -101,9 +101,7 @@ def build_estimator(
 def prior_estimator(
     shapes: Sequence[UnitShape], num_parameters: int, num_features: int
 ) -> Estimator:
-    """Return an estimator without a weight: for models whose density is known, so that all is
-    left to corrections.
-    """
+    """Return an estimator without a weight, which leaves all to corrections by the density."""
     posterior = PriorNetwork(num_parameters) if num_parameters else None
     return Estimator([], posterior, {}, {}, shapes, num_features)
 

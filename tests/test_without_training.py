@@ -131,7 +131,7 @@ def test_it_says_that_nothing_was_trained(untrained):
 def test_draws_of_the_prior_are_no_answer(untrained):
     with pytest.raises(InvalidArgumentError, match="would be those of the prior"):
         untrained.sample(correction="none")
-    with pytest.raises(InvalidArgumentError, match="pma.fit"):
+    with pytest.raises(InvalidArgumentError, match=r"pma\.fit"):
         untrained.log_prob({"mu": np.zeros(3)})
 
 

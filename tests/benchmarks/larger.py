@@ -4,9 +4,10 @@
 
 Ten models of 5 to 38 parameters. Each is answered in a process of its own, first by
 ``pma.sample`` without training, or with a network of so many steps, then by nutpie (four chains,
-1,000 draws after 1,000 of tuning, indicators summed out by pymc-extras where they are explicit). Seconds are those of the
-wall, with reading, training, compilation and sampling. What NUTS is worth is said by R-hat and ESS;
-labels of exchangeable components are not put in order for it, and it does not say so itself.
+1,000 draws after 1,000 of tuning, indicators summed out by pymc-extras where they are explicit).
+Seconds are those of the wall, with reading, training, compilation and sampling. What NUTS is worth
+is said by R-hat and ESS; labels of exchangeable components are not put in order for it, and it does
+not say so itself.
 """
 
 import argparse

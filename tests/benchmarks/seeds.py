@@ -4,9 +4,9 @@
 
 Needs the ``benchmark`` extra (scikit-learn). Each of the larger models is answered with five
 seeds, without training or from networks of so many steps. Answers that are accepted must agree on
-log evidence and on means. The references are two long bridges with the package's own density, each weighed together
-with draws of a mixture fitted to the other; C2ST is that of 4,000 draws of the first and of an
-answer's (0.5: not told apart), beside that of the two references.
+log evidence and on means. The references are two long bridges with the package's own density, each
+weighed together with draws of a mixture fitted to the other; C2ST is that of 4,000 draws of the
+first and of an answer's (0.5: not told apart), beside that of the two references.
 """
 
 import argparse

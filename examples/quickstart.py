@@ -1,10 +1,11 @@
 """Old Faithful: two kinds of waiting, by ``pm.sample(method="amortized")``.
 
-    python examples/quickstart.py [--training fast|default|thorough|STEPS] [--output pictures]
+    python examples/quickstart.py [--training none|fast|default|thorough|STEPS] [--output pictures]
 
-Trains a network for 100 to 272 eruptions once (it is found again at the second run), samples the
-posterior of the mixture, shows which eruptions belong to which component, saves three pictures, and
-then answers a second data set, the first 150 eruptions, from the same network.
+Answers at once, without training. Then trains a network for 100 to 272 eruptions (it is found again
+at the second run), samples the posterior of the mixture, shows which eruptions belong to which
+component, saves three pictures, and answers a second data set, the first 150 eruptions, from the
+same network.
 """
 
 import argparse
@@ -97,10 +98,16 @@ def main() -> None:
 
     start = time.perf_counter()
     model = build(waiting)
+    with model:
+        first = pm.sample(method="amortized", training="none", random_seed=1)
+    print(f"{len(waiting)} eruptions, without training: {time.perf_counter() - start:.1f} s")
+    summarize(first, "All eruptions, by the density alone")
+
+    start = time.perf_counter()
     options = {"sizes": {"waiting": (100, 272)}, "training": training, "random_seed": 1}
     with model:
         idata = pm.sample(method="amortized", **options)
-    print(f"{len(waiting)} eruptions, training included: {time.perf_counter() - start:.1f} s")
+    print(f"\n{len(waiting)} eruptions, training included: {time.perf_counter() - start:.1f} s")
     summarize(idata, "All eruptions")
     p = np.asarray(idata.indicator_probabilities["waiting_component"])
     print("\nwaiting_component: probabilities of a short and of a long wait")

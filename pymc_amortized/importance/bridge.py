@@ -14,7 +14,6 @@ from pymc_amortized.importance.weights import effective_sample_size
 
 __all__ = ["Bridged", "Effort", "bridge"]
 
-_ESS_SHARE = 0.5
 _NUM_BISECTIONS = 40
 _SMALLEST_STEP = 1e-12
 _SHARE_WITH_SWEEPS = 1.5
@@ -78,12 +77,16 @@ class Effort:
     num_sweeps : int
         How often particles are moved at the far end, until they have forgotten, and kept; as long
         as half as many evaluations more allow.
+    ess_share : float
+        Share of the particles that a step of the bridge leaves worth something: the smaller, the
+        fewer steps.
     """
 
     num_particles: int = 1_000
     max_moves: int = 60
     max_evaluations: float = math.inf
     num_sweeps: int = 1
+    ess_share: float = 0.5
 
     def is_exceeded_by(self, spent: float, expected: Tensor) -> Tensor:
         """Tell whose evaluations, spent so far and expected until the end (B,), are too many."""
@@ -111,9 +114,9 @@ def bridge(
 
     .. math:: p_\beta(x) \propto N(x \mid 0, s^2 I)^{1 - \beta}\, p(x)^\beta,
 
-    whose steps are as long as half of the particles bear [2]_. The first is wider (s = 1.5) than a
-    prior is in normal scores: a mode in its outskirts would have next to nothing until the end, and
-    no particle would be left there. After each step particles are resampled, and moved by
+    whose steps are as long as a share of the particles bears [2]_. The first is wider (s = 1.5)
+    than a prior is in normal scores: a mode in its outskirts would have next to nothing until the
+    end, and no particle would be left there. After each step particles are resampled, and moved by
     Metropolis steps of three kinds in turn: draws of a mixture of Student t distributions fitted to
     all particles; the same place of another component, which leads from mode to mode in any number
     of dimensions; and, within modes, differences of other particles [3]_, or Hamiltonian paths
@@ -176,7 +179,9 @@ def bridge(
         if not bool(going.any()):
             break
         before, spent = power, walk.num_evaluations
-        further, log_weights = _next_power(walk.log_target - walk.log_normal, power)
+        further, log_weights = _next_power(
+            walk.log_target - walk.log_normal, power, effort.ess_share
+        )
         power = torch.where(going, further, power)
         log_weights = torch.where(going, log_weights, 0.0)
         log_evidence = log_evidence + log_weights.logsumexp(0) - math.log(effort.num_particles)
@@ -202,11 +207,11 @@ def bridge(
     return Bridged(torch.cat(sweeps), log_evidence, power, memory, walk.num_evaluations)
 
 
-def _next_power(log_ratio: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
+def _next_power(log_ratio: Tensor, power: Tensor, ess_share: float) -> tuple[Tensor, Tensor]:
     """Return the next power (B,), and the log weights (N, B) of the step to it."""
     finite = log_ratio.nan_to_num(nan=-math.inf)
     finite = torch.where(torch.isneginf(finite).all(0), 0.0, finite)
-    enough = _ESS_SHARE * len(finite)
+    enough = ess_share * len(finite)
 
     def weights(step: Tensor) -> Tensor:
         return torch.where(torch.isneginf(finite), -math.inf, step * finite)

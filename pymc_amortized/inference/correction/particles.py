@@ -13,9 +13,9 @@ from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
 __all__ = ["SIZE_FOR_GRADIENT", "Particles"]
 
 SIZE_FOR_GRADIENT = 12
-_MAX_MOVES = (60, 16)  # without and with a gradient
+_MAX_MOVES, _ESS_SHARE = (60, 16), (0.5, 0.3)  # without and with a gradient
 _NUM_PARTICLES = 1_000
-_PARTICLES_BY_GRADIENT = (256, 512, 2_048)
+_PARTICLES_BY_GRADIENT = (256, 512, 1_024)
 _SWEEPS = 8
 _MANY_EVALUATIONS = (150_000, 1_000_000)
 _MAX_NUMBERS = 1.5e10
@@ -79,6 +79,7 @@ class Particles:
                 _MAX_MOVES[large],
                 self._max_evaluations,
                 _SWEEPS if large else 1,
+                _ESS_SHARE[large],
             ),
             gradient=gradient if large else None,
             generator=self.generator,

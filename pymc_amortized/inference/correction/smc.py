@@ -121,10 +121,11 @@ class SmcRung:
         one, other = self._weigh(at, first, second), self._weigh(at, second, first)
         number = max(math.ceil(self.weighted.num_draws / 2), _FEWEST_TO_COMPARE)
         worth = [min(number, both.ess) for both in (one, other)]
-        alone = _are_alike_alone(first, second, self.weighted.rule.rhat)
+        alone, rhat_alone = _compare_alone(first, second, self.weighted.rule.rhat)
         drawn = torch.cat([self._pick(at, both, number) for both in (one, other)])
         vector = self.problem.space.unstandardize(drawn)[0].unflatten(0, (2, -1)).cpu()
         rhat, _ = diagnose(vector.numpy())
+        rhat = rhat if alone else max(rhat, rhat_alone)
         none = torch.zeros(vector.shape[:2], dtype=torch.bool)
         mcmc = McmcDraws(vector, none, rhat, sum(worth), "smc", 0.0)
         said = bool(agree(one.estimate, other.estimate, self.particles.generator))
@@ -198,8 +199,10 @@ def _are_alike(vector: Tensor, worth: Sequence[float]) -> bool:
     return bool((apart <= _MARGIN + _ERRORS * math.sqrt(sum(1 / n for n in worth))).all())
 
 
-def _are_alike_alone(first: Bridged, second: Bridged, largest_rhat: float) -> bool:
+def _compare_alone(first: Bridged, second: Bridged, largest: float) -> tuple[bool, float]:
     """Tell whether particles of two populations do not differ, before each has draws of the other.
+
+    And by which R-hat.
 
     A population that lacks a tail would otherwise have it from the mixture of the other. R-hat of
     few draws is above 1 by chance: means four standard errors apart, each with n draws, give 8 / n.
@@ -209,7 +212,7 @@ def _are_alike_alone(first: Bridged, second: Bridged, largest_rhat: float) -> bo
     worth = [float(bridged.worth) for bridged in (first, second)]
     rhat, _ = diagnose(both.cpu().numpy())
     by_chance = _ERRORS**2 / 4 * sum(1 / n for n in worth)
-    return _are_alike(both, worth) and rhat <= max(largest_rhat, 1 + by_chance)
+    return _are_alike(both, worth) and rhat <= max(largest, 1 + by_chance), rhat
 
 
 def _can_answer(bridged: Bridged) -> bool:

@@ -6,7 +6,12 @@ import pytest
 
 import pymc_amortized as pma
 
-from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
+from pymc_amortized.errors import (
+    InvalidArgumentError,
+    InvalidDataError,
+    UnsupportedModelError,
+)
+from pymc_amortized.inference.correction import ladder
 from tests.answered import flat, sample
 from tests.inference.grid import grid, grid_posterior
 from tests.inference.second_estimates import straight_lines
@@ -126,6 +131,31 @@ def test_it_says_that_nothing_was_trained(untrained):
     assert "trained: no: answers begin at the prior" in repr(untrained)
     assert untrained.record.steps == 0
     assert untrained.history == ()
+
+
+def bounded(y):
+    """Values between ``low`` and ``low + 1``, which prior draws seldom all allow."""
+    with pm.Model() as model:
+        low = pm.Normal("low", 0, 30)
+        pm.Uniform("y", low, low + 1, observed=y)
+    return model
+
+
+def test_data_that_the_prior_hardly_ever_allows(monkeypatch):
+    """One draw of ten thousand or so: by the first 4,000 alone they would be refused."""
+    y = 40 + np.linspace(0, 0.985, 50)
+    posterior = pma.fit(bounded(y), **NOTHING)
+    with monkeypatch.context() as patch:
+        patch.setattr(ladder, "_MAX_PROPOSALS", 0)
+        with pytest.raises(InvalidDataError, match="4,000 draws of the prior"):
+            sample(posterior)
+    low = flat(sample(posterior, correction="adaptive"), "low")
+    assert bool(((low >= y.max() - 1) & (low <= y.min())).all())
+
+
+def test_impossible_data_are_refused():
+    with pytest.raises(InvalidDataError, match=r"128,000 draws of the prior.*Or train a network"):
+        pma.fit(bounded(np.array([0.0, 2.0])), **NOTHING).sample(random_seed=1)
 
 
 def test_draws_of_the_prior_are_no_answer(untrained):

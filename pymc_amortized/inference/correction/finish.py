@@ -91,7 +91,9 @@ class Finish:
     ) -> None:
         """Answer that the model cannot produce these data."""
         for i in index.tolist():
-            self.answers[i] = _impossible(num_draws, places)
+            self.answers[i] = _impossible(
+                num_draws, places, is_trained=self.inference.estimator.is_trained
+            )
 
     def from_weighted(
         self,
@@ -220,14 +222,18 @@ def _num_distinct(scores: Tensor, chosen: Tensor) -> int:
     return int((scores[:, 0] if scores.shape[1] else chosen).unique().numel())
 
 
-def _impossible(num_draws: int, places: Mapping[str, Sequence[int]]) -> InvalidDataError:
-    where = ""
+def _impossible(
+    num_draws: int, places: Mapping[str, Sequence[int]], *, is_trained: bool
+) -> InvalidDataError:
+    where, source, trained = "", "the network", ""
+    if not is_trained:
+        source, trained = "the prior", " Or train a network, which draws nearer to data."
     for what, rows in places.items():
         shown = f"{list(rows[:10])}" + (", and more" if len(rows) > 10 else "")
         where += f" No component or state can produce what was observed of {what} {shown}."
     return InvalidDataError(
         "Expected data that the model can produce; it gives them probability zero under all "
-        f"{num_draws:,} draws of the network.{where} Look for impossible values, such as a "
-        "negative count, or a value outside of a bounded component:\n\n"
+        f"{num_draws:,} draws of {source}.{where} Look for impossible values, such as a negative "
+        f"count, or a value outside of a bounded component.{trained}\n\n"
         "    pm.sample_prior_predictive(model=model)"
     )

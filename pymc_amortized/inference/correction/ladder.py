@@ -156,6 +156,11 @@ class _Climb:
         """Weigh draws of the network; data sets that the model cannot produce are answered so."""
         pool = self.weighted.from_network(index, max(NUM_PROPOSALS, self.weighted.num_draws))
         possible = ~torch.isneginf(pool.log_target).all(0)
+        # Draws of the prior are hardly ever where bounds of a likelihood depend on parameters.
+        most = 0 if self.inference.estimator.is_trained else _MAX_PROPOSALS
+        while len(pool.points) < most and not bool(possible.all()):
+            pool = pool.with_more(self.weighted.from_network(index, len(pool.points)))
+            possible = ~torch.isneginf(pool.log_target).all(0)
         for at in (~possible).nonzero():
             places = self.weighted.impossible_places(index[at], pool.select(at))
             self.finish.impossible(index[at], len(pool.points), places)

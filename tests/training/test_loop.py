@@ -40,7 +40,7 @@ def weights(estimator):
 
 
 BAD = [
-    {"steps": 0},
+    {"steps": -1},
     {"steps": 2.5},
     {"batch_size": -1},
     {"learning_rate": 0.0},

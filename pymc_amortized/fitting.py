@@ -162,6 +162,11 @@ def fit_simulator(
             "    networks=pma.Networks(summary=pma.SetTransformer)"
         )
     store = network_cache(cache)
+    if networks is not None and config.steps == 0:
+        raise InvalidArgumentError(
+            f"Expected no networks where nothing is trained; got {networks!r}. Leave networks out, "
+            'or train them:\n\n    training="default"'
+        )
     seed = int(numpy_generator(random_seed).integers(2**31))
     parts, orders = simulator.fingerprint, choose_orders(simulator, order_by)
     simulator = simulator.in_order(orders)

@@ -54,7 +54,7 @@ def test_a_conjugate_answer(untrained):
     assert abs(mu.std() - sd) < 4.5 * sd / np.sqrt(2 * 1_000)
     assert abs(attrs["log_evidence"] - log_evidence) < 4.5 * attrs["log_evidence_error"] + 0.01
     assert np.isnan(attrs["simulation_quantile"])
-    # A planted fault: the draws that it begins with are those of the prior.
+    # What it began with, draws of the prior, would not pass.
     context = untrained.inference.context(untrained.inference.read(None).smooth)
     assert context.shape == (1, 0)
     prior = pma.compile_simulator(normal_mean(Y)).sample(1_000, 1).parameters["mu"]
@@ -170,6 +170,11 @@ def test_a_model_without_a_density_needs_a_network():
     _, y = simulate_chain(12, 3)
     with pytest.raises(UnsupportedModelError, match=r"y has no density[^$]*training=.default."):
         pma.fit(chain_without_density(y), **NOTHING)
+
+
+def test_networks_that_nobody_trains_are_refused():
+    with pytest.raises(InvalidArgumentError, match="Leave networks out, or train"):
+        pma.fit(normal_mean(Y), networks=pma.Networks(), **NOTHING)
 
 
 def test_how_little_can_be_trained():

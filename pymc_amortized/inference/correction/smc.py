@@ -200,12 +200,11 @@ def _are_alike(vector: Tensor, worth: Sequence[float]) -> bool:
 
 
 def _compare_alone(first: Bridged, second: Bridged, largest: float) -> tuple[bool, float]:
-    """Tell whether particles of two populations do not differ, before each has draws of the other.
+    """Tell whether particles of two populations do not differ, and by which R-hat.
 
-    And by which R-hat.
-
-    A population that lacks a tail would otherwise have it from the mixture of the other. R-hat of
-    few draws is above 1 by chance: means four standard errors apart, each with n draws, give 8 / n.
+    They are compared before each has draws of the other: one that lacks a tail would otherwise have
+    it from the mixture of the other. R-hat of few draws is above 1 by chance: means four standard
+    errors apart, each with n draws, give 8 / n.
     """
     number = min(len(first.points), len(second.points))
     both = torch.stack([bridged.points[:number, 0] for bridged in (first, second)])

@@ -42,6 +42,12 @@ if PARALLEL:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _same_weights_in_every_run():
+    """Networks that tests build begin where they began the last time, whatever ran before."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
     """Networks that tests train are kept away from the user's, and validated on fewer data sets.

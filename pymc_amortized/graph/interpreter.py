@@ -158,6 +158,8 @@ class BatchedGraph:
         Variables whose values are given at each call, batched or not. The graph is cut there.
     outputs : sequence of Variable
         Variables to compute.
+    evaluated : sequence of Variable, optional
+        What is evaluated in their place: the same values, by operations PyTensor need not know.
 
     Notes
     -----
@@ -174,16 +176,22 @@ class BatchedGraph:
     tensor([4., 8.], dtype=torch.float64)
     """
 
-    def __init__(self, inputs: Sequence[Variable], outputs: Sequence[Variable]) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[Variable],
+        outputs: Sequence[Variable],
+        evaluated: Sequence[Variable] | None = None,
+    ) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
+        evaluated = self.outputs if evaluated is None else tuple(evaluated)
         self._slots: dict[Variable, int] = {}
         self._initial: list[Value | None] = []
         for variable in self.inputs:
             self._slot(variable)
         varying = set(self.inputs)
         steps = []
-        for node in io_toposort(self.inputs, self.outputs):
+        for node in io_toposort(self.inputs, evaluated):
             for variable in node.inputs:
                 self._slot(variable)
             performs = _performs(node)
@@ -196,9 +204,7 @@ class BatchedGraph:
             else:
                 varying.update(node.outputs)
                 steps.append(_Step(node, _rule_or_refusal(node), performs, slots, targets))
-        for variable in self.outputs:
-            self._slot(variable)
-        self._output_slots = tuple(self._slots[variable] for variable in self.outputs)
+        self._output_slots = tuple(self._slot(variable) for variable in evaluated)
         self._steps = tuple(self._add_lifetimes(steps))
 
     def __call__(

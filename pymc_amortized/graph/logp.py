@@ -17,6 +17,7 @@ from pytensor.tensor.rewriting.shape import ShapeFeature
 
 from pymc_amortized.errors import DensityUnavailableError
 from pymc_amortized.graph.backend import BatchedGraph
+from pymc_amortized.graph.fusion import fuse
 from pymc_amortized.graph.interpreter import unconvertible_op
 
 __all__ = ["conditioned_on", "density_graph", "elementwise_logp"]
@@ -113,4 +114,4 @@ def density_graph(inputs: Sequence[Variable], outputs: Sequence[Variable]) -> Ba
     for variable in ancestors(stable.outputs, blockers=kept):
         if variable.owner is not None and isinstance(variable.owner.op, RNGConsumerOp):
             raise DensityUnavailableError("it depends on a random variable without a value")
-    return BatchedGraph(kept, stable.outputs)
+    return BatchedGraph(kept, stable.outputs, evaluated=fuse(stable.outputs))

@@ -14,6 +14,7 @@ from pymc_amortized.data.tables import UnitTable
 from pymc_amortized.discrete import MarkovChain, forward_filter
 from pymc_amortized.discrete.log_sum import log_sum
 from pymc_amortized.errors import InvalidDataError
+from pymc_amortized.graph.rules.elementwise import bare_gradients
 from pymc_amortized.memory import MEMORY, MemoryBudget
 from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.density.likelihood import NamedData
@@ -75,6 +76,35 @@ class ExactModel:
                 f"Expected covariates among {names} that can serve as an index, as in the model; "
                 f"a value is out of range: {error}"
             ) from error
+
+    def log_marginal_with_gradient(
+        self, parameters: NamedTensors, frames: Frames
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return log p(y given θ) (S, B) in nats, and its gradients over parameters, by name.
+
+        Gradients of infinite densities are 0.
+        """
+        values, gradients = [], []
+        for part in self._pieces(parameters, frames):
+            with bare_gradients():
+                found, of_part = self._differentiate(part, frames)
+            if not all(bool(torch.isfinite(x).all()) for x in of_part):
+                found, of_part = self._differentiate(part, frames)
+            values.append(found)
+            gradients.append(of_part)
+        whole = (torch.cat(pieces) for pieces in zip(*gradients, strict=True))
+        return torch.cat(values), dict(zip(parameters, whole, strict=True))
+
+    def _differentiate(self, part: NamedTensors, frames: Frames) -> tuple[Tensor, list[Tensor]]:
+        leaves = {name: x.detach().requires_grad_() for name, x in part.items()}
+        with torch.enable_grad():
+            values = self.log_marginal(leaves, frames)
+            total = values[torch.isfinite(values)].sum()
+        if not total.requires_grad:
+            return values.detach(), [torch.zeros_like(x) for x in leaves.values()]
+        inputs = list(leaves.values())
+        found = torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True)
+        return values.detach(), list(found)
 
     def log_units(self, indicator: str, parameters: NamedTensors, frames: Frames) -> Tensor:
         """Return log p(y_i, z_i = k given θ) (S, B, m, *units, K); p(z_i = k) where y_i is missing.

@@ -162,26 +162,38 @@ class Problem:
         return max(1, count_numbers(lambda: self.log_target(few, one))) / _DRAWS_TO_COUNT
 
     def log_target_with_gradient(self, scores: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
-        """Return log p(θ, y) (S, B) in nats, with its gradient (S, B, D) over scores."""
-        found = []
-        for piece in self.exact.pieces({"": scores}, frames):
-            with bare_gradients():
-                values, gradient = self._differentiate(scores[piece], frames)
-            if not bool(torch.isfinite(gradient).all()):
-                values, gradient = self._differentiate(scores[piece], frames)
-            found.append((values, gradient))
-        values, gradients = zip(*found, strict=True)
-        return torch.cat(values), torch.cat(gradients)
+        """Return log p(θ, y) (S, B) in nats, with its gradient (S, B, D) over scores.
+
+        What depends on parameters alone is done for all draws together: the pieces that tables of
+        densities are worked on in are so small that it would take longer than these.
+        """
+        with bare_gradients():
+            values, gradient = self._differentiate(scores, frames)
+        if not bool(torch.isfinite(gradient).all()):
+            values, gradient = self._differentiate(scores, frames)
+        return values, gradient
 
     def _differentiate(self, scores: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
         x, shape = scores.detach().requires_grad_(), scores.shape[:2]
-        vector, log_det = self.space.unstandardize(x.flatten(0, 1))
-        log_marginal = self.exact.log_marginal(self.constrain(vector, shape), frames)
-        log_prior = self.exact.density.log_prior(self.space.split(vector)) + log_det
-        total = log_marginal + log_prior.unflatten(0, shape)
-        total = total.nan_to_num(nan=-math.inf, posinf=-math.inf, neginf=-math.inf)
-        [gradient] = torch.autograd.grad(total[torch.isfinite(total)].sum(), x)
-        return total.detach(), gradient
+        with torch.enable_grad():
+            vector, log_det = self.space.unstandardize(x.flatten(0, 1))
+            parameters = self.constrain(vector, shape)
+            log_prior = self.exact.density.log_prior(self.space.split(vector)) + log_det
+            log_prior = log_prior.unflatten(0, shape)
+        fixed = {name: value.detach() for name, value in parameters.items()}
+        log_marginal, slopes = self.exact.log_marginal_with_gradient(fixed, frames)
+        total = (log_prior.detach() + log_marginal).nan_to_num(
+            nan=-math.inf, posinf=-math.inf, neginf=-math.inf
+        )
+        finite = torch.isfinite(total)
+        outputs, slopes_of_outputs = [log_prior], [finite.to(log_prior.dtype)]
+        for name, value in parameters.items():
+            if value.requires_grad:
+                outputs.append(value)
+                chosen = finite.reshape(*shape, *(1,) * (value.ndim - 2))
+                slopes_of_outputs.append(torch.where(chosen, slopes[name], 0.0))
+        [gradient] = torch.autograd.grad(outputs, x, slopes_of_outputs)
+        return total, gradient
 
     def parameters(self, scores: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return unconstrained vectors, constrained parameters, and log |dv/ds| of (S, B, D)."""

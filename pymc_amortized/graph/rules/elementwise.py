@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pymc_amortized.errors import UnconvertibleOpError
 
-__all__ = ["bare_gradients", "scalar_function"]
+__all__ = ["bare_gradients", "common_branch", "gradients_are_bare", "scalar_function"]
 
 ScalarFunction = Callable[..., Tensor]
 
@@ -61,6 +61,16 @@ def _softplus(x: Tensor) -> Tensor:
 
 def _switch(condition: Tensor, if_true: Tensor, if_false: Tensor) -> Tensor:
     return torch.where(condition.bool(), if_true, if_false)
+
+
+def common_branch(condition: Any) -> int | None:
+    """Return the one branch, 1 or 2, that a switch takes everywhere; None if there is not one.
+
+    Of what depends on data alone, as whether they are in the support, this is known at once.
+    """
+    if isinstance(condition, Tensor):
+        return None
+    return 1 if condition.all() else None if condition.any() else 2
 
 
 def _clip(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -209,9 +219,14 @@ def bare_gradients() -> Iterator[None]:
         _masks.reset(before)
 
 
+def gradients_are_bare() -> bool:
+    """Tell whether :func:`bare_gradients` is in force."""
+    return not _masks.get()
+
+
 def _mask_gradient(function: ScalarFunction) -> ScalarFunction:
     def differentiable(*inputs: Tensor) -> Tensor:
-        masked = _masks.get() and torch.is_grad_enabled()
+        masked = not gradients_are_bare() and torch.is_grad_enabled()
         if masked and any(x.requires_grad for x in inputs):
             return _Differentiated.apply(function, *torch.broadcast_tensors(*inputs))
         return function(*inputs)

@@ -39,7 +39,7 @@ from pymc_amortized.graph.interpreter import (
     torch_dtype,
 )
 from pymc_amortized.graph.repeats import once, repeated
-from pymc_amortized.graph.rules.elementwise import scalar_function
+from pymc_amortized.graph.rules.elementwise import common_branch, scalar_function
 
 __all__ = []
 
@@ -85,6 +85,9 @@ def _elementwise_rule(scalar_op: ScalarOp, node: Apply) -> Rule:
             result = function(*tensors)
             return tuple(x.to(dtype) for x, dtype in zip(result, dtypes, strict=True))
         shortest = [once(x) for x in tensors]
+        if keep_first and (branch := common_branch(values[0])) is not None:
+            whole = torch.broadcast_shapes(*(x.shape for x in tensors))
+            return repeated(shortest[branch].to(dtypes[0]), whole)
         result = function(*shortest)
         result = result if result.dtype is dtypes[0] else result.to(dtypes[0])
         if all(x is y for x, y in zip(shortest, tensors, strict=True)):

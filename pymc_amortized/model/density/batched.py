@@ -147,7 +147,7 @@ class BatchedDensity:
         values = self._check_data(parameters, observations)
         distribution = self._distributions[name]
         tables = [
-            likelihood.by_unit(likelihood.table(values, observations))
+            likelihood.unit_table(values, observations)
             for likelihood in self._likelihoods.values()
             if likelihood.unit_map.indicator == name
         ]

@@ -78,6 +78,15 @@ class Likelihood:
 
     def table(self, parameters: NamedTensors, observations: NamedData) -> Tensor:
         """Return log p(entry given z = k, θ), as (S or 1, *entries, K or 1)."""
+        return _side_by_side(self._columns(parameters, observations))
+
+    def unit_table(self, parameters: NamedTensors, observations: NamedData) -> Tensor:
+        """Return log p(entries of a unit given z = k, θ), as (S or 1, *units, K or 1)."""
+        columns = self._columns(parameters, observations)
+        return _side_by_side([self._add_up(column) for column in columns])
+
+    def _columns(self, parameters: NamedTensors, observations: NamedData) -> list[Tensor]:
+        """Return what :meth:`table` consists of, in one piece or by values of the indicator."""
         value = self._value(observations)
         others = [observations[name] for name in self._others]
         others += [observations.get(c.name, c.values) for c in self._covariates]
@@ -87,9 +96,8 @@ class Likelihood:
             states = [np.zeros(1, dtype="int64") for _ in self._indicator_names]
             results = self._graph([*arguments, *states, *others, value])
             if self._has_component_axis:
-                return self._entries(results[0], device, component_axis=True)
-            columns = [self._entries(result, device, component_axis=False) for result in results]
-            return _stack_columns(columns)
+                return [self._entries(results[0], device, component_axis=True)]
+            return [self._entries(x, device, component_axis=False)[..., None] for x in results]
         columns = []
         for k in self.distribution.support:
             states = [
@@ -99,8 +107,8 @@ class Likelihood:
                 for name in self._indicator_names
             ]
             result = self._graph([*arguments, *states, *others, value])[0]
-            columns.append(self._entries(result, device, component_axis=False))
-        return _stack_columns(columns)
+            columns.append(self._entries(result, device, component_axis=False)[..., None])
+        return columns
 
     def symbolic_table(
         self, parameters: Mapping[str, Variable], data: Mapping[str, Variable]
@@ -222,14 +230,16 @@ class Likelihood:
             tensor = torch.where(mask, tensor, torch.zeros_like(tensor))
         return tensor
 
-    def by_unit(self, table: Tensor) -> Tensor:
+    def _add_up(self, table: Tensor) -> Tensor:
         """Add up the entries of each unit: (S, *entries, K) to (S, *units, K)."""
-        units = self.distribution.units
-        if self.unit_map.is_identity and self.unit_map.owner.shape == units:
+        units, unit_map = self.distribution.units, self.unit_map
+        if unit_map.is_identity and unit_map.owner.shape == units:
             return table
-        owner = torch.as_tensor(self.unit_map.owner.ravel(), device=table.device)
         # Draws come last, as they lie in memory: rows that are added up are then whole.
-        flat = table.movedim(0, -1).reshape(len(owner), table.shape[-1], table.shape[0])
+        flat = table.movedim(0, -1).reshape(unit_map.owner.size, table.shape[-1], len(table))
+        if (number := unit_map.entries_in_turn(math.prod(units))) is not None:
+            return flat.unflatten(0, (-1, number)).sum(1).movedim(-1, 0).unflatten(1, units)
+        owner = torch.as_tensor(unit_map.owner.ravel(), device=table.device)
         if bool((owner < 0).any()):
             flat, owner = flat[owner >= 0], owner[owner >= 0]
         totals = flat.new_zeros(math.prod(units), *flat.shape[1:]).index_add(0, owner, flat)
@@ -255,10 +265,12 @@ class Likelihood:
         return columns[..., 0].sum(-1)
 
 
-def _stack_columns(columns: Sequence[Tensor]) -> Tensor:
-    """Put columns (S, *entries) side by side, (S, *entries, K), with draws last in memory."""
+def _side_by_side(columns: Sequence[Tensor]) -> Tensor:
+    """Put columns (S, *entries, K) side by side, with draws last in memory."""
+    if len(columns) == 1:
+        return columns[0]
     draws_last = [column.movedim(0, -1) for column in torch.broadcast_tensors(*columns)]
-    return torch.stack(draws_last, dim=-2).movedim(-1, 0)
+    return torch.cat(draws_last, dim=-2).movedim(-1, 0)
 
 
 def _spread(mask: np.ndarray, ndim: int) -> np.ndarray:

@@ -48,6 +48,13 @@ class UnitMap:
         """Whether entries and units are the same, in the same order."""
         return bool(np.array_equal(self.owner.ravel(), np.arange(self.owner.size)))
 
+    def entries_in_turn(self, num_units: int) -> int | None:
+        """Return how many entries a unit has, if each has as many, one unit after the other."""
+        owner = self.owner.ravel()
+        number = owner.size // max(1, num_units)
+        in_turn = np.repeat(np.arange(num_units), number)
+        return number if np.array_equal(owner, in_turn) else None
+
 
 def indicators_of(complete: CompleteModel, observation: Observation) -> list[Indicator]:
     """Return the indicators on which an observation depends."""

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import pytensor.scalar.basic as scalar
 import torch
 
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pymc_amortized.graph.rules.elementwise import gradients_are_bare, scalar_function
+from pymc_amortized.graph.gradients import gradients_are_bare, mask_gradient
 
 __all__ = ["less_half_square"]
 
@@ -16,7 +15,7 @@ _FEWEST_VALUES = 8
 _LARGEST_LOSS = 1e-9  # in nats, of what is evaluated as a polynomial
 _MANY_LOST = 0.5
 
-_divide, _square = (scalar_function(op) for op in (scalar.true_div, scalar.sqr))
+_divide, _square = mask_gradient(torch.true_divide), mask_gradient(torch.square)
 
 
 def less_half_square(x: Tensor, mu: Tensor, sigma: Tensor, offset: Tensor) -> Tensor:

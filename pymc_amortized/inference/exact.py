@@ -14,7 +14,7 @@ from pymc_amortized.data.tables import UnitTable
 from pymc_amortized.discrete import MarkovChain, forward_filter
 from pymc_amortized.discrete.log_sum import log_sum
 from pymc_amortized.errors import InvalidDataError
-from pymc_amortized.graph.rules.elementwise import bare_gradients
+from pymc_amortized.graph.gradients import bare_gradients
 from pymc_amortized.memory import MEMORY, MemoryBudget
 from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.density.likelihood import NamedData

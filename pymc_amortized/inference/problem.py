@@ -16,7 +16,7 @@ from pymc_amortized.data.dataset import Dataset, read_dataset
 from pymc_amortized.data.frames import Frames
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.errors import InvalidDataError
-from pymc_amortized.graph.rules.elementwise import bare_gradients
+from pymc_amortized.graph.gradients import bare_gradients
 from pymc_amortized.inference.exact import ExactModel
 from pymc_amortized.memory import MEMORY, MemoryBudget, count_numbers
 from pymc_amortized.model.parameter_space import ParameterSpace

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pymc_amortized.graph.backend import BatchedGraph
-from pymc_amortized.graph.rules.elementwise import bare_gradients
+from pymc_amortized.graph.gradients import bare_gradients
 from tests.graph.expressions import (
     INDEX,
     MATRIX,

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pymc_amortized.graph import quadratic
+from pymc_amortized.graph.gradients import bare_gradients
 from pymc_amortized.graph.quadratic import less_half_square
-from pymc_amortized.graph.rules.elementwise import bare_gradients
 
 NUM_DRAWS, NUM_VALUES, NUM_COMPONENTS = 5, 20, 3
 # By name, the shapes of x, mu, sigma and the offset; only those of the first two are polynomials.

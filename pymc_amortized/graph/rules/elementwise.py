@@ -2,9 +2,7 @@
 
 import math
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from functools import singledispatch
 from typing import Any
 
@@ -20,8 +18,10 @@ from pytensor.link.pytorch.dispatch import pytorch_funcify
 from torch import Tensor
 
 from pymc_amortized.errors import UnconvertibleOpError
+from pymc_amortized.graph.choice import choose
+from pymc_amortized.graph.gradients import mask_gradient
 
-__all__ = ["bare_gradients", "common_branch", "gradients_are_bare", "scalar_function"]
+__all__ = ["common_branch", "scalar_function"]
 
 ScalarFunction = Callable[..., Tensor]
 
@@ -60,7 +60,7 @@ def _softplus(x: Tensor) -> Tensor:
 
 
 def _switch(condition: Tensor, if_true: Tensor, if_false: Tensor) -> Tensor:
-    return torch.where(condition.bool(), if_true, if_false)
+    return choose(condition.bool(), if_true, if_false)
 
 
 def common_branch(condition: Any) -> int | None:
@@ -171,69 +171,6 @@ _FUNCTIONS: dict[type, ScalarFunction] = {
 }
 
 
-class _Differentiated(torch.autograd.Function):
-    """An elementwise function whose gradient is 0 wherever nothing depends on its result.
-
-    Densities select among branches: ``switch(x == 0, a, b * log(x))``. Where the first is selected
-    the second receives a gradient of 0, which times its infinite derivative would be NaN. PyTensor
-    rewrites such products; here they are masked.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, function: ScalarFunction, *inputs: Tensor) -> Tensor:
-        ctx.function = function
-        ctx.save_for_backward(*inputs)
-        return function(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        inputs = ctx.saved_tensors
-        wanted = [x for x, needed in zip(inputs, ctx.needs_input_grad[1:], strict=True) if needed]
-        higher_order = torch.is_grad_enabled()
-        with torch.enable_grad():
-            # Views, so that an input which was computed from another counts as independent of it.
-            leaves = [x.view_as(x) if higher_order else x.detach().requires_grad_() for x in wanted]
-            supply = iter(leaves)
-            arguments = [
-                next(supply) if needed else x
-                for x, needed in zip(inputs, ctx.needs_input_grad[1:], strict=True)
-            ]
-            result = ctx.function(*arguments)
-            gradients = torch.autograd.grad(
-                result, leaves, gradient, create_graph=higher_order, allow_unused=True
-            )
-        masked = iter(None if g is None else torch.where(gradient == 0, 0.0, g) for g in gradients)
-        return None, *(next(masked) if needed else None for needed in ctx.needs_input_grad[1:])
-
-
-_masks: ContextVar[bool] = ContextVar("masks", default=True)
-
-
-@contextmanager
-def bare_gradients() -> Iterator[None]:
-    """Do not mask gradients of what is computed meanwhile: half the work, and the same, or NaN."""
-    before = _masks.set(False)
-    try:
-        yield
-    finally:
-        _masks.reset(before)
-
-
-def gradients_are_bare() -> bool:
-    """Tell whether :func:`bare_gradients` is in force."""
-    return not _masks.get()
-
-
-def _mask_gradient(function: ScalarFunction) -> ScalarFunction:
-    def differentiable(*inputs: Tensor) -> Tensor:
-        masked = not gradients_are_bare() and torch.is_grad_enabled()
-        if masked and any(x.requires_grad for x in inputs):
-            return _Differentiated.apply(function, *torch.broadcast_tensors(*inputs))
-        return function(*inputs)
-
-    return differentiable
-
-
 _LINEAR = (
     basic.Add,
     basic.Sub,
@@ -246,7 +183,7 @@ _LINEAR = (
 
 def _register(op_class: type, function: ScalarFunction) -> None:
     if op_class not in _LINEAR:
-        function = _mask_gradient(function)
+        function = mask_gradient(function)
 
     @scalar_function.register(op_class)
     def _(op: Op, node: Apply | None = None) -> ScalarFunction:
@@ -260,7 +197,7 @@ for _op_class, _function in _FUNCTIONS.items():
 @scalar_function.register(basic.Pow)
 def _power(op: basic.Pow, node: Apply | None = None) -> ScalarFunction:
     """Square where the exponent is 2: as a tensor it would cost ten times as much."""
-    return _square if node is not None and _is_square(node) else _mask_gradient(torch.pow)
+    return _square if node is not None and _is_square(node) else mask_gradient(torch.pow)
 
 
 def _is_square(node: Apply) -> bool:
@@ -273,7 +210,7 @@ def _is_square(node: Apply) -> bool:
     )
 
 
-_square = _mask_gradient(lambda x, exponent: torch.square(x))
+_square = mask_gradient(lambda x, exponent: torch.square(x))
 
 
 @scalar_function.register(basic.Cast)

@@ -235,10 +235,10 @@ class Likelihood:
         units, unit_map = self.distribution.units, self.unit_map
         if unit_map.is_identity and unit_map.owner.shape == units:
             return table
+        if unit_map.entries_follow(units):
+            return table.sum(tuple(range(1 + len(units), table.ndim - 1)))
         # Draws come last, as they lie in memory: rows that are added up are then whole.
         flat = table.movedim(0, -1).reshape(unit_map.owner.size, table.shape[-1], len(table))
-        if (number := unit_map.entries_in_turn(math.prod(units))) is not None:
-            return flat.unflatten(0, (-1, number)).sum(1).movedim(-1, 0).unflatten(1, units)
         owner = torch.as_tensor(unit_map.owner.ravel(), device=table.device)
         if bool((owner < 0).any()):
             flat, owner = flat[owner >= 0], owner[owner >= 0]

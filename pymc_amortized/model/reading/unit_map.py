@@ -48,12 +48,13 @@ class UnitMap:
         """Whether entries and units are the same, in the same order."""
         return bool(np.array_equal(self.owner.ravel(), np.arange(self.owner.size)))
 
-    def entries_in_turn(self, num_units: int) -> int | None:
-        """Return how many entries a unit has, if each has as many, one unit after the other."""
-        owner = self.owner.ravel()
-        number = owner.size // max(1, num_units)
-        in_turn = np.repeat(np.arange(num_units), number)
-        return number if np.array_equal(owner, in_turn) else None
+    def entries_follow(self, units: Sequence[int]) -> bool:
+        """Tell whether axes of entries are those of the units (*units), and further ones."""
+        shape, num_units = self.owner.shape, math.prod(units)
+        if shape[: len(units)] != tuple(units):
+            return False
+        rows = self.owner.reshape(num_units, -1)
+        return bool((rows == np.arange(num_units)[:, None]).all())
 
 
 def indicators_of(complete: CompleteModel, observation: Observation) -> list[Indicator]:

@@ -62,13 +62,14 @@ def plot(model: pm.Model, idata: Any, waiting: np.ndarray, directory: pathlib.Pa
     figure.savefig(directory / "posterior.png", dpi=100, bbox_inches="tight")
 
     with model:
+        few = idata.sel(draw=slice(None, None, 50))
         predictive = pm.sample_posterior_predictive(
-            idata, var_names=["waiting"], random_seed=1, progressbar=False
+            few, var_names=["waiting"], random_seed=1, progressbar=False
         )
     draws = np.asarray(predictive.posterior_predictive["waiting"]).reshape(-1, len(waiting))
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     bins = np.arange(35, 110, 3)
-    for row in draws[:: len(draws) // 60]:
+    for row in draws:
         axes.hist(row, bins, histtype="step", density=True, color="C0", alpha=0.12)
     axes.hist(waiting, bins, histtype="step", density=True, color="black", label="observed")
     axes.plot([], color="C0", label="posterior predictive")

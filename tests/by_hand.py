@@ -13,14 +13,18 @@ from pytensor.tensor.random.op import RandomVariable
 from pymc_amortized.compat import reference_mode
 
 
+ONE_BY_ONE = 5_000
+
+
 def draw(variables, num_draws, seed):
-    """Return draws (num_draws, *shape) of variables, jointly."""
+    """Return draws (num_draws, *shape) of variables, jointly; fewer if each takes its time."""
     options = {"random_seed": seed, "mode": reference_mode()}
     try:
         batch = _batched(variables, num_draws)
         with pytensor.config.change_flags(cxx=""):
             draws = pm.draw(batch, **options)
     except ValueError:  # a scan, or a size that is given, which PyTensor cannot make a batch of
+        num_draws = min(num_draws, ONE_BY_ONE)
         draws = pm.draw(variables, draws=num_draws, **options)
     draws = [np.asarray(x) for x in draws]
     assert all(x.shape[0] == num_draws for x in draws)

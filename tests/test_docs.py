@@ -161,12 +161,12 @@ def test_quickstart(capsys, monkeypatch, tmp_path):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_cognitive_switch(capsys, monkeypatch, tmp_path):
     """The script, and then the notebook, which finds the network that the script has trained."""
-    options = ["--training", "10", "--trials", "60", "--lengths", "50", "80"]
+    options = ["--training", "10", "--trials", "40", "--lengths", "40", "50"]
     run_example(
         "cognitive_switch.py", [*options, "--output", str(tmp_path / "script")], monkeypatch
     )
     output = capsys.readouterr().out
-    assert "person A, 60 trials" in output
+    assert "person A, 40 trials" in output
     assert "switches: " in output
     assert pictures_in(tmp_path / "script") == 4
 
@@ -180,11 +180,11 @@ def test_cognitive_switch(capsys, monkeypatch, tmp_path):
         if cell["cell_type"] == "code":
             block = "".join(cell["source"])
             for long, short in (
-                ("LENGTHS}", "(50, 80)}"),
+                ("LENGTHS}", "(40, 50)}"),
                 ("steps=1500", "steps=10"),
-                ('read("A", 400)\n', 'read("A", 80)\n'),
-                ('read("H")', 'read("H", 70)'),
-                ("350", "75"),
+                ('read("A", 400)\n', 'read("A", 50)\n'),
+                ('read("H")', 'read("H", 42)'),
+                ("350", "45"),
             ):
                 block = block.replace(long, short)
             exec(block, names)

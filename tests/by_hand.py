@@ -12,7 +12,6 @@ from pytensor.tensor.random.op import RandomVariable
 
 from pymc_amortized.compat import reference_mode
 
-
 ONE_BY_ONE = 5_000
 
 

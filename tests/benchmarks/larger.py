@@ -1,13 +1,14 @@
 """Larger models beside NUTS: seconds from a model to its answer, everything included.
 
     python -m tests.benchmarks.larger [--only NAME ...] [--steps 0]
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.larger --densities
 
 Ten models of 5 to 38 parameters. Each is answered in a process of its own, first by
 ``pma.sample`` without training, or with a network of so many steps, then by nutpie (four chains,
 1,000 draws after 1,000 of tuning, indicators summed out by pymc-extras where they are explicit).
 Seconds are those of the wall, with reading, training, compilation and sampling. What NUTS is worth
 is said by R-hat and ESS; labels of exchangeable components are not put in order for it, and it does
-not say so itself.
+not say so itself. ``--densities``: what a log density and its gradient cost, of 1,024 draws.
 """
 
 import argparse
@@ -235,6 +236,26 @@ def nuts(name):
     return {"seconds": seconds, "answer": f"R-hat {rhat.max():.2f}, ESS {ess.min():.0f}"}
 
 
+def density(name, num_draws=1_024, rounds=7):
+    """Return what a log density, and one with its gradient, cost: microseconds a draw."""
+    import pymc_amortized as pma
+
+    posterior = pma.fit(MODELS[name](), training="none", cache=False, progressbar=False)
+    problem = posterior.inference.problem
+    frames = problem.read(None).frames
+    generator = torch.Generator().manual_seed(1)
+    scores = torch.randn(num_draws, 1, problem.space.size, generator=generator).double() / 2
+    found = []
+    for evaluate in (problem.log_target, problem.log_target_with_gradient):
+        seconds = []
+        for _ in range(rounds):
+            started = time.process_time()
+            evaluate(scores, frames)
+            seconds.append(time.process_time() - started)
+        found.append(float(np.median(seconds)) / num_draws * 1e6)
+    return found
+
+
 def in_process(*arguments):
     """Run this file for one model, and return what it prints last."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.larger", *arguments]
@@ -247,6 +268,7 @@ def main():
     parser.add_argument("--only", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--part", choices=["answer", "nuts"], default=None)
+    parser.add_argument("--densities", action="store_true")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     if arguments.part:
@@ -258,6 +280,11 @@ def main():
         f"{platform.machine()}; Python {platform.python_version()}, PyMC {pm.__version__}, torch "
         f"{torch.__version__}\n"
     )
+    if arguments.densities:
+        print("| model | log density | with gradient |\n|---|---|---|")
+        for name in arguments.only:
+            print("| {} | {:.0f} | {:.0f} |".format(name, *density(name)), flush=True)
+        return
     print("| model | D | seconds | answer, rung, confirmed by | of these | nutpie | its chains |")
     print("|---|---|---|---|---|---|---|")
     for name in arguments.only:

@@ -60,8 +60,10 @@ class StudentMixture:
             self.scale_tril, identity.expand_as(self.scale_tril), upper=False
         )  # (B, K, D, D)
         centre = (whiten @ self.location.unsqueeze(-1)).to(points.dtype)  # (B, K, D, 1)
-        z = whiten @ points.permute(1, 2, 0).unsqueeze(1) - centre  # (B, K, D, S)
-        distance = z.square().sum(2)
+        # All components in one product, and the rest in its place: tables of B K D S numbers.
+        z = whiten.flatten(1, 2) @ points.permute(1, 2, 0)  # (B, K D, S)
+        z.sub_(centre.flatten(1, 2)).square_()
+        distance = z.unflatten(1, centre.shape[1:3]).sum(2)
         nu = _DEGREES_OF_FREEDOM
         constant = math.lgamma((nu + size) / 2) - math.lgamma(nu / 2)
         constant -= size / 2 * math.log(nu * math.pi)

@@ -10,7 +10,6 @@ from pymc_amortized.graph import quadratic
 from pymc_amortized.graph.gradients import bare_gradients
 from pymc_amortized.graph.quadratic import less_half_square
 
-NUM_DRAWS, NUM_VALUES, NUM_COMPONENTS = 5, 20, 3
 # By name, the shapes of x, mu, sigma and the offset; only those of the first two are polynomials.
 SHAPES = {
     "components": ((1, 20, 1), (5, 1, 3), (5, 1, 3), (5, 1, 3)),

@@ -233,10 +233,9 @@ class Likelihood:
     def _add_up(self, table: Tensor) -> Tensor:
         """Add up the entries of each unit: (S, *entries, K) to (S, *units, K)."""
         units, unit_map = self.distribution.units, self.unit_map
-        if unit_map.is_identity and unit_map.owner.shape == units:
-            return table
         if unit_map.entries_follow(units):
-            return table.sum(tuple(range(1 + len(units), table.ndim - 1)))
+            further = tuple(range(1 + len(units), table.ndim - 1))
+            return table.sum(further) if further else table
         # Draws come last, as they lie in memory: rows that are added up are then whole.
         flat = table.movedim(0, -1).reshape(unit_map.owner.size, table.shape[-1], len(table))
         owner = torch.as_tensor(unit_map.owner.ravel(), device=table.device)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 __all__ = ["MEMORY", "MemoryBudget", "count_numbers"]
 
@@ -62,12 +62,12 @@ def count_numbers(work: Callable[[], Any]) -> int:
     return counter.numbers
 
 
-class _NumberCounter(TorchDispatchMode):
+class _NumberCounter(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.numbers = 0
 
-    def __torch_dispatch__(
+    def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))

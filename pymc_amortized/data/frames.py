@@ -1,5 +1,7 @@
 """Data sets in frames of a model's own shape."""
 
+import functools
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +12,7 @@ from torch import Tensor
 __all__ = ["Frames", "stack_frames"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Frames:
     """B data sets in m frames of the model's shape each.
 
@@ -40,8 +42,19 @@ class Frames:
         """M."""
         return self.selected[0].shape[1]
 
+    @functools.cached_property
+    def one_by_one(self) -> "tuple[Frames, ...]":
+        """The data sets, each by itself; the same objects each time."""
+        return tuple(self._take(slice(b, b + 1)) for b in range(len(self)))
+
     def select(self, index: slice | Tensor) -> "Frames":
-        """Return some of the data sets."""
+        """Return some of the data sets; of one alone the same object each time."""
+        chosen = torch.arange(len(self))[index if isinstance(index, slice) else index.cpu()]
+        if len(chosen) != 1:
+            return self._take(index)
+        return self if len(self) == 1 else self.one_by_one[int(chosen[0])]
+
+    def _take(self, index: slice | Tensor) -> "Frames":
         return Frames(
             {name: x[index] for name, x in self.observations.items()},
             {name: x[index] for name, x in self.covariates.items()},

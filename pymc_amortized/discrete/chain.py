@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from torch import Tensor
@@ -86,7 +87,7 @@ class MarkovChain:
         shapes = [initial, transition, self.log_emission.shape[:-2]]
         if self.mask is not None:
             shapes.append(self.mask.shape[:-1])
-        return torch.broadcast_shapes(*shapes)
+        return torch.Size(np.broadcast_shapes(*shapes))
 
     def emissions(self) -> Tensor:
         """Return log emissions (*batch, T, K) with missing points set to 0."""

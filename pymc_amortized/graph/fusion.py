@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytensor.scalar.basic as scalar
 import pytensor.tensor as pt
-import torch
 
 from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.op import Op
@@ -46,7 +45,7 @@ def _(op: LessHalfSquare, node: Apply) -> Rule:
     def rule(run: Run, *values: Value) -> Tensor:
         tensors = [run.lift(value).double() for value in values]
         table = less_half_square(*(once(x) for x in tensors))
-        return repeated(table, torch.broadcast_shapes(*(x.shape for x in tensors)))
+        return repeated(table, np.broadcast_shapes(*(x.shape for x in tensors)))
 
     return rule
 

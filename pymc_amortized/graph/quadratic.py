@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from torch import Tensor
@@ -111,7 +112,7 @@ def _standardize(x: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
 
 def _covers(x: Tensor, other: Tensor) -> bool:
     """Tell whether a tensor has the shape of itself together with another."""
-    return torch.broadcast_shapes(x.shape, other.shape) == x.shape
+    return np.broadcast_shapes(x.shape, other.shape) == x.shape
 
 
 class _Polynomial:
@@ -150,7 +151,7 @@ class _Polynomial:
         """Return the polynomials; None if there are none, or they are not worth it."""
         if x.requires_grad or len(x) > 1 or x.numel() < _FEWEST_VALUES:
             return None
-        others = torch.broadcast_shapes(mu.shape, sigma.shape, offset.shape)
+        others = np.broadcast_shapes(mu.shape, sigma.shape, offset.shape)
         if any(min(lengths) > 1 for lengths in zip(x.shape[1:], others[1:], strict=True)):
             return None
         polynomial = _Polynomial(x, mu, sigma, offset)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-__all__ = ["once", "repeated"]
+__all__ = ["once", "repeated", "shrink"]
 
 _ONCE = "_pymc_amortized_once"
 
@@ -39,3 +39,15 @@ def repeated(small: Tensor, shape: Sequence[int]) -> Tensor:
 def once(x: Tensor) -> Tensor:
     """Return a tensor with length 1 along the axes that it is known to repeat itself along."""
     return getattr(x, _ONCE, x)
+
+
+def shrink(x: Tensor) -> Tensor:
+    """Return a tensor with length 1 along all axes along which it lies in memory once.
+
+    Examples
+    --------
+    >>> import torch
+    >>> shrink(torch.zeros(5, 1).expand(5, 1000)).shape
+    torch.Size([5, 1])
+    """
+    return x[tuple(slice(0, 1) if step == 0 else slice(None) for step in x.stride())]

@@ -76,7 +76,7 @@ def align_parameters(
     """
     if size is None:
         leads = [x.shape[1 : x.ndim - n] for x, n in zip(parameters, ndims, strict=True)]
-        sizes = tuple(torch.broadcast_shapes(*leads))
+        sizes = tuple(np.broadcast_shapes(*leads))
     else:
         sizes = tuple(int(number) for number in np.atleast_1d(size))
     aligned = []

@@ -3,6 +3,7 @@
 import math
 
 from collections.abc import Iterator
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -17,6 +18,7 @@ from pymc_amortized.errors import InvalidDataError
 from pymc_amortized.graph.gradients import bare_gradients
 from pymc_amortized.memory import MEMORY, MemoryBudget
 from pymc_amortized.model.density.batched import BatchedDensity
+from pymc_amortized.model.density.distinct_units import DistinctUnits, distinct_units
 from pymc_amortized.model.density.likelihood import NamedData
 from pymc_amortized.model.spec import IndicatorSpec
 from pymc_amortized.typing import NamedTensors
@@ -47,21 +49,20 @@ class ExactModel:
         self, density: BatchedDensity, layout: DataLayout, memory: MemoryBudget = MEMORY
     ) -> None:
         self.density, self.layout, self.memory = density, layout, memory
+        self._distinct: WeakKeyDictionary[Frames, DistinctUnits | None] = WeakKeyDictionary()
 
     def log_marginal(self, parameters: NamedTensors, frames: Frames) -> Tensor:
         """Return log p(y given θ) (S, B) in nats, for parameters (S, B, *shape)."""
         if len(frames) > 1 and self._fills_a_piece(parameters, frames):
             columns = []
-            for b in range(len(frames)):
-                one = slice(b, b + 1)
-                of_one = {name: value[:, one] for name, value in parameters.items()}
-                columns.append(self.log_marginal(of_one, frames.select(one)))
+            for b, one in enumerate(frames.one_by_one):
+                of_one = {name: value[:, b : b + 1] for name, value in parameters.items()}
+                columns.append(self.log_marginal(of_one, one))
             return torch.cat(columns, dim=1)
 
         def total(part: NamedTensors) -> Tensor:
             if not self.layout.resized and _is_plain(self.layout, frames):
-                flat, data = self._flat(part, frames)
-                return self.density.log_marginal(flat, data).reshape(-1, len(frames))
+                return self._log_plain(part, frames).reshape(-1, len(frames))
             terms = [self._log_table(t, i, part, frames) for i, t in self._tables()]
             terms += [self._log_without_unit(t, part, frames) for t in self.layout.tables]
             return sum(terms)
@@ -76,6 +77,18 @@ class ExactModel:
                 f"Expected covariates among {names} that can serve as an index, as in the model; "
                 f"a value is out of range: {error}"
             ) from error
+
+    def _log_plain(self, parameters: NamedTensors, frames: Frames) -> Tensor:
+        """Log density (S B,) of data of the model's own shape, equal units evaluated once."""
+        flat, data = self._flat(parameters, frames)
+        if any(isinstance(x, Tensor) for x in data.values()):
+            return self.density.log_marginal(flat, data)
+        if frames not in self._distinct:
+            self._distinct[frames] = distinct_units(self.density, flat, data)
+        units = self._distinct[frames]
+        if units is None:
+            return self.density.log_marginal(flat, data)
+        return self.density.log_marginal_of_counts(flat, units.data, units.counts)
 
     def log_marginal_with_gradient(
         self, parameters: NamedTensors, frames: Frames
@@ -190,7 +203,9 @@ class ExactModel:
         Chains are passed over step by step: the more at a time, the better.
         """
         components = max([i.num_components for i in self.layout.spec.indicators], default=1)
+        units = self._distinct.get(frames)
         entries = sum(table.num_rows for table in self.layout.tables)
+        entries = entries if units is None else len(units.counts)
         most = self.memory.on(frames.selected[0].device)
         if self.layout.spec.structure == "sequence":
             most = max(most, min(self.memory.entries, _DRAWS_OF_CHAINS * entries * components))

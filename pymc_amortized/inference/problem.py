@@ -186,13 +186,15 @@ class Problem:
             nan=-math.inf, posinf=-math.inf, neginf=-math.inf
         )
         finite = torch.isfinite(total)
-        outputs, slopes_of_outputs = [log_prior], [finite.to(log_prior.dtype)]
-        for name, value in parameters.items():
-            if value.requires_grad:
-                outputs.append(value)
-                chosen = finite.reshape(*shape, *(1,) * (value.ndim - 2))
-                slopes_of_outputs.append(torch.where(chosen, slopes[name], 0.0))
-        [gradient] = torch.autograd.grad(outputs, x, slopes_of_outputs)
+        # A sum of products, for slopes as ``grad_outputs`` would have torch import for a second.
+        with torch.enable_grad():
+            products = [log_prior[finite].sum()]
+            for name, value in parameters.items():
+                if value.requires_grad:
+                    chosen = finite.reshape(*shape, *(1,) * (value.ndim - 2))
+                    slope = torch.where(chosen, slopes[name], 0.0)
+                    products.append((value * slope).sum())
+        [gradient] = torch.autograd.grad(sum(products), x)
         return total, gradient
 
     def parameters(self, scores: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:

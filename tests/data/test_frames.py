@@ -56,3 +56,14 @@ def test_some_data_sets(index):
     assert len(some) == 2
     assert torch.equal(some.observations["y"], whole.observations["y"][index])
     assert torch.equal(some.times, whole.times[index])
+
+
+def test_a_data_set_by_itself_is_always_the_same_object():
+    """What is known of a data set is kept with it."""
+    whole = Frames({"y": torch.arange(6.0).reshape(3, 1, 2)}, {}, (torch.ones(3, 1, 2).bool(),))
+    second = whole.select(torch.tensor([1]))
+    assert second is whole.select(slice(1, 2))
+    assert second is whole.select(torch.tensor([False, True, False]))
+    assert second is second.select(torch.tensor([0]))
+    assert torch.equal(second.observations["y"], torch.tensor([[[2.0, 3.0]]]))
+    assert whole.select(slice(0, 0)).observations["y"].shape == (0, 1, 2)

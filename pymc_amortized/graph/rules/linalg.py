@@ -68,7 +68,7 @@ def _blockwise(op: Blockwise, node: Apply) -> Rule:
 
     def rule(run: Run, *values: Value) -> Value | tuple[Value, ...]:
         tensors = [run.expand(value) for value in values]
-        leading = torch.broadcast_shapes(*(x.shape[1 : batch_ndim + 1] for x in tensors))
+        leading = np.broadcast_shapes(*(x.shape[1 : batch_ndim + 1] for x in tensors))
         flat = [
             x.expand(run.batch, *leading, *x.shape[x.ndim - ndim :]).flatten(0, batch_ndim)
             for x, ndim in zip(tensors, core_ndims, strict=True)

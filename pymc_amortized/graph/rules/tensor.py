@@ -86,13 +86,13 @@ def _elementwise_rule(scalar_op: ScalarOp, node: Apply) -> Rule:
             return tuple(x.to(dtype) for x, dtype in zip(result, dtypes, strict=True))
         shortest = [once(x) for x in tensors]
         if keep_first and (branch := common_branch(values[0])) is not None:
-            whole = torch.broadcast_shapes(*(x.shape for x in tensors))
+            whole = np.broadcast_shapes(*(x.shape for x in tensors))
             return repeated(shortest[branch].to(dtypes[0]), whole)
         result = function(*shortest)
         result = result if result.dtype is dtypes[0] else result.to(dtypes[0])
         if all(x is y for x, y in zip(shortest, tensors, strict=True)):
             return result
-        return repeated(result, torch.broadcast_shapes(*(x.shape for x in tensors)))
+        return repeated(result, np.broadcast_shapes(*(x.shape for x in tensors)))
 
     return rule
 

@@ -8,6 +8,7 @@ import torch
 
 from torch import Tensor
 
+from pymc_amortized.discrete.log_sum import log_sum
 from pymc_amortized.errors import ParameterShapeError
 from pymc_amortized.graph.backend import BatchedGraph
 from pymc_amortized.model.complete_model import CompleteModel
@@ -157,7 +158,7 @@ class BatchedDensity:
         # Shapes are compared first, for torch takes as long to broadcast them as for the densities.
         if total.shape == shape:
             return total
-        return torch.broadcast_to(total, torch.broadcast_shapes(total.shape, shape))
+        return torch.broadcast_to(total, np.broadcast_shapes(total.shape, shape))
 
     def log_entries(self, parameters: NamedTensors, observations: NamedData, name: str) -> Tensor:
         """Log density of each entry of an observation that depends on no indicator.
@@ -231,6 +232,52 @@ class BatchedDensity:
                 total = total + likelihood.without_unit(likelihood.table(values, observations))
         num_draws = ordered[0].shape[0] if ordered else 1
         return total.expand(num_draws) if total.ndim == 0 or total.shape[0] == 1 else total
+
+    @property
+    def counts_units(self) -> bool:
+        """Whether the model may be one of :meth:`log_marginal_of_counts`.
+
+        It has one indicator, independent along one axis, on which all observations depend. It may
+        still hold numbers of its own for each unit, which cannot be seen from without.
+        """
+        distributions = list(self._distributions.values())
+        return (
+            len(distributions) == 1
+            and distributions[0].is_independent
+            and all(x.is_by_units for x in self._likelihoods.values())
+        )
+
+    @property
+    def covariates(self) -> dict[str, np.ndarray]:
+        """The model's own covariates that run along units, by name."""
+        return {c.name: c.values for c in self._covariates}
+
+    def log_marginal_of_counts(
+        self, parameters: NamedTensors, observations: NamedData, counts: Tensor
+    ) -> Tensor:
+        """Log likelihood of units of which each occurs several times.
+
+        Parameters
+        ----------
+        parameters : mapping of str to Tensor, shape (S, *shape)
+            Constrained parameters.
+        observations : mapping of str to array, shape (m, ...)
+            Data of m units by name, and all covariates that run along units.
+        counts : Tensor, shape (m,)
+            How often each of them occurs.
+
+        Returns
+        -------
+        Tensor, shape (S,)
+            As :meth:`log_marginal` of all units.
+        """
+        [distribution] = self._distributions.values()
+        values = dict(zip(self._names, self._values(parameters), strict=True))
+        tables = [
+            x.unit_table(values, observations, len(counts)) for x in self._likelihoods.values()
+        ]
+        prior = distribution.log_probs(list(values.values()), observations, (len(counts),))
+        return log_sum(sum(tables, start=prior)) @ counts
 
     def symbolic(self) -> "SymbolicDensity":
         """Return the density of one draw and one data set, as PyTensor graphs."""

@@ -80,13 +80,31 @@ class Likelihood:
         """Return log p(entry given z = k, θ), as (S or 1, *entries, K or 1)."""
         return _side_by_side(self._columns(parameters, observations))
 
-    def unit_table(self, parameters: NamedTensors, observations: NamedData) -> Tensor:
-        """Return log p(entries of a unit given z = k, θ), as (S or 1, *units, K or 1)."""
-        columns = self._columns(parameters, observations)
+    def unit_table(
+        self, parameters: NamedTensors, observations: NamedData, num_units: int | None = None
+    ) -> Tensor:
+        """Return log p(entries of a unit given z = k, θ), as (S or 1, *units, K or 1).
+
+        Of ``num_units`` units, where the data are those of some units alone.
+        """
+        columns = self._columns(parameters, observations, num_units)
         return _side_by_side([self._add_up(column) for column in columns])
 
-    def _columns(self, parameters: NamedTensors, observations: NamedData) -> list[Tensor]:
+    @property
+    def is_by_units(self) -> bool:
+        """Whether entries have units along their first axis, and none is missing."""
+        if self.distribution is None or self._observed is not None:
+            return False
+        units = self.distribution.units
+        return len(units) == 1 and self.unit_map.entries_follow(units)
+
+    def _columns(
+        self, parameters: NamedTensors, observations: NamedData, num_units: int | None = None
+    ) -> list[Tensor]:
         """Return what :meth:`table` consists of, in one piece or by values of the indicator."""
+        entries = self.unit_map.owner.shape
+        if num_units is not None:
+            entries = (num_units, *entries[1:])
         value = self._value(observations)
         others = [observations[name] for name in self._others]
         others += [observations.get(c.name, c.values) for c in self._covariates]
@@ -96,18 +114,18 @@ class Likelihood:
             states = [np.zeros(1, dtype="int64") for _ in self._indicator_names]
             results = self._graph([*arguments, *states, *others, value])
             if self._has_component_axis:
-                return [self._entries(results[0], device, component_axis=True)]
-            return [self._entries(x, device, component_axis=False)[..., None] for x in results]
+                tensor = _on_device(results[0], device)
+                return [self._entries(tensor, (*entries, tensor.shape[-1]))]
+            return [self._entries(_on_device(x, device), entries)[..., None] for x in results]
+        units = self.distribution.units if num_units is None else (num_units,)
         columns = []
         for k in self.distribution.support:
             states = [
-                np.full(self.distribution.units, k)
-                if name == self.unit_map.indicator
-                else np.zeros(1, dtype="int64")
+                np.full(units, k) if name == self.unit_map.indicator else np.zeros(1, dtype="int64")
                 for name in self._indicator_names
             ]
             result = self._graph([*arguments, *states, *others, value])[0]
-            columns.append(self._entries(result, device, component_axis=False)[..., None])
+            columns.append(self._entries(_on_device(result, device), entries)[..., None])
         return columns
 
     def symbolic_table(
@@ -211,16 +229,8 @@ class Likelihood:
         spread = mask.reshape(*mask.shape, *(1,) * (value.ndim - 1 - mask.ndim))
         return torch.where(spread, value, torch.zeros_like(value))
 
-    def _entries(
-        self, result: Tensor | np.ndarray, device: torch.device, *, component_axis: bool
-    ) -> Tensor:
-        """Return log densities (S or 1, *entries, [K]), 0 where the entry is missing."""
-        tensor = result
-        if not isinstance(result, Tensor):
-            tensor = torch.as_tensor(result, device=device).unsqueeze(0)
-        shape = list(self.unit_map.owner.shape)
-        if component_axis:
-            shape.append(tensor.shape[-1])
+    def _entries(self, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Return log densities (S or 1, *shape), 0 where the entry is missing."""
         missing = len(shape) + 1 - tensor.ndim
         tensor = tensor.reshape(tensor.shape[0], *(1,) * missing, *tensor.shape[1:])
         tensor = tensor.expand(tensor.shape[0], *shape)
@@ -262,6 +272,13 @@ class Likelihood:
                 "they differ, so that it shows which unit each value belongs to."
             )
         return columns[..., 0].sum(-1)
+
+
+def _on_device(result: Tensor | np.ndarray, device: torch.device) -> Tensor:
+    """Return densities (S or 1, ...); those that depend on no parameter come as arrays (...)."""
+    if isinstance(result, Tensor):
+        return result
+    return torch.as_tensor(result, device=device).unsqueeze(0)
 
 
 def _side_by_side(columns: Sequence[Tensor]) -> Tensor:

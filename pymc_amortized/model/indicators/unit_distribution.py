@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pymc_amortized.discrete.log_sum import log_sum
 from pymc_amortized.graph.backend import BatchedGraph
+from pymc_amortized.graph.repeats import shrink
 from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution, to_batch
 from pymc_amortized.model.reading.covariates import Covariate
 
@@ -44,16 +45,26 @@ class UnitDistribution(AbstractIndicatorDistribution):
     reason = None
 
     def log_probs(
-        self, parameters: Sequence[Tensor], covariates: Mapping[str, Tensor | np.ndarray] = {}
+        self,
+        parameters: Sequence[Tensor],
+        covariates: Mapping[str, Tensor | np.ndarray] = {},
+        units: tuple[int, ...] | None = None,
     ) -> Tensor:
-        """Return log probabilities (S, *units, K), with the model's covariates or given ones."""
+        """Return log probabilities (S, *units, K), with the model's covariates or given ones.
+
+        Of so many ``units``, where covariates are those of some units alone.
+        """
+        fits = units is None or units == self.units
+        units = self.units if units is None else units
         num_draws = parameters[0].shape[0] if parameters else 1
         given = [*parameters, *(covariates.get(c.name, c.values) for c in self._covariates)]
         tables = [to_batch(graph(given)[0], parameters) for graph in self._tables]
+        # A model may repeat one probability for as many units as it has, which others do not.
+        tables = tables if fits else [shrink(table) for table in tables]
         table = tables[0] if self._components_last else torch.stack(tables, dim=-1)
-        missing = len(self.units) + 2 - table.ndim
+        missing = len(units) + 2 - table.ndim
         table = table.reshape(table.shape[0], *(1,) * missing, *table.shape[1:])
-        return table.expand(num_draws, *self.units, len(self.support))
+        return table.expand(num_draws, *units, len(self.support))
 
     def symbolic_prior(
         self, parameters: Sequence[Variable], covariates: Mapping[str, Variable]

@@ -71,6 +71,16 @@ def numbers_of_its_own():
     return model
 
 
+def shape_checked():
+    """A covariate whose number of units the graph insists on."""
+    with pm.Model() as model:
+        group = pm.Data("group", GROUPS)
+        slope = pm.Normal("slope", 0, 1)
+        z = pm.Bernoulli("z", pm.math.invlogit(slope * group))
+        pm.Poisson("y", 1.0 + 2.0 * z, observed=COUNTS)
+    return model
+
+
 def with_missing():
     with pm.Model() as model:
         p = pm.Beta("p", 2, 2)
@@ -116,7 +126,9 @@ def test_gradients_are_those_of_all_units(define):
         torch.testing.assert_close(found[name], x.grad, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("define", [compared_with_each_other, numbers_of_its_own, with_missing])
+@pytest.mark.parametrize(
+    "define", [compared_with_each_other, numbers_of_its_own, shape_checked, with_missing]
+)
 def test_models_that_tell_equal_units_apart_are_evaluated_as_written(define):
     exact, parameters, frames = prepare(define())
     found = exact.log_marginal(parameters, frames)

@@ -13,8 +13,10 @@ from pytensor.graph.replace import graph_replace
 from torch import Tensor
 
 from pymc_amortized.errors import DensityUnavailableError, UnsupportedModelError
+from pymc_amortized.graph.backend import BatchedGraph
 from pymc_amortized.graph.logp import density_graph, elementwise_logp
 from pymc_amortized.model.complete_model import CompleteModel, Observation
+from pymc_amortized.model.density.state_graph import state_by_state
 from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
 from pymc_amortized.model.reading.covariates import Covariate
 from pymc_amortized.model.reading.response import differs, observation_inputs
@@ -75,6 +77,16 @@ class Likelihood:
         inputs += [covariate.variable for covariate in self._covariates]
         value = observation.density_variable.type()
         self._graph = density_graph([*inputs, value], _densities(observation, value, inputs))
+        self._by_state = self._state_by_state()
+
+    def _state_by_state(self) -> BatchedGraph | None:
+        """Return a graph of all states at once, where that saves something."""
+        if self._is_mixture or self.unit_map.indicator is None:
+            return None
+        first = len(self._parameter_names)
+        states = self._graph.inputs[first : first + len(self._indicator_names)]
+        own = states[self._indicator_names.index(self.unit_map.indicator)]
+        return state_by_state(self._graph, states, own, self.distribution)
 
     def table(self, parameters: NamedTensors, observations: NamedData) -> Tensor:
         """Return log p(entry given z = k, θ), as (S or 1, *entries, K or 1)."""
@@ -116,6 +128,9 @@ class Likelihood:
             if self._has_component_axis:
                 tensor = _on_device(results[0], device)
                 return [self._entries(tensor, (*entries, tensor.shape[-1]))]
+            return [self._entries(_on_device(x, device), entries)[..., None] for x in results]
+        if self._by_state is not None and num_units is None:
+            results = self._by_state([*arguments, *others, value])
             return [self._entries(_on_device(x, device), entries)[..., None] for x in results]
         units = self.distribution.units if num_units is None else (num_units,)
         columns = []

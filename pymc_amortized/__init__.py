@@ -5,7 +5,7 @@ Importing this package teaches ``pm.sample`` the keyword ``method``, and changes
 
 from pymc_amortized import diagnostics, errors
 from pymc_amortized.diagnostics.calibration_report import CalibrationReport
-from pymc_amortized.fitting import fit
+from pymc_amortized.fitting.fit import fit
 from pymc_amortized.graph.interpreter import batch_rule
 from pymc_amortized.graph.samplers import sampler
 from pymc_amortized.importance.acceptance import AcceptanceRule

@@ -2,9 +2,10 @@
 
 import functools
 import inspect
+import time
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pymc
 
@@ -12,13 +13,9 @@ from pymc_amortized.data.dataset import read_dataset
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.tables import Sizes
 from pymc_amortized.errors import InvalidArgumentError, SamplerArgumentError
-from pymc_amortized.fitting import fit_simulator
+from pymc_amortized.fitting.beginning import begin, count_answer
 from pymc_amortized.importance.acceptance import AcceptanceRule, acceptance_rule
-from pymc_amortized.inference.arguments import (
-    check_correction,
-    check_count,
-    check_request,
-)
+from pymc_amortized.inference.arguments import check_correction, check_count, check_request
 from pymc_amortized.inference.draws import Correction
 from pymc_amortized.inference.watch import check_max_time
 from pymc_amortized.messages import warn
@@ -29,7 +26,7 @@ from pymc_amortized.simulation.simulator import Simulator
 from pymc_amortized.symmetry.answer_labels import Labels, check_labels
 from pymc_amortized.symmetry.order_choice import OrderBy
 from pymc_amortized.training.cache import Cache, network_cache
-from pymc_amortized.training.config import Preset, TrainingConfig, training_config
+from pymc_amortized.training.config import Preset, TrainingConfig, check_training
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -77,8 +74,10 @@ class AmortizedSampler:
         Of exchangeable components; see :meth:`AmortizedPosterior.sample`.
     order_by : str or sequence of str, optional
         The parameter in whose order they are; see :func:`pymc_amortized.fit`.
-    training : {"none", "fast", "default", "thorough"} or TrainingConfig, optional
-        How long to train, if there is no network yet.
+    training : {"auto", "none", "fast", "default", "thorough"} or TrainingConfig
+        How long to train, if there is no network yet. ``"auto"``: as long as the data at hand need,
+        which is not at all where the density is known and draws are corrected; otherwise as
+        ``"default"``. A network that an earlier call has trained for the model is used.
     sizes : mapping, optional
         As in :func:`pymc_amortized.fit`.
     networks : Networks, optional
@@ -98,9 +97,7 @@ class AmortizedSampler:
     >>> with pm.Model() as model:
     ...     mu = pm.Normal("mu", 0, 1)
     ...     y = pm.Normal("y", mu, 1, observed=[0.5, 1.5])
-    >>> config = pma.TrainingConfig(steps=200)
-    >>> sampler = pma.AmortizedSampler(training=config, correction="none", cache=False)
-    >>> idata = sampler(model, draws=500, chains=2, random_seed=1, progressbar=False)
+    >>> idata = pma.AmortizedSampler()(model, draws=500, chains=2, random_seed=1, progressbar=False)
     >>> dict(idata.posterior["mu"].sizes)
     {'chain': 2, 'draw': 500}
     """
@@ -112,7 +109,7 @@ class AmortizedSampler:
         acceptance: AcceptanceRule | None = None,
         labels: Labels = "canonical",
         order_by: OrderBy = None,
-        training: TrainingConfig | Preset | None = None,
+        training: TrainingConfig | Preset | Literal["auto"] | None = "auto",
         sizes: Sizes = None,
         networks: Networks | None = None,
         max_time: float | None = None,
@@ -121,7 +118,7 @@ class AmortizedSampler:
     ) -> None:
         check_correction(correction)
         check_labels(labels)
-        training_config(training)
+        check_training(training)
         network_cache(cache)
         self.correction = correction
         self.acceptance = acceptance_rule(acceptance)
@@ -145,7 +142,7 @@ class AmortizedSampler:
         var_names: Sequence[str] | None = None,
         idata_kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Train for a model if need be, and draw for the data that it observes.
+        """Draw for the data that a model observes, and train before if need be.
 
         Parameters
         ----------
@@ -163,11 +160,12 @@ class AmortizedSampler:
         chains = check_count("chains", 4 if chains is None else chains)
         simulator = compile_simulator(model, device=self.device)
         self._check_before_training(simulator, var_names, idata_kwargs)
-        rng = numpy_generator(random_seed)
-        posterior = fit_simulator(
+        started, rng = time.perf_counter(), numpy_generator(random_seed)
+        posterior = begin(
             simulator,
-            sizes=self.sizes,
             training=self.training,
+            correction=self.correction,
+            sizes=self.sizes,
             networks=self.networks,
             order_by=self.order_by,
             random_seed=rng,
@@ -175,7 +173,7 @@ class AmortizedSampler:
             cache=self.cache,
         )
         # Drawn with a seed of its own, so that the answer does not depend on whether it trained.
-        return posterior.sample(
+        result = posterior.sample(
             draws=draws,
             chains=chains,
             correction=self.correction,
@@ -187,6 +185,8 @@ class AmortizedSampler:
             var_names=var_names,
             idata_kwargs=idata_kwargs,
         )
+        count_answer(posterior, time.perf_counter() - started, self.cache)
+        return result
 
     def _check_before_training(
         self,
@@ -214,7 +214,7 @@ def sample(
     acceptance: AcceptanceRule | None = None,
     labels: Labels = "canonical",
     order_by: OrderBy = None,
-    training: TrainingConfig | Preset | None = None,
+    training: TrainingConfig | Preset | Literal["auto"] | None = "auto",
     sizes: Sizes = None,
     networks: Networks | None = None,
     max_time: float | None = None,
@@ -222,7 +222,7 @@ def sample(
     cache: Cache = True,
     **ignored: Any,
 ) -> Any:
-    """Sample the posterior of a model by a trained network: ``pm.sample(method="amortized")``.
+    """Sample the posterior of a model: ``pm.sample(method="amortized")``.
 
     Parameters
     ----------
@@ -250,9 +250,7 @@ def sample(
     >>> with pm.Model() as model:
     ...     mu = pm.Normal("mu", 0, 1)
     ...     y = pm.Normal("y", mu, 1, observed=[0.5, 1.5])
-    ...     config = pma.TrainingConfig(steps=200)
-    ...     options = {"training": config, "progressbar": False, "cache": False}
-    ...     idata = pma.sample(draws=500, random_seed=1, correction="none", **options)
+    ...     idata = pma.sample(draws=500, random_seed=1, progressbar=False)
     >>> abs(float(idata.posterior["mu"].mean()) - 2 / 3) < 0.1
     True
     """
@@ -330,9 +328,9 @@ def _add_method(original: Callable[..., Any]) -> Callable[..., Any]:
 
 _DOCUMENTATION = """Draw samples from the posterior.
 
-    ``method="amortized"`` (of ``pymc_amortized``) trains a network for mixture models once, and
-    answers from it ever after: see ``help(pymc_amortized.sample)`` for its arguments. Without
-    ``method``, or with ``method="mcmc"``, this is PyMC's own, whose documentation follows.
+    ``method="amortized"`` (of ``pymc_amortized``) is for mixtures and hidden Markov models: see
+    ``help(pymc_amortized.sample)`` for its arguments. Without ``method``, or with
+    ``method="mcmc"``, this is PyMC's own, whose documentation follows.
 
     """
 

@@ -17,7 +17,7 @@ import torch
 
 import pymc_amortized as pma
 
-from pymc_amortized import fitting
+from pymc_amortized.fitting import train_posterior
 from pymc_amortized.inference import amortized
 from tests import by_hand
 from tests.cases import BY_NAME, CASES, Case
@@ -55,8 +55,8 @@ def _own_cache(tmp_path_factory):
     And fewer simulations show where typical data lie.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "_NUM_VALIDATION_DATASETS", 8)
-        patch.setattr(fitting, "_NUM_TO_COVER", 8)
+        patch.setattr(train_posterior, "_NUM_VALIDATION_DATASETS", 8)
+        patch.setattr(train_posterior, "_NUM_TO_COVER", 8)
         patch.setattr(amortized, "_NUM_FOR_REFERENCE", 2_000)
         base = tmp_path_factory.getbasetemp()
         shared = base.parent if PARALLEL else base

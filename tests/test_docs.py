@@ -21,7 +21,7 @@ from pytensor.tensor.random.op import RandomVariable
 
 import pymc_amortized as pma
 
-from pymc_amortized import fitting
+from pymc_amortized.fitting import train_posterior
 from pymc_amortized.graph.backend import BatchedGraph
 from tests.trained import data, normal_mean
 
@@ -150,7 +150,7 @@ def test_quickstart(capsys, monkeypatch, tmp_path):
         output = capsys.readouterr().out
         assert "waiting_component" in output
         assert "The first 150 eruptions" in output
-        monkeypatch.setattr(fitting, "train", None)
+        monkeypatch.setattr(train_posterior, "train", None)
     assert pictures_in(tmp_path) == 3
 
 
@@ -170,7 +170,7 @@ def test_cognitive_switch(capsys, monkeypatch, tmp_path):
     assert "switches: " in output
     assert pictures_in(tmp_path / "script") == 4
 
-    monkeypatch.setattr(fitting, "train", None)
+    monkeypatch.setattr(train_posterior, "train", None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(Image=pathlib.Path))

@@ -1,5 +1,6 @@
 """Where trained networks are kept, so that the next call and the next process train nothing."""
 
+import json
 import os
 
 from collections.abc import Mapping
@@ -74,6 +75,36 @@ class NetworkCache:
                 CacheWarning,
             )
             return None
+
+    def best_of(self, family: str) -> tuple[dict[str, Tensor], Any] | None:
+        """Return the network that was trained longest, of those whose fingerprints begin alike."""
+        if self.directory is None:
+            return None
+        paths = sorted(self.directory.glob(f"{family}-*.network"))
+        found = [x for path in paths if (x := self.read(path.stem)) is not None]
+        return max(found, key=lambda x: x[1]["steps"], default=None)
+
+    def count_answer(self, family: str, seconds: float) -> tuple[int, float]:
+        """Count one more answer that was given without training; return their number, and seconds.
+
+        Where it cannot be kept, it is the first.
+        """
+        path = self.path(family, "answers")
+        number, total = 0, 0.0
+        try:
+            if path is not None and path.exists():
+                number, total = json.loads(path.read_text())
+                number, total = int(number), float(total)
+        except (OSError, ValueError, TypeError):
+            number, total = 0, 0.0
+        number, total = number + 1, total + seconds
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps([number, total]))
+        except OSError:
+            pass  # nothing is lost but a count
+        return number, total
 
     def write(
         self,

@@ -7,9 +7,10 @@ from typing import Literal
 
 from pymc_amortized.errors import InvalidArgumentError
 
-__all__ = ["Preset", "TrainingConfig", "training_config"]
+__all__ = ["Preset", "TrainingConfig", "check_training", "is_auto", "training_config"]
 
 Preset = Literal["none", "fast", "default", "thorough"]
+_AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,35 @@ def training_config(training: TrainingConfig | Preset | None) -> TrainingConfig:
         return _PRESETS["default"]
     if isinstance(training, str) and training in _PRESETS:
         return _PRESETS[training]
+    if training == _AUTO:
+        raise InvalidArgumentError(
+            f"Expected training to be one of {list(_PRESETS)} or a TrainingConfig; got 'auto', "
+            "which is for the answer to one data set. Train for many, or answer one:\n\n"
+            '    pma.fit(model, training="default")\n    pma.sample(model=model, training="auto")'
+        )
     raise InvalidArgumentError(
         f"Expected training to be one of {list(_PRESETS)} or a TrainingConfig; got {training!r}. "
         "For instance:\n\n    training=pma.TrainingConfig(steps=4_000)"
     )
+
+
+def is_auto(training: TrainingConfig | Preset | Literal["auto"] | None) -> bool:
+    """Whether the data at hand decide how long to train."""
+    return training is None or (isinstance(training, str) and training == _AUTO)
+
+
+def check_training(training: TrainingConfig | Preset | Literal["auto"] | None) -> None:
+    """Check what a user asks for where the data at hand may decide.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is no configuration, preset, or "auto".
+    """
+    if is_auto(training) or isinstance(training, TrainingConfig):
+        return
+    if not isinstance(training, str) or training not in _PRESETS:
+        raise InvalidArgumentError(
+            f"Expected training to be one of {[_AUTO, *_PRESETS]} or a TrainingConfig; got "
+            f"{training!r}. Leave it out to have the data at hand decide."
+        )

@@ -56,6 +56,11 @@ class TrainingRecord:
     history: tuple[dict[str, float], ...]
     orders: tuple[CanonicalOrder, ...] = ()
 
+    @property
+    def family(self) -> str:
+        """The fingerprint, whatever the configuration: networks that can stand for each other."""
+        return self.fingerprint.partition("-")[0]
+
     def as_record(self) -> dict[str, Any]:
         """Return what JSON can hold."""
         return asdict(self)

@@ -74,7 +74,7 @@ def amortized(name):
     model = MODELS[name]()
     spent = Stopwatch()
     with model:
-        facts = attributes(pma.sample(training="none", random_seed=1, progressbar=False))
+        facts = attributes(pma.sample(random_seed=1, progressbar=False))
     found = spent.read()
     answer = f"{facts['checked']}, {facts['rung']}, {facts['confirmed_by']}"
     return {**found, "size": size_of(model), "answer": answer}

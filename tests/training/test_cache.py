@@ -11,17 +11,17 @@ import pytest
 
 import pymc_amortized as pma
 
-from pymc_amortized import fitting
 from pymc_amortized.errors import (
     CacheWarning,
 )
+from pymc_amortized.fitting import train_posterior
 from tests.trained import data, normal_mean
 from tests.training.short_runs import QUICK, fit, same
 
 
 def test_the_cache_is_found_again(tmp_path, monkeypatch):
     first = fit(cache=tmp_path)
-    monkeypatch.setattr(fitting, "train", None)
+    monkeypatch.setattr(train_posterior, "train", None)
     second = fit(cache=str(tmp_path), random_seed=5)
     assert same(first.tensors(), second.tensors())
     assert first.record == second.record

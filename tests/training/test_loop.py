@@ -8,13 +8,9 @@ import torch
 
 import pymc_amortized as pma
 
-from pymc_amortized.errors import (
-    InvalidArgumentError,
-    TrainingError,
-)
+from pymc_amortized.errors import TrainingError
 from pymc_amortized.inference.assembly import assemble
 from pymc_amortized.simulation.training_data import SimulationSource
-from pymc_amortized.training.config import TrainingConfig, training_config
 from pymc_amortized.training.loop import train
 from pymc_amortized.training.state import Checkpoint, TrainingState
 from tests.trained import data, normal_mean
@@ -37,32 +33,6 @@ def prepared():
 
 def weights(estimator):
     return {name: x.clone() for name, x in estimator.state_dict().items()}
-
-
-BAD = [
-    {"steps": -1},
-    {"steps": 2.5},
-    {"batch_size": -1},
-    {"learning_rate": 0.0},
-    {"learning_rate": float("nan")},
-    {"max_time": -3},
-    {"tolerance": "small"},
-]
-
-
-@pytest.mark.parametrize("bad", BAD, ids=str)
-def test_bad_configurations(bad):
-    with pytest.raises(InvalidArgumentError, match=next(iter(bad))):
-        TrainingConfig(**bad)
-
-
-def test_presets():
-    assert training_config(None) == training_config("default") == TrainingConfig()
-    assert training_config("fast").steps < TrainingConfig().steps
-    assert training_config("thorough").steps > TrainingConfig().steps
-    assert training_config(QUICK) is QUICK
-    with pytest.raises(InvalidArgumentError, match="thorough"):
-        training_config("long")
 
 
 def test_the_loss_falls_and_the_rate_ends_at_zero(prepared):

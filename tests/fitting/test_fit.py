@@ -8,26 +8,17 @@ import torch
 
 import pymc_amortized as pma
 
-from pymc_amortized.errors import (
-    TrainingInterruptedWarning,
-)
 from tests.trained import data, normal_mean
-from tests.training.short_runs import QUICK, fit, interrupt_at, same
+from tests.training.short_runs import QUICK, fit
 
 
-def test_interrupting_fit_keeps_the_best_and_goes_on(monkeypatch, tmp_path):
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, 30)
-        with pytest.warns(TrainingInterruptedWarning, match="30 of 60 steps"):
-            posterior = fit(cache=tmp_path)
-    assert posterior.record.interrupted
-    assert "interrupted" in repr(posterior)
-    assert len(posterior.history) == 9
-    assert [path.suffix for path in tmp_path.iterdir()] == [".checkpoint"]
-    resumed = fit(cache=tmp_path, random_seed=99)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".network"]
-    whole = fit(cache=False)
-    assert same(resumed.tensors(), whole.tensors())
+def test_fingerprints_of_one_family():
+    """Networks that differ in how they were trained can stand for each other, and others cannot."""
+    some = fit(cache=False)
+    longer = fit(cache=False, training=dataclasses.replace(QUICK, steps=61))
+    sized = fit(cache=False, sizes={"y": (10, 40)})
+    assert some.record.fingerprint != longer.record.fingerprint
+    assert some.record.family == longer.record.family != sized.record.family
 
 
 @pytest.mark.gpu

@@ -1,0 +1,83 @@
+"""What the answer to one data set begins with: as much training as it needs, which may be none."""
+
+from typing import Literal
+
+from pymc_amortized.data.tables import Sizes
+from pymc_amortized.fitting.fit import fit_simulator
+from pymc_amortized.inference.draws import Correction
+from pymc_amortized.messages import log_info
+from pymc_amortized.networks.build import Networks
+from pymc_amortized.posterior import AmortizedPosterior
+from pymc_amortized.rng import RandomSeed
+from pymc_amortized.simulation.simulator import Simulator
+from pymc_amortized.symmetry.order_choice import OrderBy
+from pymc_amortized.training.cache import Cache, network_cache
+from pymc_amortized.training.config import Preset, TrainingConfig, is_auto
+
+__all__ = ["begin", "count_answer"]
+
+_CLIMBS = ("auto", "adaptive", "smc", "mcmc")  # corrections that get somewhere from the prior
+_COUNTS_TO_TELL = (3, 10, 30, 100, 300, 1_000)
+
+
+def begin(
+    simulator: Simulator,
+    *,
+    training: TrainingConfig | Preset | Literal["auto"] | None,
+    correction: Correction,
+    sizes: Sizes,
+    networks: Networks | None,
+    order_by: OrderBy,
+    random_seed: RandomSeed,
+    progressbar: bool,
+    cache: Cache,
+) -> AmortizedPosterior:
+    """Return what draws first for the data that a model observes.
+
+    Parameters
+    ----------
+    simulator : Simulator
+        The model.
+    training : TrainingConfig, preset, "auto" or None
+        ``"auto"``, as None: a network that an earlier call has trained, for however long; or else
+        the prior, where a density is known and ``correction`` climbs from there; or else a network
+        that is trained now.
+    correction : str
+        How draws will be corrected.
+    sizes, networks, order_by, random_seed, progressbar, cache
+        As in :func:`pymc_amortized.fit`.
+    """
+    can_do_without = (
+        is_auto(training)
+        and networks is None
+        and correction in _CLIMBS
+        and simulator.density is not None
+    )
+    if can_do_without:
+        training = "none"
+    elif is_auto(training):
+        training = None
+    return fit_simulator(
+        simulator,
+        sizes=sizes,
+        training=training,
+        networks=networks,
+        order_by=order_by,
+        random_seed=random_seed,
+        progressbar=progressbar,
+        cache=cache,
+        reuse=can_do_without,
+    )
+
+
+def count_answer(posterior: AmortizedPosterior, seconds: float, cache: Cache) -> None:
+    """Count an answer without training, and say now and then what a network would be for."""
+    if posterior.record.steps:
+        return
+    number, total = network_cache(cache).count_answer(posterior.record.family, seconds)
+    if number in _COUNTS_TO_TELL:
+        log_info(
+            f"{number:,} data sets of this model have been answered without training, in "
+            f"{total:,.0f} s. For hundreds, train a network once, which answers many a second:\n\n"
+            "    posterior = pma.fit(model)\n    posterior.sample_many(datasets)"
+        )

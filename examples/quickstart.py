@@ -1,11 +1,11 @@
 """Old Faithful: two kinds of waiting, by ``pm.sample(method="amortized")``.
 
-    python examples/quickstart.py [--training none|fast|default|thorough|STEPS] [--output pictures]
+    python examples/quickstart.py [--training fast|default|thorough|STEPS] [--output pictures]
 
-Answers at once, without training. Then trains a network for 100 to 272 eruptions (it is found again
-at the second run), samples the posterior of the mixture, shows which eruptions belong to which
-component, saves three pictures, and answers a second data set, the first 150 eruptions, from the
-same network.
+Samples the posterior of a mixture in seconds, shows which eruptions belong to which component, and
+saves three pictures. Then trains a network for 100 to 272 eruptions, for many data sets (it is
+found again at the second run), and answers eleven more: the first 150 eruptions, and ten windows
+of 150 at once.
 """
 
 import argparse
@@ -97,32 +97,34 @@ def main() -> None:
     if training.isdigit():
         training = pma.TrainingConfig(steps=int(training))
 
-    start = time.perf_counter()
     model = build(waiting)
-    with model:
-        first = pm.sample(method="amortized", training="none", random_seed=1)
-    print(f"{len(waiting)} eruptions, without training: {time.perf_counter() - start:.1f} s")
-    summarize(first, "All eruptions, by the density alone")
-
     start = time.perf_counter()
-    options = {"sizes": {"waiting": (100, 272)}, "training": training, "random_seed": 1}
     with model:
-        idata = pm.sample(method="amortized", **options)
-    print(f"\n{len(waiting)} eruptions, training included: {time.perf_counter() - start:.1f} s")
+        idata = pm.sample(method="amortized", random_seed=1)
+    print(f"{len(waiting)} eruptions: {time.perf_counter() - start:.1f} s")
     summarize(idata, "All eruptions")
     p = np.asarray(idata.indicator_probabilities["waiting_component"])
     print("\nwaiting_component: probabilities of a short and of a long wait")
     for i in (0, 1, 3, 5):
         print(f"  eruption {i}, after {waiting[i]:.0f} minutes: {p[i, 0]:.3f} {p[i, 1]:.3f}")
-
-    start = time.perf_counter()
-    posterior = pma.fit(model, **options)  # the same network, from the cache
-    second = posterior.sample({"waiting": waiting[:150]}, random_seed=2)
-    print(f"\nThe second data set: {time.perf_counter() - start:.2f} s")
-    summarize(second, "The first 150 eruptions")
-    print(f"\n{posterior}")
     if arguments.output is not None:
         plot(model, idata, waiting, arguments.output)
+
+    print("\nFor many data sets: a network for 100 to 272 eruptions")
+    start = time.perf_counter()
+    options = {"sizes": {"waiting": (100, 272)}, "training": training, "random_seed": 1}
+    posterior = pma.fit(model, **options)
+    print(f"{posterior}\n{time.perf_counter() - start:.1f} s, or found in the cache")
+    start = time.perf_counter()
+    second = posterior.sample({"waiting": waiting[:150]}, random_seed=2)
+    print(f"\nOne more data set: {time.perf_counter() - start:.2f} s")
+    summarize(second, "The first 150 eruptions")
+    windows = [{"waiting": waiting[12 * i : 12 * i + 150]} for i in range(10)]
+    start = time.perf_counter()
+    many = posterior.sample_many(windows, random_seed=3)
+    print(f"\nTen more at once: {time.perf_counter() - start:.1f} s; mean of a long wait, minutes")
+    means = np.asarray(many.posterior["mu"].sel(component="long").mean(("chain", "draw")))
+    print("  " + " ".join(f"{mean:.1f}" for mean in means))
 
 
 if __name__ == "__main__":

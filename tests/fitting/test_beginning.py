@@ -116,5 +116,8 @@ def test_fit_trains_to_the_end():
 
 
 def test_no_density_and_nothing_to_be_trained():
-    with chain_without_density(data()), pytest.raises(UnsupportedModelError, match="density is known"):
+    with (
+        chain_without_density(data()),
+        pytest.raises(UnsupportedModelError, match="density is known"),
+    ):
         pm.sample(method="amortized", training="none", **QUIET)

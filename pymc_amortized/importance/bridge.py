@@ -9,7 +9,7 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.importance.walk import WIDTH, Walk
+from pymc_amortized.importance.walk import WIDTH, Swap, Walk
 from pymc_amortized.importance.weights import effective_sample_size
 
 __all__ = ["Bridged", "Effort", "bridge"]
@@ -105,6 +105,7 @@ def bridge(
     effort: Effort = _USUAL,
     *,
     gradient: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
+    swap: Swap | None = None,
     generator: torch.Generator | None = None,
     tell: Callable[[float], None] | None = None,
 ) -> Bridged:
@@ -136,6 +137,8 @@ def bridge(
         How many particles, and how far they are moved.
     gradient : callable, optional
         Takes points, and returns log densities (N, B) and their gradients (N, B, D).
+    swap : callable, optional
+        One more kind of Metropolis step, of the target's own: see :class:`Walk`.
     generator : torch.Generator, optional
         Source of randomness.
     tell : callable, optional
@@ -168,7 +171,7 @@ def bridge(
     """
     options = {"generator": generator, "device": None if generator is None else generator.device}
     points = torch.randn(effort.num_particles, num_datasets, size, dtype=torch.float64, **options)
-    walk = Walk(target, gradient, WIDTH * points, generator)
+    walk = Walk(target, gradient, WIDTH * points, generator, swap)
     nowhere = torch.isneginf(walk.log_target).all(0)
     power = torch.zeros(num_datasets, dtype=torch.float64, device=points.device)
     log_evidence, memory, stuck = (torch.zeros_like(power) for _ in range(3))

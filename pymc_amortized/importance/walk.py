@@ -18,7 +18,9 @@ from pymc_amortized.importance.student_mixture import (
 )
 from pymc_amortized.importance.weights import resample
 
-__all__ = ["WIDTH", "Walk"]
+__all__ = ["WIDTH", "Swap", "Walk"]
+
+Swap = Callable[[Tensor, torch.Generator | None], tuple[Tensor, Tensor]]
 
 WIDTH = 1.5
 _MOVES_BETWEEN_LOOKS = 4
@@ -46,6 +48,9 @@ class Walk:
         Draws of the normal distribution, whose standard deviation is ``WIDTH``.
     generator : torch.Generator, optional
         Source of randomness.
+    swap : callable, optional
+        A move of the target's own: takes points and a generator, and returns other points with the
+        log ratio (N, B) that Metropolis steps add to that of densities.
 
     Attributes
     ----------
@@ -61,8 +66,9 @@ class Walk:
         gradient: Callable[[Tensor], tuple[Tensor, Tensor]] | None,
         points: Tensor,
         generator: torch.Generator | None,
+        swap: Swap | None = None,
     ) -> None:
-        self.target, self.gradient = target, gradient
+        self.target, self.gradient, self.swap = target, gradient, swap
         self.points, self.generator = points, generator
         self.log_target, self.log_normal = self._densities(points)
         self.num_evaluations = len(points)
@@ -97,6 +103,8 @@ class Walk:
         for number in range(1, max_moves + 1):
             if number % 2:
                 self._jump(power, mixture)
+                if self.swap is not None:
+                    self._accept(power, *self.swap(self.points, self.generator))
                 for shape in (mixture, alike) * (_EXCHANGES if by_gradient else 1):
                     self._exchange_modes(power, shape)
             elif by_gradient:

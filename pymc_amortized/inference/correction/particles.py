@@ -9,6 +9,7 @@ from torch import Tensor
 from pymc_amortized.data.frames import Frames
 from pymc_amortized.importance.bridge import Bridged, Effort, bridge
 from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
+from pymc_amortized.symmetry.label_swaps import LabelSwaps
 
 __all__ = ["SIZE_FOR_GRADIENT", "Particles"]
 
@@ -39,6 +40,7 @@ class Particles:
 
     def __init__(self, weighted: WeightedDraws) -> None:
         self.weighted, self.problem = weighted, weighted.inference.problem
+        self._swaps = LabelSwaps(self.problem.labelling, self.problem.space)
         seed = weighted.generator.initial_seed()
         self.generator = torch.Generator(weighted.generator.device).manual_seed(seed)
 
@@ -82,6 +84,7 @@ class Particles:
                 _ESS_SHARE[large],
             ),
             gradient=gradient if large else None,
+            swap=self._swaps.propose if self._swaps.is_possible else None,
             generator=self.generator,
             tell=lambda power: self.weighted.watch.tell(
                 f"particles from the prior, {power:.0%} of the way"

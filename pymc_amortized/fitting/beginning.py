@@ -1,16 +1,13 @@
 """What the answer to one data set begins with: as much training as it needs, which may be none."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pymc_amortized.data.tables import Sizes
 from pymc_amortized.fitting.fit import fit_simulator
 from pymc_amortized.inference.draws import Correction
 from pymc_amortized.messages import log_info
 from pymc_amortized.networks.build import Networks
 from pymc_amortized.posterior import AmortizedPosterior
-from pymc_amortized.rng import RandomSeed
 from pymc_amortized.simulation.simulator import Simulator
-from pymc_amortized.symmetry.order_choice import OrderBy
 from pymc_amortized.training.cache import Cache, network_cache
 from pymc_amortized.training.config import Preset, TrainingConfig, is_auto
 
@@ -25,12 +22,8 @@ def begin(
     *,
     training: TrainingConfig | Preset | Literal["auto"] | None,
     correction: Correction,
-    sizes: Sizes,
     networks: Networks | None,
-    order_by: OrderBy,
-    random_seed: RandomSeed,
-    progressbar: bool,
-    cache: Cache,
+    **options: Any,
 ) -> AmortizedPosterior:
     """Return what draws first for the data that a model observes.
 
@@ -44,7 +37,7 @@ def begin(
         that is trained now.
     correction : str
         How draws will be corrected.
-    sizes, networks, order_by, random_seed, progressbar, cache
+    networks, **options
         As in :func:`pymc_amortized.fit`.
     """
     can_do_without = (
@@ -58,15 +51,7 @@ def begin(
     elif is_auto(training):
         training = None
     return fit_simulator(
-        simulator,
-        sizes=sizes,
-        training=training,
-        networks=networks,
-        order_by=order_by,
-        random_seed=random_seed,
-        progressbar=progressbar,
-        cache=cache,
-        reuse=can_do_without,
+        simulator, training=training, networks=networks, reuse=can_do_without, **options
     )
 
 

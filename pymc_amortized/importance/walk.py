@@ -21,6 +21,7 @@ from pymc_amortized.importance.weights import resample
 __all__ = ["WIDTH", "Swap", "Walk"]
 
 Swap = Callable[[Tensor, torch.Generator | None], tuple[Tensor, Tensor]]
+"""Takes points (N, B, D) and a generator; returns other points, and log ratios (N, B)."""
 
 WIDTH = 1.5
 _MOVES_BETWEEN_LOOKS = 4

@@ -87,7 +87,8 @@ class LabelSwaps:
         """
         model = self.labelling.space
         generator = torch.Generator().manual_seed(0)
-        vector = torch.randn(_DRAWS_TO_TEST, model.size, generator=generator).double()
+        shape = (2, _DRAWS_TO_TEST, model.size)
+        one, other = torch.randn(shape, generator=generator).double()
         first, last = order.exchangeable.blocks[0][0], order.exchangeable.blocks[0][-1]
         places = torch.arange(order.exchangeable.num_labels)
         places[[first, last]] = places[[last, first]]
@@ -96,4 +97,4 @@ class LabelSwaps:
             found = permuted(model.constrain(v), order.exchangeable, places.expand(len(v), -1))
             return model.unconstrain(found)
 
-        return torch.allclose(exchanged(vector + 1), exchanged(vector) + exchanged(vector * 0 + 1))
+        return torch.allclose(exchanged(one + other), exchanged(one) + exchanged(other))

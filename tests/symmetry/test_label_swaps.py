@@ -9,6 +9,8 @@ import pymc_amortized as pma
 
 from pymc_amortized.importance.bridge import Effort, bridge
 from pymc_amortized.importance.walk import Walk
+from pymc_amortized.symmetry.canonical_order import CanonicalOrder, Labelling
+from pymc_amortized.symmetry.exchangeable import Exchangeable
 from pymc_amortized.symmetry.label_swaps import LabelSwaps
 
 Y = np.linspace(-2, 2, 20)
@@ -92,6 +94,45 @@ def test_nothing_to_exchange_without_an_order():
         pm.NormalMixture("y", w=pm.math.stack([w, 1 - w]), mu=mu, sigma=1, observed=Y)
     problem = problem_of(model)
     assert not LabelSwaps(problem.labelling, problem.space).is_possible
+
+
+class _Sticks:
+    """Three weights by breaking a stick, where the order of components matters to coordinates."""
+
+    size = 2
+
+    @staticmethod
+    def constrain(vector):
+        broken = torch.sigmoid(vector)
+        rest = 1 - broken[:, :1]
+        parts = [broken[:, :1], rest * broken[:, 1:], rest * (1 - broken[:, 1:])]
+        return {"w": torch.cat(parts, dim=1)}
+
+    @staticmethod
+    def unconstrain(parameters):
+        w = parameters["w"]
+        return torch.stack([w[:, 0], w[:, 1] / (1 - w[:, 0])], dim=1).logit()
+
+
+class _LogRatios:
+    size = 2
+
+    @staticmethod
+    def constrain(vector):
+        return {"w": torch.cat([vector, -vector.sum(1, keepdim=True)], dim=1).softmax(1)}
+
+    @staticmethod
+    def unconstrain(parameters):
+        log_w = parameters["w"].log()
+        return (log_w - log_w.mean(1, keepdim=True))[:, :2]
+
+
+@pytest.mark.parametrize(("space", "possible"), [(_LogRatios, True), (_Sticks, False)])
+def test_coordinates_that_exchanges_stretch(space, possible):
+    exchangeable = Exchangeable((("w", 0),), 3, ((0, 1, 2),), ())
+    order = CanonicalOrder(exchangeable, "w", (None,))
+    labelling = Labelling((order,), space)
+    assert LabelSwaps(labelling, space).is_possible == possible
 
 
 def cut_through():

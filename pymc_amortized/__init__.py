@@ -3,7 +3,7 @@
 Importing this package teaches ``pm.sample`` the keyword ``method``, and changes nothing else.
 """
 
-from pymc_amortized import diagnostics, errors
+from pymc_amortized import cache, diagnostics, errors
 from pymc_amortized.diagnostics.calibration_report import CalibrationReport
 from pymc_amortized.fitting.fit import fit
 from pymc_amortized.graph.interpreter import batch_rule
@@ -74,6 +74,7 @@ __all__ = [
     "add_indicators",
     "answers_table",
     "batch_rule",
+    "cache",
     "compile_simulator",
     "detect_label_switching",
     "diagnostics",

@@ -25,8 +25,8 @@ from pymc_amortized.simulation.compiling import compile_simulator
 from pymc_amortized.simulation.simulator import Simulator
 from pymc_amortized.symmetry.answer_labels import Labels, check_labels
 from pymc_amortized.symmetry.order_choice import OrderBy
-from pymc_amortized.training.cache import Cache, network_cache
 from pymc_amortized.training.config import Preset, TrainingConfig, check_training
+from pymc_amortized.training.network_cache import Cache, network_cache
 
 if TYPE_CHECKING:
     import pymc as pm

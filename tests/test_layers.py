@@ -11,10 +11,11 @@ from tests import layout
 DESIGN = pathlib.Path(__file__).parents[1] / "docs" / "design.md"
 EVERYWHERE = {"numpy", "torch"}
 HOMES = {
+    "filelock": {"network_cache.py"},
     "matplotlib": {"plots.py", "network_plots.py"},
     "normflows": {"spline_flow.py"},
     "nutpie": {"nuts_samplers.py"},
-    "platformdirs": {"cache.py"},
+    "platformdirs": {"network_cache.py"},
     "rich": {"progress.py"},
     "safetensors": {"files.py"},
     "sklearn": {"two_sample.py"},
@@ -72,7 +73,7 @@ def test_there_are_no_cycles():
 
 def test_the_house_keeps_its_size():
     lines, folders = layout.sizes()
-    assert len(RANK) <= 26
+    assert len(RANK) <= 27
     assert {name: n for name, n in folders.items() if n > 10} == {}
     assert {name: n for name, n in lines.items() if n > 350} == {}
     assert {name: n for name, n in layout.base_names().items() if n > 1} == {}

@@ -50,6 +50,7 @@ PUBLIC = {
     "diagnostics",
     "errors",
     "batch_rule",
+    "cache",
     "compile_simulator",
     "fit",
     "load",
@@ -154,7 +155,8 @@ def test_import_time(tmp_path):
     assert compileall.compile_dir(installed, quiet=1)
     code = (
         "import time, pymc, pymc_extras, torch, pytensor.link.pytorch.dispatch\n"
-        "import arviz, normflows, platformdirs, rich.progress, safetensors.torch, xarray\n"
+        "import arviz, filelock, normflows, platformdirs, rich.progress\n"
+        "import safetensors.torch, xarray\n"
         "start = time.perf_counter()\nimport pymc_amortized\nprint(time.perf_counter() - start)\n"
         "print(pymc_amortized.__file__)"
     )

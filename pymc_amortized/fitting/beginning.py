@@ -8,8 +8,8 @@ from pymc_amortized.messages import log_info
 from pymc_amortized.networks.build import Networks
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.simulation.simulator import Simulator
-from pymc_amortized.training.cache import Cache, network_cache
 from pymc_amortized.training.config import Preset, TrainingConfig, is_auto
+from pymc_amortized.training.network_cache import Cache, network_cache
 
 __all__ = ["begin", "count_answer"]
 

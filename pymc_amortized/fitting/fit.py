@@ -25,8 +25,8 @@ from pymc_amortized.simulation.compiling import compile_simulator
 from pymc_amortized.simulation.simulator import Simulator
 from pymc_amortized.symmetry.canonical_order import CanonicalOrder
 from pymc_amortized.symmetry.order_choice import OrderBy, choose_orders
-from pymc_amortized.training.cache import Cache, network_cache
 from pymc_amortized.training.config import Preset, TrainingConfig, training_config
+from pymc_amortized.training.network_cache import Cache, NetworkCache, network_cache
 from pymc_amortized.training.record import TrainingRecord
 from pymc_amortized.version import package_versions
 
@@ -76,7 +76,9 @@ def fit(
         Show one while training.
     cache : bool, str or PathLike
         Where networks are kept: True for the default directory (``$PYMC_AMORTIZED_CACHE``, or the
-        user's cache), False for nowhere, or a directory.
+        user's cache), False for nowhere, or a directory. What is there, and how to remove it, is
+        told by :mod:`pymc_amortized.cache`. A network that another process trains at the moment is
+        waited for.
 
     Returns
     -------
@@ -151,20 +153,32 @@ def fit_simulator(
         return found or AmortizedPosterior(inference, record)
     layout, estimator = assemble(simulator, sizes, networks, seed)
     record = _blank_record(parts, orders, layout, config, networks)
+    before = store.stamp(record.fingerprint)
     found = _put_together(simulator, store.read(record.fingerprint), networks)
     if found is not None:
         return found
-    posterior = train_posterior(simulator, layout, estimator, record, seed, progressbar, store)
-    if posterior.record.interrupted:
+    with store.lock(record.fingerprint):
+        if store.stamp(record.fingerprint) != before:  # another process has trained it meanwhile
+            found = _put_together(simulator, store.read(record.fingerprint), networks)
+        if found is not None:
+            return found
+        posterior = train_posterior(simulator, layout, estimator, record, seed, progressbar, store)
+        _keep(posterior, store)
+    return posterior
+
+
+def _keep(posterior: AmortizedPosterior, store: NetworkCache) -> None:
+    """Keep a network that has been trained to its end, and no checkpoint of it."""
+    record = posterior.record
+    if record.interrupted:
         warn(
-            f"Training was interrupted after {posterior.record.steps:,} of {config.steps:,} steps; "
+            f"Training was interrupted after {record.steps:,} of {record.config.steps:,} steps; "
             "the best network so far is used. Call again to go on from there.",
             TrainingInterruptedWarning,
         )
     else:
-        store.write(record.fingerprint, posterior.tensors(), posterior.record.as_record())
+        store.write(record.fingerprint, posterior.tensors(), record.as_record())
         store.discard(record.fingerprint, "checkpoint")
-    return posterior
 
 
 def _check_networks(networks: Networks | None, config: TrainingConfig) -> None:

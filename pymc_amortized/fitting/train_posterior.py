@@ -19,8 +19,8 @@ from pymc_amortized.networks.batch import Batch
 from pymc_amortized.networks.estimator import Estimator
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.simulation.simulator import Simulator
-from pymc_amortized.training.cache import NetworkCache
 from pymc_amortized.training.loop import train
+from pymc_amortized.training.network_cache import NetworkCache
 from pymc_amortized.training.record import TrainingRecord
 from pymc_amortized.training.state import Checkpoint, TrainingResult
 
@@ -67,7 +67,7 @@ def train_posterior(
         return float((pareto_k < AcceptanceRule().pareto_k).double().mean())
 
     def keep(tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        content = {"seed": seed, "state": state}
+        content = {"seed": seed, "state": state, "parts": record.parts}
         store.write(record.fingerprint, tensors, content, "checkpoint")
 
     result = train(

@@ -4,6 +4,7 @@ It covers the graph of every variable with its operations and constants, transfo
 model conditions on, shapes and masks of the observations, but not the observed values.
 """
 
+import ast
 import functools
 import hashlib
 import pathlib
@@ -28,7 +29,7 @@ from pytensor.tensor.random.type import RandomType
 
 from pymc_amortized.model.complete_model import CompleteModel, Observation
 
-__all__ = ["describe_value", "digest", "fingerprint_parts"]
+__all__ = ["describe_value", "digest", "fingerprint_parts", "names_of_parts"]
 
 _INSTALLED = (
     pathlib.Path(__file__).parents[1],
@@ -108,6 +109,19 @@ def fingerprint_parts(complete: CompleteModel) -> dict[str, str]:
     for name, variable in complete.data.items():
         parts[f"data {name!r}"] = digest(_Describer({}).graph([variable]))
     return parts
+
+
+def names_of_parts(parts: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of parameters, indicators and observed variables among parts of a model.
+
+    Examples
+    --------
+    >>> names_of_parts(["parameter 'mu'", "observation 'y'", "data 'x'"])
+    ('mu', 'y')
+    """
+    kinds = ("parameter", "indicator", "observation")
+    split = (part.partition(" ") for part in parts)
+    return tuple(ast.literal_eval(name) for kind, _, name in split if kind in kinds)
 
 
 def _describe_observation(observation: Observation, named: Mapping[Variable, str]) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pymc_amortized.errors import NetworkFileError
 
-__all__ = ["FORMAT_VERSION", "read_file", "write_file"]
+__all__ = ["FORMAT_VERSION", "read_file", "read_record", "write_file"]
 
 FORMAT_VERSION = 1
 _FORMAT = "pymc_amortized"
@@ -81,6 +81,44 @@ def read_file(path: str | os.PathLike) -> tuple[dict[str, Tensor], Any]:
     NetworkFileError
         If the file is damaged, of another kind, or written by a newer version.
     """
+    path, metadata, tensors = _read(path, with_tensors=True)
+    if _checksum(tensors) != metadata.get("checksum"):
+        raise _damage_error(path, "its numbers have changed since it was written")
+    return tensors, _record_in(path, metadata)
+
+
+def read_record(path: str | os.PathLike) -> Any:
+    """Read the record of a file that :func:`write_file` has written, and none of its tensors.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The file.
+
+    Returns
+    -------
+    record : object
+        As it was written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    NetworkFileError
+        If the file is cut off, of another kind, or written by a newer version.
+
+    Notes
+    -----
+    The checksum covers the tensors: a file whose numbers have changed is found out by
+    :func:`read_file` alone.
+    """
+    path, metadata, _ = _read(path, with_tensors=False)
+    return _record_in(path, metadata)
+
+
+def _read(
+    path: str | os.PathLike, with_tensors: bool
+) -> tuple[Path, dict[str, str], dict[str, Tensor]]:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"Expected a trained network at {str(path)!r}; there is no file.")
@@ -88,13 +126,15 @@ def read_file(path: str | os.PathLike) -> tuple[dict[str, Tensor], Any]:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             _check_format(path, metadata)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys() if with_tensors else ()
+            return path, metadata, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, RuntimeError, UnicodeDecodeError) as error:
         raise _damage_error(path, str(error)) from error
-    if _checksum(tensors) != metadata.get("checksum"):
-        raise _damage_error(path, "its numbers have changed since it was written")
+
+
+def _record_in(path: Path, metadata: Mapping[str, str]) -> Any:
     try:
-        return tensors, json.loads(metadata["record"])
+        return json.loads(metadata["record"])
     except (KeyError, json.JSONDecodeError) as error:
         raise _damage_error(path, "its record cannot be read") from error
 
@@ -106,7 +146,10 @@ def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
             "    posterior.save(path)",
             str(path),
         )
-    version = int(metadata.get("format_version", 0))
+    written = metadata.get("format_version", "0")
+    if not written.isdecimal():
+        raise _damage_error(path, f"its version is {written!r}")
+    version = int(written)
     if version > FORMAT_VERSION:
         raise NetworkFileError(
             f"Expected a file of format {FORMAT_VERSION} or older; {str(path)!r} has format "

@@ -27,6 +27,7 @@ _MAX_GRADIENT = 5.0
 _WARMUP_STEPS = 100
 _CHECKS = 20
 _MAX_SKIPPED = 0.1
+_SECONDS_BETWEEN_CHECKPOINTS = 30
 _MIN_STEPS_TO_JUDGE = 50
 _NO_TERMS = ("step", "seconds")  # of an entry in the history
 
@@ -151,7 +152,7 @@ def _loop(
             shown = len(run.state.history)
             share = accepted(run.estimator) if accepted is not None and shown % 5 == 0 else None
             bar.update(run.state.step, run.state.horizon, accepted=share)
-        if keep is not None and time.perf_counter() - last_kept > 30:
+        if keep is not None and time.perf_counter() - last_kept > _SECONDS_BETWEEN_CHECKPOINTS:
             keep(*_snapshot(run))
             last_kept = time.perf_counter()
     if not run.state.history or run.state.history[-1]["step"] != run.state.step:

@@ -6,6 +6,7 @@ import pymc_amortized as pma
 
 from pymc_amortized.training import loop as training
 from pymc_amortized.training.config import TrainingConfig
+from pymc_amortized.training.files import write_file
 from tests.trained import data, normal_mean
 
 QUICK = TrainingConfig(steps=60, batch_size=32, num_validation=64, tolerance=None)
@@ -29,3 +30,13 @@ def interrupt_at(monkeypatch, step):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "_advance", advance)
+
+
+def written(directory, fingerprint, kind="network", steps=7, parts=("parameter 'mu'",)):
+    """A file of a cache that nobody has trained."""
+    state = {"step": steps, "seconds": 2.0}
+    record = {"seed": 1, "state": state, "steps": steps, "seconds": 2.0}
+    record["parts"] = dict.fromkeys(parts, "0")
+    path = directory / f"{fingerprint}.{kind}"
+    write_file(path, {"weight": torch.arange(3.0)}, record)
+    return path

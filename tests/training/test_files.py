@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 
 import pymc_amortized as pma
 
 from pymc_amortized.errors import (
     NetworkFileError,
 )
+from pymc_amortized.training import files
 from tests.answered import sample
 from tests.trained import data, explicit, mixture, normal_mean
 
@@ -61,3 +64,46 @@ def test_damaged_files(trained, tmp_path):
         assert name
     with pytest.raises(FileNotFoundError):
         pma.load(tmp_path / "nothing", model)
+
+
+def test_a_record_is_read_without_tensors(monkeypatch, tmp_path):
+    path = tmp_path / "net"
+    files.write_file(path, {"weight": torch.ones(4)}, {"steps": 3})
+    content = path.read_bytes()
+    monkeypatch.setattr(files, "_checksum", None)
+    assert files.read_record(path) == {"steps": 3}
+    # A number that has changed is seen by who reads the numbers, and by nobody else.
+    path.write_bytes(content[:-1] + b"\x11")
+    assert files.read_record(path) == {"steps": 3}
+    monkeypatch.undo()
+    with pytest.raises(NetworkFileError, match="numbers have changed"):
+        files.read_file(path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({}, "something else"),
+        ({"format": "pymc_amortized", "format_version": "9"}, "of a newer version"),
+        ({"format": "pymc_amortized", "format_version": "x"}, "its version is 'x'"),
+        ({"format": "pymc_amortized"}, "record cannot be read"),
+        ({"format": "pymc_amortized", "record": "{"}, "record cannot be read"),
+    ],
+    ids=str,
+)
+def test_records_that_cannot_be_read(tmp_path, metadata, words):
+    path = tmp_path / "net"
+    path.write_bytes(safetensors.torch.save({"weight": torch.ones(4)}, metadata=metadata))
+    with pytest.raises(NetworkFileError, match=words):
+        files.read_record(path)
+
+
+def test_files_without_a_record(tmp_path):
+    path = tmp_path / "net"
+    with pytest.raises(FileNotFoundError):
+        files.read_record(path)
+    files.write_file(path, {"weight": torch.ones(4)}, {"steps": 3})
+    for content in (b"", b"hello" * 100, path.read_bytes()[:-2]):
+        path.write_bytes(content)
+        with pytest.raises(NetworkFileError, match="damaged"):
+            files.read_record(path)

@@ -40,7 +40,7 @@ def test_the_cache_is_found_again(tmp_path, monkeypatch):
 
 
 def test_the_default_cache_directory(monkeypatch, tmp_path):
-    from pymc_amortized.training.cache import default_cache_directory
+    from pymc_amortized.training.network_cache import default_cache_directory
 
     monkeypatch.setenv("PYMC_AMORTIZED_CACHE", str(tmp_path))
     assert default_cache_directory() == tmp_path

@@ -157,7 +157,8 @@ class NetworkCache:
             yield
         finally:
             if lock is not None:
-                lock.release()
+                with contextlib.suppress(OSError):  # a network of hours is not lost for it
+                    lock.release()
         if lock is not None and self.stamp(fingerprint) is not None:
             with contextlib.suppress(OSError):
                 path.unlink()

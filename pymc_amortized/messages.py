@@ -6,7 +6,7 @@ import warnings
 
 from types import FrameType
 
-__all__ = ["door_with_model", "log_info", "log_warning", "warn"]
+__all__ = ["door_with_model", "log_info", "log_warning", "spoken_duration", "warn"]
 
 _PACKAGE = "pymc_amortized"
 
@@ -33,6 +33,21 @@ def log_info(text: str) -> None:
 def log_warning(text: str) -> None:
     """Log a text, at the level WARNING of the logger ``pymc_amortized``."""
     _log.warning(text)
+
+
+def spoken_duration(seconds: float) -> str:
+    """Return seconds as people say them.
+
+    Examples
+    --------
+    >>> [spoken_duration(x) for x in (4.2, 95, 1_300, 12_000)]
+    ['4 s', '95 s', '22 min', '3 h 20 min']
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    hours, rest = divmod(minutes, 60)
+    return f"{minutes} min" if not hours else f"{hours} h {rest} min" if rest else f"{hours} h"
 
 
 def warn(text: str, category: type[Warning]) -> None:

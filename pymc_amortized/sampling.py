@@ -17,7 +17,7 @@ from pymc_amortized.fitting.beginning import begin, count_answer
 from pymc_amortized.importance.acceptance import AcceptanceRule, acceptance_rule
 from pymc_amortized.inference.arguments import check_correction, check_count, check_request
 from pymc_amortized.inference.draws import Correction
-from pymc_amortized.inference.watch import check_max_time
+from pymc_amortized.inference.watch import check_max_time, what_is_left
 from pymc_amortized.messages import warn
 from pymc_amortized.networks.build import Networks
 from pymc_amortized.rng import RandomSeed, numpy_generator
@@ -83,8 +83,8 @@ class AmortizedSampler:
     networks : Networks, optional
         As in :func:`pymc_amortized.fit`.
     max_time : float, optional
-        Seconds for the answer; see :meth:`AmortizedPosterior.sample`. Those of training, where it
-        is needed, are bounded by :class:`TrainingConfig`.
+        Seconds for all of it, after which the best draws so far are returned, not accepted; see
+        :meth:`AmortizedPosterior.sample`. Training, where it is needed, has most of them.
     device : str
         ``"auto"`` or a torch device.
     cache : bool, str or PathLike
@@ -156,15 +156,16 @@ class AmortizedSampler:
         InferenceData or DataTree
             See :meth:`AmortizedPosterior.sample`.
         """
+        started, rng = time.perf_counter(), numpy_generator(random_seed)
         draws = check_count("draws", draws)
         chains = check_count("chains", 4 if chains is None else chains)
         simulator = compile_simulator(model, device=self.device)
         self._check_before_training(simulator, var_names, idata_kwargs)
-        started, rng = time.perf_counter(), numpy_generator(random_seed)
         posterior = begin(
             simulator,
             training=self.training,
             correction=self.correction,
+            max_time=self.max_time,
             sizes=self.sizes,
             networks=self.networks,
             order_by=self.order_by,
@@ -179,7 +180,7 @@ class AmortizedSampler:
             correction=self.correction,
             acceptance=self.acceptance,
             labels=self.labels,
-            max_time=self.max_time,
+            max_time=what_is_left(self.max_time, time.perf_counter() - started),
             random_seed=rng,
             progressbar=bool(progressbar),
             var_names=var_names,

@@ -172,11 +172,12 @@ def train_three():
 
 
 QUICK = pma.Networks(summary=pma.ConvolutionalNetwork)
+CLASSIFIED = pma.Networks(classification=True)
 
 TRAINED = {
     "normal_mean": functools.partial(train, normal_mean, data() + 1, steps=400),
     "beta_bernoulli": functools.partial(train, beta_bernoulli, 20.0 * (data() > 0), steps=400),
-    "mixture": functools.partial(train, mixture, data(), steps=800),
+    "mixture": functools.partial(train, mixture, data(), steps=800, networks=CLASSIFIED),
     "unordered": functools.partial(train, unordered, data(), steps=300),
     "sized": functools.partial(train, mixture, data(), steps=300, sizes={"y": (10, 100)}),
     "explicit": functools.partial(train, explicit, crossing_lines(), steps=300),

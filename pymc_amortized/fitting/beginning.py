@@ -14,6 +14,7 @@ from pymc_amortized.training.network_cache import Cache, network_cache
 __all__ = ["begin", "count_answer"]
 
 _CLIMBS = ("auto", "adaptive", "smc", "mcmc")  # corrections that get somewhere from the prior
+_SHARE_OF_TRAINING = 0.8
 _COUNTS_TO_TELL = (3, 10, 30, 100, 300, 1_000)
 
 
@@ -23,6 +24,7 @@ def begin(
     training: TrainingConfig | Preset | Literal["auto"] | None,
     correction: Correction,
     networks: Networks | None,
+    max_time: float | None = None,
     **options: Any,
 ) -> AmortizedPosterior:
     """Return what draws first for the data that a model observes.
@@ -37,6 +39,8 @@ def begin(
         that is trained now.
     correction : str
         How draws will be corrected.
+    max_time : float, optional
+        Seconds for the whole call, of which training takes most if it is needed.
     networks, **options
         As in :func:`pymc_amortized.fit`.
     """
@@ -51,7 +55,12 @@ def begin(
     elif is_auto(training):
         training = None
     return fit_simulator(
-        simulator, training=training, networks=networks, reuse=can_do_without, **options
+        simulator,
+        training=training,
+        networks=networks,
+        max_time=None if max_time is None else _SHARE_OF_TRAINING * max_time,
+        reuse=can_do_without,
+        **options,
     )
 
 

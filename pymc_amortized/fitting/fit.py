@@ -2,18 +2,14 @@
 
 import math
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.tables import Sizes
-from pymc_amortized.errors import (
-    CacheWarning,
-    InvalidArgumentError,
-    TrainingInterruptedWarning,
-)
+from pymc_amortized.errors import CacheWarning, InvalidArgumentError
 from pymc_amortized.fitting.train_posterior import train_posterior
 from pymc_amortized.inference.assembly import assemble, inference_from_tensors, untrained
 from pymc_amortized.messages import warn
@@ -28,6 +24,7 @@ from pymc_amortized.symmetry.order_choice import OrderBy, choose_orders
 from pymc_amortized.training.config import Preset, TrainingConfig, training_config
 from pymc_amortized.training.network_cache import Cache, NetworkCache, network_cache
 from pymc_amortized.training.record import TrainingRecord
+from pymc_amortized.training.reporter import Reporting, TrainingCallback, check_callback
 from pymc_amortized.version import package_versions
 
 if TYPE_CHECKING:
@@ -46,6 +43,7 @@ def fit(
     device: str = "auto",
     random_seed: RandomSeed = None,
     progressbar: bool = True,
+    callback: TrainingCallback | None = None,
     cache: Cache = True,
 ) -> AmortizedPosterior:
     """Train networks for a model, or find those that were trained for it before.
@@ -60,8 +58,8 @@ def fit(
         the number in the model. Covariates that run along the units are then resampled from the
         model's, and can be given anew with each data set.
     training : {"none", "fast", "default", "thorough"} or TrainingConfig, optional
-        How long: 0, 2,000, 7,000 or 30,000 steps at most. Without any, data sets are answered by
-        the model's density alone.
+        How long: 0, 2,000, 7,000 or 30,000 steps, and 2, 10 or 60 minutes, at most. Without any,
+        data sets are answered by the model's density alone.
     networks : Networks, optional
         Which networks. Default: chosen from the reading of the model.
     order_by : str or sequence of str, optional
@@ -73,7 +71,11 @@ def fit(
     random_seed : int, sequence of int, numpy.random.Generator or None
         As in PyMC. A network found in the cache may have been trained with another one.
     progressbar : bool
-        Show one while training.
+        Show one while training, or log where training stands where none can be shown.
+    callback : callable, optional
+        Called after every step with its number, and with a dict of losses in nats: ``"posterior"``,
+        ``"classification"``, and now and then ``"validation"``. Raise ``StopIteration`` to end
+        training there; called again, it goes on.
     cache : bool, str or PathLike
         Where networks are kept: True for the default directory (``$PYMC_AMORTIZED_CACHE``, or the
         user's cache), False for nowhere, or a directory. What is there, and how to remove it, is
@@ -120,6 +122,7 @@ def fit(
         order_by=order_by,
         random_seed=random_seed,
         progressbar=progressbar,
+        callback=check_callback(callback),
         cache=cache,
     )
 
@@ -134,11 +137,14 @@ def fit_simulator(
     random_seed: RandomSeed,
     progressbar: bool,
     cache: Cache,
+    callback: TrainingCallback | None = None,
+    max_time: float | None = None,
     reuse: bool = False,
 ) -> AmortizedPosterior:
     """Do what :func:`fit` does, for a model that has been compiled.
 
-    With ``reuse``, and nothing to be trained, a network will do that was trained in any way.
+    With ``reuse``, and nothing to be trained, a network will do that was trained in any way. With
+    ``max_time``, training ends after so many seconds, if no network is found that had more.
     """
     config = training_config(training)
     _check_networks(networks, config)
@@ -152,33 +158,29 @@ def fit_simulator(
         found = _put_together(simulator, store.best_of(record.family), None) if reuse else None
         return found or AmortizedPosterior(inference, record)
     layout, estimator = assemble(simulator, sizes, networks, seed)
-    record = _blank_record(parts, orders, layout, config, networks)
+    configs = [config] if max_time is None else [config, _shorten(config, max_time)]
+    records = [_blank_record(parts, orders, layout, one, networks) for one in configs]
+    record = records[-1]
     before = store.stamp(record.fingerprint)
-    found = _put_together(simulator, store.read(record.fingerprint), networks)
-    if found is not None:
-        return found
+    for known in records:
+        found = _put_together(simulator, store.read(known.fingerprint), networks)
+        if found is not None:
+            return found
     with store.lock(record.fingerprint):
         if store.stamp(record.fingerprint) != before:  # another process has trained it meanwhile
             found = _put_together(simulator, store.read(record.fingerprint), networks)
         if found is not None:
             return found
-        posterior = train_posterior(simulator, layout, estimator, record, seed, progressbar, store)
-        _keep(posterior, store)
+        reporting = Reporting(progressbar, callback, place=store.directory)
+        posterior = train_posterior(simulator, layout, estimator, record, seed, reporting, store)
+        if not posterior.record.interrupted:
+            store.write(record.fingerprint, posterior.tensors(), posterior.record.as_record())
+            store.discard(record.fingerprint, "checkpoint")
     return posterior
 
 
-def _keep(posterior: AmortizedPosterior, store: NetworkCache) -> None:
-    """Keep a network that has been trained to its end, and no checkpoint of it."""
-    record = posterior.record
-    if record.interrupted:
-        warn(
-            f"Training was interrupted after {record.steps:,} of {record.config.steps:,} steps; "
-            "the best network so far is used. Call again to go on from there.",
-            TrainingInterruptedWarning,
-        )
-    else:
-        store.write(record.fingerprint, posterior.tensors(), record.as_record())
-        store.discard(record.fingerprint, "checkpoint")
+def _shorten(config: TrainingConfig, max_time: float) -> TrainingConfig:
+    return replace(config, max_time=min(max_time, config.max_time or math.inf))
 
 
 def _check_networks(networks: Networks | None, config: TrainingConfig) -> None:

@@ -3,25 +3,30 @@
 import math
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
+
+import torch
 
 from torch import Tensor
 
 from pymc_amortized.data.layout import DataLayout
-from pymc_amortized.errors import AccuracyWarning
+from pymc_amortized.errors import AccuracyWarning, TrainingInterruptedWarning
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.assembly import problem_in_scores
-from pymc_amortized.inference.problem import Problem
-from pymc_amortized.messages import warn
+from pymc_amortized.memory import count_numbers
+from pymc_amortized.messages import log_info, warn
 from pymc_amortized.networks.batch import Batch
 from pymc_amortized.networks.estimator import Estimator
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.simulation.simulator import Simulator
+from pymc_amortized.simulation.training_data import SimulationSource
+from pymc_amortized.training.config import TrainingConfig
 from pymc_amortized.training.loop import train
 from pymc_amortized.training.network_cache import NetworkCache
 from pymc_amortized.training.record import TrainingRecord
+from pymc_amortized.training.reporter import Reporting
 from pymc_amortized.training.state import Checkpoint, TrainingResult
 
 __all__ = ["train_posterior"]
@@ -29,10 +34,13 @@ __all__ = ["train_posterior"]
 _MAX_FOR_SCALES = 2_000
 _NUM_VALIDATION_DATASETS = 64
 _FEWEST_VALIDATION_DATASETS = 8
+_DRAWS_TO_SHOW, _DRAWS_TO_VALIDATE = 1_000, 2_000
 _NUM_TO_COVER = 160
 _DRAWS_TO_COVER = 500
 _LEAST_ACCEPTED_TO_COVER = 0.6
 _MAX_NUMBERS_TO_VALIDATE = 2e9
+_COST_OF_GRADIENT = 3
+_SHARE_TO_SHOW, _SHARE_TO_VALIDATE = 0.005, 0.03  # of the numbers that training computes
 
 
 def train_posterior(
@@ -41,10 +49,16 @@ def train_posterior(
     estimator: Estimator,
     record: TrainingRecord,
     seed: int,
-    progressbar: bool,
+    reporting: Reporting,
     store: NetworkCache,
 ) -> AmortizedPosterior:
-    """Train an estimator for a model, from where an earlier run was interrupted."""
+    """Train an estimator for a model, from where an earlier run was interrupted.
+
+    Warns
+    -----
+    TrainingInterruptedWarning
+        If the user interrupts it.
+    """
     resume = store.read(record.fingerprint, "checkpoint")
     if resume is not None and not _fits(estimator, resume[0]):
         resume = None
@@ -55,16 +69,13 @@ def train_posterior(
     first = source.draw(min(_MAX_FOR_SCALES, source.datasets_at_once), seed)
     estimator.fit_scaling(first)
     _warn_of_unvisited(layout, first)
-    inference = Amortized.of_networks(problem, estimator)
+    validation = _Validation(Amortized.of_networks(problem, estimator), source, seed)
+    numbers_per_step = _numbers_per_step(estimator, first, record.config.batch_size)
 
-    can_check = problem.exact is not None and problem.space.size > 0
-    at_most = _evaluations_within_budget(problem) if can_check else 0
-
-    def share(_: Estimator, num_draws: int = 1_000) -> float:
-        most = max(_FEWEST_VALIDATION_DATASETS, at_most // num_draws)
-        number = min(_NUM_VALIDATION_DATASETS, most)
-        pareto_k = inference.pareto_k(source, number, num_draws, seed + 1)
-        return float((pareto_k < AcceptanceRule().pareto_k).double().mean())
+    def share() -> float:
+        return validation.accepted_share(
+            _DRAWS_TO_SHOW, _SHARE_TO_SHOW * record.config.steps * numbers_per_step
+        )
 
     def keep(tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         content = {"seed": seed, "state": state, "parts": record.parts}
@@ -75,23 +86,85 @@ def train_posterior(
         source,
         record.config,
         seed,
-        progressbar=progressbar,
-        accepted=share if can_check and progressbar else None,
+        reporting=replace(reporting, accepted=share if validation.is_possible else None),
         checkpoint=Checkpoint(keep, None if resume is None else (resume[0], resume[1]["state"])),
     )
-    accepted = share(estimator, 2_000) if can_check else math.nan
-    inference = inference.with_reference(source, seed + 2)
-    if can_check and accepted >= _LEAST_ACCEPTED_TO_COVER and estimator.has_density:
-        most = max(_FEWEST_VALIDATION_DATASETS, at_most // _DRAWS_TO_COVER)
-        number = min(_NUM_TO_COVER, most)
-        inference = inference.with_coverage(source, number, _DRAWS_TO_COVER, seed + 4)
+    _tell_of_end(result, record.config)
+    numbers = result.state.step * numbers_per_step
+    num_seen = result.state.step * record.config.batch_size
+    inference, accepted = validation.conclude(_SHARE_TO_VALIDATE * numbers, num_seen)
     return AmortizedPosterior(inference, _finish_record(record, result, accepted))
 
 
-def _evaluations_within_budget(problem: Problem) -> int:
-    """Return how many draws can be validated in some seconds."""
-    _, frames, _ = problem.source.draw_frames(1, 0)
-    return int(_MAX_NUMBERS_TO_VALIDATE / problem.numbers_per_draw(frames))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Validation:
+    """What fresh simulations say of a network: at most about a tenth of what it took to train it.
+
+    Attributes
+    ----------
+    inference : Amortized
+        With the network, which goes on changing while it is trained.
+    source : SimulationSource
+        Of data sets.
+    seed : int
+        Of the training.
+    """
+
+    inference: Amortized
+    source: SimulationSource
+    seed: int
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the density is known."""
+        problem = self.inference.problem
+        return problem.exact is not None and problem.space.size > 0
+
+    def accepted_share(self, num_draws: int, max_numbers: float) -> float:
+        """Return the share of data sets with k below 0.7, by so many draws for each."""
+        number = self._num_datasets(_NUM_VALIDATION_DATASETS, num_draws, max_numbers)
+        pareto_k = self.inference.pareto_k(self.source, number, num_draws, self.seed + 1)
+        return float((pareto_k < AcceptanceRule().pareto_k).double().mean())
+
+    def conclude(self, max_numbers: float, num_seen: int) -> tuple[Amortized, float]:
+        """Return all that is known of the network in the end, and the share of k below 0.7."""
+        can_check = self.is_possible
+        accepted = self.accepted_share(_DRAWS_TO_VALIDATE, max_numbers) if can_check else math.nan
+        inference = self.inference.with_reference(self.source, self.seed + 2, num_seen)
+        has_density = inference.estimator.has_density
+        if can_check and accepted >= _LEAST_ACCEPTED_TO_COVER and has_density:
+            number = self._num_datasets(_NUM_TO_COVER, _DRAWS_TO_COVER, max_numbers)
+            inference = inference.with_coverage(self.source, number, _DRAWS_TO_COVER, self.seed + 4)
+        return inference, accepted
+
+    def _num_datasets(self, most: int, num_draws: int, max_numbers: float) -> int:
+        """Return how many data sets are answered by draws, so that no more numbers are computed."""
+        problem = self.inference.problem
+        _, frames, _ = self.source.draw_frames(1, 0)
+        numbers = num_draws * problem.numbers_per_draw(frames)
+        affordable = int(min(max_numbers, _MAX_NUMBERS_TO_VALIDATE) / numbers)
+        return min(most, max(_FEWEST_VALIDATION_DATASETS, affordable))
+
+
+@torch.no_grad()
+def _numbers_per_step(estimator: Estimator, first: Batch, batch_size: int) -> float:
+    """Return how many numbers one step of training computes, about."""
+    few = first.select(slice(batch_size))
+    generator = torch.Generator(device=few.scores.device).manual_seed(0)
+    numbers = count_numbers(lambda: estimator.losses(few, generator))
+    return _COST_OF_GRADIENT * numbers * batch_size / len(few)
+
+
+def _tell_of_end(result: TrainingResult, config: TrainingConfig) -> None:
+    """Say what has ended training before its time."""
+    text = (
+        f"after {result.state.step:,} of {config.steps:,} steps; the best network so far is used. "
+        "Call again to go on from there."
+    )
+    if result.stopped_by == "interrupt":
+        warn(f"Training was interrupted {text}", TrainingInterruptedWarning)
+    elif result.stopped_by == "callback":
+        log_info(f"The callback has ended training {text}")
 
 
 def _warn_of_unvisited(layout: DataLayout, batch: Batch) -> None:
@@ -126,7 +199,7 @@ def _finish_record(
         steps=state.step,
         skipped=state.skipped,
         seconds=state.seconds,
-        interrupted=result.interrupted,
+        interrupted=bool(result.stopped_by),
         validation_loss=state.best_loss,
         accepted_share=accepted,
         history=state.history,

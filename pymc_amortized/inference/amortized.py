@@ -37,6 +37,7 @@ __all__ = ["Amortized"]
 
 _NUM_FOR_ATOMS = 200
 _NUM_FOR_REFERENCE = 6_000
+_FEWEST_FOR_REFERENCE = 2_000
 _MAX_AT_ONCE = 500
 _SHARE_TO_COVER = 0.1
 
@@ -130,12 +131,20 @@ class Amortized:
             return torch.full(summaries.shape[:1], math.nan, dtype=torch.float64)
         return self.reference.quantile(summaries)
 
-    def with_reference(self, source: SimulationSource, seed: int) -> "Amortized":
-        """Return the same, with summaries of simulated data sets to compare others with."""
+    def with_reference(
+        self, source: SimulationSource, seed: int, num_seen: int | None = None
+    ) -> "Amortized":
+        """Return the same, with summaries of simulated data sets to compare others with.
+
+        Of fewer, but 2,000 at least, than a tenth of those that a network has seen.
+        """
         at_once = min(_MAX_AT_ONCE, source.datasets_at_once)
+        number = _NUM_FOR_REFERENCE
+        if num_seen is not None:
+            number = min(number, max(_FEWEST_FOR_REFERENCE, num_seen // 10))
         parts = [
             self.summarize(source.draw_frames(at_once, seed + i)[1])[1]
-            for i in range(-(-_NUM_FOR_REFERENCE // at_once))
+            for i in range(-(-number // at_once))
         ]
         return replace(self, reference=fit_summary_reference(torch.cat(parts)))
 

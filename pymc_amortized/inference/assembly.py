@@ -23,13 +23,22 @@ from pymc_amortized.simulation.simulator import Simulator
 __all__ = ["assemble", "inference_from_tensors", "problem_in_scores", "untrained"]
 
 _NUM_FOR_SCALES = 20_000
+_CLASSIFIERS = ("estimator.classifiers.", "estimator.path_networks.")
 _SCALES = ("estimator.parameter_scaling.", "estimator.scaling.")  # that no network is without
 
 
 def assemble(
-    simulator: Simulator, sizes: Sizes, networks: Networks | None, seed: int
+    simulator: Simulator,
+    sizes: Sizes,
+    networks: Networks | None,
+    seed: int,
+    *,
+    classified: bool = False,
 ) -> tuple[DataLayout, Estimator]:
     """Lay out the data of a model, and build the networks for them, untrained.
+
+    Indicators are classified where nothing else tells them: where there is no density, where
+    ``networks`` name how, or where they were before (``classified``).
 
     Raises
     ------
@@ -37,9 +46,11 @@ def assemble(
         If networks for this kind of model do not exist.
     """
     layout, spec = _lay_out(simulator, sizes), simulator.spec
-    estimator = build_estimator(
-        layout.shapes, simulator.parameters.size, simulator.parameters.num_features, networks, seed
-    )
+    shapes, space = layout.shapes, simulator.parameters
+    asked = networks is not None and networks.classification is not None
+    if simulator.density is not None and not asked and not classified:
+        shapes = tuple(replace(shape, learns="nothing") for shape in shapes)
+    estimator = build_estimator(shapes, space.size, space.num_features, networks, seed)
     for indicator in spec.indicators:
         index = layout.table_of(indicator.name)
         if not spec.has_density and index not in estimator.classified:
@@ -136,7 +147,8 @@ def inference_from_tensors(
         layout = _lay_out(simulator, sizes)
         estimator = _stand_in(simulator, layout)
     else:
-        layout, estimator = assemble(simulator, sizes, networks, 0)
+        known = any(name.startswith(_CLASSIFIERS) for name in tensors)
+        layout, estimator = assemble(simulator, sizes, networks, 0, classified=known)
 
     def part(prefix: str) -> dict[str, Tensor]:
         device = simulator.device

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.messages import log_info
 
-__all__ = ["OutOfTimeError", "Watch", "check_max_time"]
+__all__ = ["OutOfTimeError", "Watch", "check_max_time", "what_is_left"]
+
+_LEAST_SECONDS = 1e-3
 
 
 class OutOfTimeError(Exception):
@@ -84,3 +86,14 @@ def check_max_time(max_time: float | None) -> float | None:
             "For instance:\n\n    max_time=60"
         )
     return float(max_time)
+
+
+def what_is_left(max_time: float | None, seconds: float) -> float | None:
+    """Return what is left of a bound after so many seconds: hardly anything rather than nothing.
+
+    Examples
+    --------
+    >>> what_is_left(60, 20), what_is_left(60, 70), what_is_left(None, 20)
+    (40, 0.001, None)
+    """
+    return None if max_time is None else max(max_time - seconds, _LEAST_SECONDS)

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
+from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.networks.classification.path_network import PathNetwork
 from pymc_amortized.networks.classification.unit_classifier import UnitClassifier
 from pymc_amortized.networks.contracts import (
@@ -39,9 +41,11 @@ class Networks:
     posterior : callable or None
         Takes the number of parameters and the width of the context, and returns an
         ``AbstractPosteriorNetwork``. By default a ``SplineFlow``.
-    classification : callable or None
+    classification : callable, True or None
         Takes a ``UnitShape`` and the number of parameter features, and returns an
-        ``AbstractClassificationNetwork``. By default a ``UnitClassifier``. States of which a model
+        ``AbstractClassificationNetwork``. By default a ``UnitClassifier`` where a model has no
+        density: where it has, indicators are drawn exactly, and a network that learned them would
+        only slow the training of the others. True trains one all the same. States of which a model
         gives draws only have a ``PathNetwork`` in its place.
 
     Examples
@@ -54,7 +58,19 @@ class Networks:
 
     summary: Callable[[UnitShape], AbstractSummaryNetwork] | None = None
     posterior: Callable[[int, int], AbstractPosteriorNetwork] | None = None
-    classification: Callable[[UnitShape, int], AbstractClassificationNetwork] | None = None
+    classification: (
+        Callable[[UnitShape, int], AbstractClassificationNetwork] | Literal[True] | None
+    ) = None
+
+    def __post_init__(self) -> None:
+        for name in ("summary", "posterior", "classification"):
+            value = getattr(self, name)
+            if value is None or callable(value) or (value is True and name == "classification"):
+                continue
+            raise InvalidArgumentError(
+                f"Expected {name} to be what builds a network; got {value!r}. For instance:\n\n"
+                "    pma.Networks(summary=pma.SetTransformer)"
+            )
 
 
 def build_estimator(
@@ -84,7 +100,9 @@ def build_estimator(
         context_size = sum(summary.context_size for summary in summaries)
         build_posterior = networks.posterior or SplineFlow
         posterior = build_posterior(num_parameters, context_size) if num_parameters else None
-        build = networks.classification or UnitClassifier
+        build = networks.classification
+        if build is None or build is True:
+            build = UnitClassifier
         classifiers = {
             i: build(shape, num_features)
             for i, shape in enumerate(shapes)

@@ -29,7 +29,8 @@ class TrainingConfig:
     weight_decay : float
         Of AdamW.
     max_time : float or None
-        Seconds after which the cycle ends. Networks then depend on the speed of the machine.
+        Seconds after which the cycle ends. Networks that need more depend on the speed of the
+        machine. Presets have 2, 10 and 60 minutes.
     tolerance : float or None
         Stop early once a fifth of the steps has lowered the validation loss by less than this, in
         nats per data set. None goes through all steps.
@@ -70,9 +71,9 @@ class TrainingConfig:
 
 _PRESETS = {
     "none": TrainingConfig(steps=0),
-    "fast": TrainingConfig(steps=2_000),
-    "default": TrainingConfig(),
-    "thorough": TrainingConfig(steps=30_000, tolerance=0.003),
+    "fast": TrainingConfig(steps=2_000, max_time=120.0),
+    "default": TrainingConfig(max_time=600.0),
+    "thorough": TrainingConfig(steps=30_000, tolerance=0.003, max_time=3_600.0),
 }
 
 

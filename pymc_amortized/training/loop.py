@@ -3,9 +3,7 @@
 import math
 import time
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 
@@ -17,8 +15,15 @@ from pymc_amortized.networks.estimator import Estimator
 from pymc_amortized.simulation.training_data import SimulationSource
 from pymc_amortized.training.config import TrainingConfig
 from pymc_amortized.training.objectives import Objective, negative_log_probability
-from pymc_amortized.training.progress import TrainingProgress
-from pymc_amortized.training.state import Checkpoint, TrainingResult, TrainingState
+from pymc_amortized.training.reporter import Reporter, Reporting
+from pymc_amortized.training.state import (
+    Checkpoint,
+    StoppedBy,
+    TrainingResult,
+    TrainingState,
+    restore,
+    snapshot,
+)
 
 __all__ = ["train"]
 
@@ -27,8 +32,10 @@ _MAX_GRADIENT = 5.0
 _WARMUP_STEPS = 100
 _CHECKS = 20
 _MAX_SKIPPED = 0.1
-_SECONDS_BETWEEN_CHECKPOINTS = 30
 _MIN_STEPS_TO_JUDGE = 50
+_SHARE_TO_JUDGE = 0.1
+_SECONDS_BETWEEN_CHECKPOINTS = 30.0
+_SILENT = Reporting()
 _NO_TERMS = ("step", "seconds")  # of an entry in the history
 
 
@@ -57,9 +64,8 @@ def train(
     config: TrainingConfig,
     seed: int,
     *,
-    progressbar: bool = True,
     objective: Objective = negative_log_probability,
-    accepted: Callable[[Estimator], float] | None = None,
+    reporting: Reporting = _SILENT,
     checkpoint: Checkpoint | None = None,
 ) -> TrainingResult:
     """Train an estimator.
@@ -75,12 +81,10 @@ def train(
     seed : int
         Of the simulations. The step, not the history, decides what is drawn, so that a resumed run
         goes on as an uninterrupted one.
-    progressbar : bool
-        Show one.
     objective : callable
         What is minimized.
-    accepted : callable, optional
-        Tells the share of fresh data sets with k below 0.7, to be shown.
+    reporting : Reporting
+        Who is told where training stands, and may stop it.
     checkpoint : Checkpoint, optional
         Where the state is kept, and what it was when an earlier run stopped.
 
@@ -92,19 +96,19 @@ def train(
     checkpoint = checkpoint or Checkpoint()
     run = _start(estimator, source, config, seed, objective)
     if checkpoint.resume is not None:
-        _restore(run, *checkpoint.resume)
-    interrupted = False
-    with TrainingProgress(config.steps, progressbar) as bar:
+        tensors, record = checkpoint.resume
+        run.best = restore(tensors, estimator, run.optimizer)
+        run.state = TrainingState.from_record(record)
+    with Reporter(reporting, config) as reporter:
         try:
-            _loop(run, bar, accepted, checkpoint.keep)
+            stopped_by = _loop(run, reporter, checkpoint)
         except KeyboardInterrupt:
-            interrupted = True
-            if checkpoint.keep is not None:
-                checkpoint.keep(*_snapshot(run))
+            stopped_by = "interrupt"
+            _keep(run, checkpoint)
     if run.best:
         estimator.load_state_dict(run.best)
     estimator.eval()
-    return TrainingResult(run.state, interrupted)
+    return TrainingResult(run.state, stopped_by)
 
 
 def _start(
@@ -134,33 +138,46 @@ def _seed(seed: int, kind: int, index: int) -> int:
     return seed * 1_000_003 + kind * 100_000_007 + index
 
 
-def _loop(
-    run: _Run,
-    bar: TrainingProgress,
-    accepted: Callable[[Estimator], float] | None,
-    keep: Callable[[dict[str, Tensor], dict[str, Any]], None] | None,
-) -> None:
+def _loop(run: _Run, reporter: Reporter, checkpoint: Checkpoint) -> StoppedBy:
     every = max(1, run.config.steps // _CHECKS)
     last_kept = time.perf_counter()
-    bar.update(run.state.step, run.state.horizon)
+    reporter.begin(run.state)
     while run.state.step < run.state.horizon and run.state.progress < 1:
-        loss = _step(run)
-        if run.state.step % 20 == 0:
-            bar.update(run.state.step, loss=loss)
+        losses = _step(run)
         if run.state.step % every == 0 or run.state.step >= run.state.horizon:
-            _check(run)
-            shown = len(run.state.history)
-            share = accepted(run.estimator) if accepted is not None and shown % 5 == 0 else None
-            bar.update(run.state.step, run.state.horizon, accepted=share)
-        if keep is not None and time.perf_counter() - last_kept > _SECONDS_BETWEEN_CHECKPOINTS:
-            keep(*_snapshot(run))
+            reporter.check(run.state, _check(run))
+        if time.perf_counter() - last_kept > _SECONDS_BETWEEN_CHECKPOINTS:
+            _keep(run, checkpoint)
             last_kept = time.perf_counter()
+        if _is_to_stop(run, reporter, losses, checkpoint):
+            break
     if not run.state.history or run.state.history[-1]["step"] != run.state.step:
         _check(run)
+    if run.state.step >= run.state.horizon or run.state.progress >= 1:
+        return ""
+    _keep(run, checkpoint)
+    return "callback"
 
 
-def _step(run: _Run) -> float:
-    """Take one step; return its loss, NaN if it was left out."""
+def _is_to_stop(
+    run: _Run, reporter: Reporter, losses: dict[str, float], checkpoint: Checkpoint
+) -> bool:
+    """Tell of a step, and whether training is to end there; nothing is lost if that fails."""
+    try:
+        return reporter.step(run.state, losses)
+    except Exception:
+        _keep(run, checkpoint)
+        raise
+
+
+def _keep(run: _Run, checkpoint: Checkpoint) -> None:
+    if checkpoint.keep is not None:
+        tensors = snapshot(run.estimator, run.best, run.optimizer)
+        checkpoint.keep(tensors, run.state.as_record())
+
+
+def _step(run: _Run) -> dict[str, float]:
+    """Take one step; return its losses by name, NaN if it was left out."""
     run.estimator.train()
     rate = run.config.learning_rate * 0.5 * (1 + math.cos(math.pi * run.state.progress))
     for group in run.optimizer.param_groups:
@@ -168,7 +185,8 @@ def _step(run: _Run) -> float:
     batch = _next_batch(run)
     generator = torch.Generator(device=batch.scores.device)
     generator.manual_seed(_seed(run.seed, 2, run.state.step))
-    loss = sum(run.objective(run.estimator, batch, generator).values())
+    terms = run.objective(run.estimator, batch, generator)
+    loss = sum(terms.values())
     run.optimizer.zero_grad()
     loss.backward()
     norms = [nn.utils.clip_grad_norm_(part, _MAX_GRADIENT) for part in run.weights]
@@ -178,7 +196,7 @@ def _step(run: _Run) -> float:
     _advance(run, finite)
     if not finite:
         _refuse_many_skips(run, batch)
-    return float(loss.detach()) if finite else math.nan
+    return {n: float(x.detach()) if finite else math.nan for n, x in terms.items()}
 
 
 def _next_batch(run: _Run) -> Batch:
@@ -199,10 +217,9 @@ def _advance(run: _Run, finite: bool) -> None:
     run.started = now
     step = state.step + 1
     left = max(1.0, run.state.horizon - state.step)
-    if run.config.max_time is not None:
-        per_step = seconds / step
+    if run.config.max_time is not None and _can_judge_time(step, seconds, run.config.max_time):
         time_left = max(0.0, run.config.max_time - seconds)
-        left = min(left, max(1.0, time_left / per_step))
+        left = min(left, max(1.0, time_left / (seconds / step)))
     progress = state.progress + (1 - state.progress) / left
     run.state = replace(
         state,
@@ -213,8 +230,16 @@ def _advance(run: _Run, finite: bool) -> None:
     )
 
 
-def _check(run: _Run) -> None:
-    """Compute the validation loss, keep the best weights, and shorten a run that is flat."""
+def _can_judge_time(step: int, seconds: float, max_time: float) -> bool:
+    """Whether steps are known to take what they took so far; the first ones take longer.
+
+    So a run that has time enough does not depend on it.
+    """
+    return step >= _MIN_STEPS_TO_JUDGE or seconds >= _SHARE_TO_JUDGE * max_time
+
+
+def _check(run: _Run) -> float:
+    """Return the validation loss, keep the best weights, and shorten a run that is flat."""
     run.estimator.eval()
     generator = torch.Generator(device=run.validation.scores.device).manual_seed(0)
     with torch.no_grad():
@@ -231,6 +256,7 @@ def _check(run: _Run) -> None:
         run.best = {name: x.detach().clone() for name, x in run.estimator.state_dict().items()}
     best_loss = total if better else run.state.best_loss
     run.state = replace(run.state, history=history, horizon=horizon, best_loss=best_loss)
+    return total
 
 
 def _is_flat(history: tuple[dict[str, float], ...], config: TrainingConfig) -> bool:
@@ -268,29 +294,3 @@ def _suspect(run: _Run, batch: Batch) -> str:
     ):
         extremes[f"{table.name!r}"] = float(units.values.abs().max())
     return max(extremes, key=extremes.__getitem__)
-
-
-def _snapshot(run: _Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return all that a later process needs to go on."""
-    tensors = {f"now.{name}": x for name, x in run.estimator.state_dict().items()}
-    tensors |= {f"best.{name}": x for name, x in run.best.items()}
-    for index, entries in run.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": x for name, x in entries.items()}
-    return tensors, run.state.as_record()
-
-
-def _restore(run: _Run, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {
-            name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)
-        }
-
-    run.estimator.load_state_dict(part("now."))
-    run.best = part("best.")
-    current = run.optimizer.state_dict()
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, x in part("optimizer.").items():
-        index, key = name.split(".")
-        moments.setdefault(int(index), {})[key] = x
-    run.optimizer.load_state_dict({**current, "state": moments})
-    run.state = TrainingState.from_record(record)

@@ -36,7 +36,7 @@ class TrainingProgress:
     def __init__(self, steps: int, show: bool) -> None:
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=8),
             MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]}"),
             TextColumn("{task.fields[accepted]}"),
@@ -46,6 +46,13 @@ class TrainingProgress:
             disable=not show,
         )
         self._task = self._bar.add_task("Training", total=steps, loss="-", accepted="")
+        self._show = show
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the bar is on a screen; files are told by the log."""
+        console = self._bar.console
+        return self._show and (console.is_interactive or console.is_jupyter)
 
     def __enter__(self) -> "TrainingProgress":
         self._bar.start()
@@ -73,7 +80,7 @@ class TrainingProgress:
         if not math.isnan(loss):
             changes["loss"] = f"{loss:.3f}"
         if accepted is not None:
-            changes["accepted"] = f"Pareto k < 0.7: {accepted:.0%}"
+            changes["accepted"] = f"k < 0.7: {accepted:.0%}"
         self._bar.update(self._task, **changes)
 
 

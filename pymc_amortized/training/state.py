@@ -4,11 +4,23 @@ import math
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
-from torch import Tensor
+import torch
 
-__all__ = ["Checkpoint", "TrainingResult", "TrainingState"]
+from torch import Tensor, nn
+
+__all__ = [
+    "Checkpoint",
+    "StoppedBy",
+    "TrainingResult",
+    "TrainingState",
+    "restore",
+    "select_part",
+    "snapshot",
+]
+
+StoppedBy = Literal["", "interrupt", "callback"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +75,12 @@ class TrainingResult:
     ----------
     state : TrainingState
         At the end.
-    interrupted : bool
-        Whether the user has stopped it.
+    stopped_by : {"", "interrupt", "callback"}
+        What has ended it before its time.
     """
 
     state: TrainingState
-    interrupted: bool
+    stopped_by: StoppedBy = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,3 +97,32 @@ class Checkpoint:
 
     keep: Callable[[dict[str, Tensor], dict[str, Any]], None] | None = None
     resume: tuple[dict[str, Tensor], dict[str, Any]] | None = None
+
+
+def snapshot(
+    estimator: nn.Module, best: dict[str, Tensor], optimizer: torch.optim.Optimizer
+) -> dict[str, Tensor]:
+    """Return all tensors that a later process needs to go on with a run."""
+    tensors = {f"now.{name}": x for name, x in estimator.state_dict().items()}
+    tensors |= {f"best.{name}": x for name, x in best.items()}
+    for index, entries in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": x for name, x in entries.items()}
+    return tensors
+
+
+def restore(
+    tensors: dict[str, Tensor], estimator: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Tensor]:
+    """Undo :func:`snapshot` in place; return the best weights so far."""
+    estimator.load_state_dict(select_part(tensors, "now."))
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, x in select_part(tensors, "optimizer.").items():
+        index, key = name.split(".")
+        moments.setdefault(int(index), {})[key] = x
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    return select_part(tensors, "best.")
+
+
+def select_part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}

@@ -1,12 +1,16 @@
 """Training that is interrupted, and goes on."""
 
+import dataclasses
+import math
+
 import numpy as np
 import pymc as pm
 import pytest
 
 import pymc_amortized as pma
 
-from pymc_amortized.errors import AccuracyWarning, TrainingInterruptedWarning
+from pymc_amortized.errors import AccuracyWarning, InvalidArgumentError, TrainingInterruptedWarning
+from pymc_amortized.inference import amortized
 from tests.training.short_runs import QUICK, fit, interrupt_at, same
 
 
@@ -23,6 +27,30 @@ def test_interrupting_fit_keeps_the_best_and_goes_on(monkeypatch, tmp_path):
     assert [path.suffix for path in tmp_path.iterdir()] == [".network"]
     whole = fit(cache=False)
     assert same(resumed.tensors(), whole.tensors())
+
+
+def test_a_callback_ends_fit_without_a_warning(tmp_path, caplog):
+    def stop(step, losses):
+        if losses.get("validation", math.inf) < math.inf and step >= 30:
+            raise StopIteration
+
+    with caplog.at_level("INFO", "pymc_amortized"):
+        posterior = fit(cache=tmp_path, callback=stop)
+    assert posterior.record.interrupted
+    assert posterior.record.steps == 30
+    assert "callback has ended training after 30 of 60 steps" in caplog.text
+    assert fit(cache=tmp_path).record.steps == 60
+    with pytest.raises(InvalidArgumentError, match="callback"):
+        fit(callback="stop")
+
+
+def test_checks_cost_less_than_what_they_check(monkeypatch):
+    """A network of few steps is checked by few simulations."""
+    monkeypatch.setattr(amortized, "_NUM_FOR_REFERENCE", 6_000)
+    posterior = fit(cache=False, training=dataclasses.replace(QUICK, steps=2))
+    assert len(posterior.inference.reference.distances) == 1_000
+    longer = fit(cache=False, training=dataclasses.replace(QUICK, steps=800))
+    assert len(longer.inference.reference.distances) > 1_000
 
 
 def test_what_training_knows_of_its_network():

@@ -10,6 +10,7 @@ import pymc_amortized as pma
 
 from pymc_amortized.errors import UnsupportedModelError
 from pymc_amortized.inference.assembly import assemble, inference_from_tensors
+from pymc_amortized.networks.classification.unit_classifier import UnitClassifier
 from tests.inference.untrained import (
     COUNTS,
     Y,
@@ -100,6 +101,54 @@ def test_what_is_put_together_again_answers_the_same(model, data, parameters, si
         assert bool(torch.isnan(quantile)) != referenced
     assert torch.isfinite(found[0][:-1]).all()
     torch.testing.assert_close(*found, rtol=0, atol=0, equal_nan=True)
+
+
+def explicit():
+    with pm.Model() as model:
+        mu = pm.Normal("mu", [-1, 1], 1)
+        z = pm.Bernoulli("z", 0.5, shape=5)
+        pm.Normal("y", mu[z], 1, observed=Y)
+    return model
+
+
+def drawn_only():
+    def draw(mean, rng=None, size=None):
+        return rng.normal(mean, 1, size=size)
+
+    with pm.Model() as model:
+        mu = pm.Normal("mu", [-1, 1], 1)
+        z = pm.Bernoulli("z", 0.5, shape=5)
+        pm.CustomDist("y", mu[z], random=draw, observed=Y)
+    return model
+
+
+@pytest.mark.filterwarnings("ignore::pymc_amortized.errors.BackendFallbackWarning")
+@pytest.mark.parametrize(
+    ("build", "networks", "classified"),
+    [
+        (explicit, None, set()),
+        (explicit, pma.Networks(posterior=pma.MixtureDensity), set()),
+        (explicit, pma.Networks(classification=True), {0}),
+        (explicit, pma.Networks(classification=UnitClassifier), {0}),
+        (drawn_only, None, {0}),
+        (two_components, None, set()),
+    ],
+)
+def test_indicators_are_learned_where_nothing_else_tells_them(build, networks, classified):
+    simulator = simulator_of(build())
+    _, estimator = assemble(simulator, None, networks, 0)
+    assert estimator.classified == classified
+    tensors = {f"estimator.{name}": x for name, x in estimator.state_dict().items()}
+    again = inference_from_tensors(simulator, tensors, {}, networks)
+    assert again.estimator.classified == classified
+
+
+def test_networks_that_were_trained_with_a_classifier_keep_it():
+    """Files of 0.5.0 hold one for every indicator."""
+    before = untrained(two_components())
+    assert before.estimator.classified == {0}
+    after = inference_from_tensors(before.problem.simulator, before.tensors(), {}, None)
+    assert after.estimator.classified == {0}
 
 
 def test_numbers_of_other_networks_do_not_fit():

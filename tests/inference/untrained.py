@@ -18,9 +18,9 @@ def simulator_of(model):
 
 
 def problem_of(model, sizes=None):
-    """Return a problem with fitted normal scores, and networks that nobody has trained."""
+    """Return a problem with fitted normal scores, and networks of every kind, untrained."""
     simulator = simulator_of(model)
-    layout, estimator = assemble(simulator, sizes, None, 0)
+    layout, estimator = assemble(simulator, sizes, None, 0, classified=True)
     space = simulator.parameters
     if space.size:
         space = space.with_normal_scores(simulator.sample_parameters(4_000, 1))

@@ -5,6 +5,7 @@ import torch
 
 import pymc_amortized as pma
 
+from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.networks.build import build_estimator
 from pymc_amortized.networks.classification.path_network import PathNetwork
 from pymc_amortized.networks.classification.unit_classifier import UnitClassifier
@@ -47,6 +48,14 @@ def test_each_table_has_networks_for_what_is_to_be_learned_of_it():
     assert type(estimator.classifiers["0"]) is UnitClassifier
     assert type(estimator.path_networks["2"]) is PathNetwork
     assert len(estimator.classifiers) == len(estimator.path_networks) == 1
+
+
+@pytest.mark.parametrize(
+    "bad", [{"summary": 3}, {"posterior": True}, {"classification": False}, {"summary": "set"}]
+)
+def test_what_builds_no_network(bad):
+    with pytest.raises(InvalidArgumentError, match=f"Expected {next(iter(bad))} to be"):
+        pma.Networks(**bad)
 
 
 def test_the_posterior_network_sees_the_summaries_of_all_tables():

@@ -29,7 +29,9 @@ def test_bad_configurations(bad):
 
 
 def test_presets():
-    assert training_config(None) == training_config("default") == TrainingConfig()
+    assert training_config(None) == training_config("default") == TrainingConfig(max_time=600)
+    times = [training_config(name).max_time for name in ("fast", "default", "thorough")]
+    assert times == sorted(times)
     assert training_config("fast").steps < TrainingConfig().steps
     assert training_config("thorough").steps > TrainingConfig().steps
     assert training_config(QUICK) is QUICK

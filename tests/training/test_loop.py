@@ -12,6 +12,7 @@ from pymc_amortized.errors import TrainingError
 from pymc_amortized.inference.assembly import assemble
 from pymc_amortized.simulation.training_data import SimulationSource
 from pymc_amortized.training.loop import train
+from pymc_amortized.training.reporter import Reporting
 from pymc_amortized.training.state import Checkpoint, TrainingState
 from tests.trained import data, normal_mean
 from tests.training.short_runs import QUICK, fit, interrupt_at, same
@@ -38,7 +39,7 @@ def weights(estimator):
 def test_the_loss_falls_and_the_rate_ends_at_zero(prepared):
     estimator, source = prepared()
     config = dataclasses.replace(QUICK, steps=200)
-    result = train(estimator, source, config, 1, progressbar=False)
+    result = train(estimator, source, config, 1)
     losses = [entry["posterior"] for entry in result.state.history]
     assert len(losses) == 20
     assert losses[-1] < losses[0] - 0.5
@@ -50,7 +51,7 @@ def test_the_seed_decides(prepared):
     found = []
     for seed in (1, 1, 2):
         estimator, source = prepared()
-        train(estimator, source, QUICK, seed, progressbar=False)
+        train(estimator, source, QUICK, seed)
         found.append(weights(estimator))
     assert same(found[0], found[1])
     assert not same(found[0], found[2])
@@ -59,7 +60,7 @@ def test_the_seed_decides(prepared):
 def test_a_flat_loss_stops_early(prepared):
     estimator, source = prepared()
     config = dataclasses.replace(QUICK, steps=400, tolerance=1e3)
-    result = train(estimator, source, config, 1, progressbar=False)
+    result = train(estimator, source, config, 1)
     assert 160 < result.state.step < 300
     assert result.state.progress == 1.0
 
@@ -67,9 +68,65 @@ def test_a_flat_loss_stops_early(prepared):
 def test_time_ends_the_cycle(prepared):
     estimator, source = prepared()
     config = dataclasses.replace(QUICK, steps=100_000, max_time=1.0)
-    result = train(estimator, source, config, 1, progressbar=False)
+    result = train(estimator, source, config, 1)
     assert 0.8 < result.state.seconds < 3.0
     assert result.state.progress == 1.0
+
+
+def test_time_that_is_not_needed_changes_nothing(prepared):
+    found = []
+    for max_time in (None, 1_000.0):
+        estimator, source = prepared()
+        config = dataclasses.replace(QUICK, max_time=max_time)
+        assert train(estimator, source, config, 1).state.step == 60
+        found.append(weights(estimator))
+    assert same(*found)
+
+
+def test_a_callback_is_told_of_every_step(prepared):
+    estimator, source = prepared()
+    told = {}
+    result = train(estimator, source, QUICK, 1, reporting=Reporting(callback=told.__setitem__))
+    assert list(told) == list(range(1, 61))
+    assert all(set(losses) >= {"posterior", "classification"} for losses in told.values())
+    validation = {step: x["validation"] for step, x in told.items() if "validation" in x}
+    expected = {x["step"]: x["posterior"] + x["classification"] for x in result.state.history}
+    assert validation == pytest.approx(expected)
+    assert not result.stopped_by
+
+
+def test_a_callback_ends_training_and_it_goes_on(prepared):
+    estimator, source = prepared()
+    train(estimator, source, QUICK, 1)
+    whole, kept = weights(estimator), {}
+
+    def stop(step, losses):
+        if step == 25:
+            raise StopIteration
+
+    def keep(tensors, record):
+        kept["now"] = ({name: x.clone() for name, x in tensors.items()}, record)
+
+    estimator, source = prepared()
+    reporting = Reporting(callback=stop)
+    result = train(estimator, source, QUICK, 1, reporting=reporting, checkpoint=Checkpoint(keep))
+    assert result.stopped_by == "callback"
+    assert result.state.step == result.state.history[-1]["step"] == 25
+    estimator, source = prepared()
+    train(estimator, source, QUICK, 1, checkpoint=Checkpoint(resume=kept["now"]))
+    assert same(weights(estimator), whole)
+
+
+def test_nothing_is_lost_when_a_callback_fails(prepared):
+    def fail(step, losses):
+        if step == 25:
+            raise ZeroDivisionError
+
+    kept = []
+    checkpoint = Checkpoint(lambda tensors, record: kept.append(record["step"]))
+    with pytest.raises(ZeroDivisionError):
+        train(*prepared(), QUICK, 1, reporting=Reporting(callback=fail), checkpoint=checkpoint)
+    assert kept == [25]
 
 
 def spoiled(estimator, when):
@@ -89,7 +146,7 @@ def spoiled(estimator, when):
 def test_steps_that_are_not_finite_are_skipped(prepared):
     estimator, source = prepared()
     spoiled(estimator, lambda step: step % 15 == 0)
-    result = train(estimator, source, QUICK, 1, progressbar=False)
+    result = train(estimator, source, QUICK, 1)
     assert result.state.skipped == 4
     assert all(bool(torch.isfinite(x).all()) for x in weights(estimator).values())
 
@@ -98,13 +155,13 @@ def test_too_many_of_them_stop_the_run(prepared):
     estimator, source = prepared()
     spoiled(estimator, lambda step: step % 3 == 0)
     with pytest.raises(TrainingError, match="most likely because of") as caught:
-        train(estimator, source, QUICK, 1, progressbar=False)
+        train(estimator, source, QUICK, 1)
     assert caught.value.variable in ("'mu'", "'y'")
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_been(prepared, monkeypatch):
     estimator, source = prepared()
-    train(estimator, source, QUICK, 1, progressbar=False)
+    train(estimator, source, QUICK, 1)
     whole = weights(estimator)
     kept = {}
 
@@ -114,15 +171,13 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(prepared, monkeypatch
     estimator, source = prepared()
     with monkeypatch.context() as patch:
         interrupt_at(patch, 25)
-        result = train(estimator, source, QUICK, 1, progressbar=False, checkpoint=Checkpoint(keep))
-    assert result.interrupted
+        result = train(estimator, source, QUICK, 1, checkpoint=Checkpoint(keep))
+    assert result.stopped_by == "interrupt"
     assert result.state.step == 25
     assert TrainingState.from_record(kept["now"][1]) == result.state
     estimator, source = prepared()
-    result = train(
-        estimator, source, QUICK, 1, progressbar=False, checkpoint=Checkpoint(resume=kept["now"])
-    )
-    assert not result.interrupted
+    result = train(estimator, source, QUICK, 1, checkpoint=Checkpoint(resume=kept["now"]))
+    assert not result.stopped_by
     assert result.state.step == 60
     assert same(weights(estimator), whole)
 
@@ -131,7 +186,7 @@ def test_the_test_of_going_on_sees_a_lost_optimizer(prepared, monkeypatch):
     """A planted fault: the optimizer starts anew."""
     kept = {}
     estimator, source = prepared()
-    train(estimator, source, QUICK, 1, progressbar=False)
+    train(estimator, source, QUICK, 1)
     whole = weights(estimator)
     estimator, source = prepared()
     with monkeypatch.context() as patch:
@@ -141,7 +196,6 @@ def test_the_test_of_going_on_sees_a_lost_optimizer(prepared, monkeypatch):
             source,
             QUICK,
             1,
-            progressbar=False,
             checkpoint=Checkpoint(lambda tensors, record: kept.update(now=(dict(tensors), record))),
         )
     tensors = {n: x for n, x in kept["now"][0].items() if not n.startswith("optimizer")}
@@ -151,7 +205,6 @@ def test_the_test_of_going_on_sees_a_lost_optimizer(prepared, monkeypatch):
         source,
         QUICK,
         1,
-        progressbar=False,
         checkpoint=Checkpoint(resume=(tensors, kept["now"][1])),
     )
     assert not same(weights(estimator), whole)

@@ -26,7 +26,7 @@ def test_training(screen):
     assert "Training" in text
     assert "10/20" in text
     assert "loss 1.250" in text
-    assert "Pareto k < 0.7: 50%" in text
+    assert "k < 0.7: 50%" in text
 
 
 def test_data_sets(screen):

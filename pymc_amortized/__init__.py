@@ -6,13 +6,13 @@ Importing this package teaches ``pm.sample`` the keyword ``method``, and changes
 from pymc_amortized import cache, diagnostics, errors
 from pymc_amortized.diagnostics.calibration_report import CalibrationReport
 from pymc_amortized.fitting.fit import fit
+from pymc_amortized.fitting.loading import load
 from pymc_amortized.graph.interpreter import batch_rule
 from pymc_amortized.graph.samplers import sampler
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.labels.add_indicators import add_indicators
 from pymc_amortized.labels.detect import LabelSwitching, detect_label_switching
 from pymc_amortized.labels.relabel import relabel
-from pymc_amortized.loading import load
 from pymc_amortized.model.parameter_space import ParameterSpace
 from pymc_amortized.model.spec import ModelSpec
 from pymc_amortized.networks.build import Networks

@@ -97,6 +97,7 @@ def test_signatures_are_as_in_pymc():
         "device",
         "random_seed",
         "progressbar",
+        "callback",
         "cache",
     ]
 

@@ -22,7 +22,7 @@ from pymc_amortized.simulation.simulator import Simulator
 from pymc_amortized.symmetry.canonical_order import CanonicalOrder
 from pymc_amortized.symmetry.order_choice import OrderBy, choose_orders
 from pymc_amortized.training.config import Preset, TrainingConfig, training_config
-from pymc_amortized.training.network_cache import Cache, NetworkCache, network_cache
+from pymc_amortized.training.network_cache import Cache, network_cache
 from pymc_amortized.training.record import TrainingRecord
 from pymc_amortized.training.reporter import Reporting, TrainingCallback, check_callback
 from pymc_amortized.version import package_versions

@@ -2,14 +2,22 @@
 
 import logging
 import sys
+import time
 import warnings
 
+from collections.abc import Callable
 from types import FrameType
 
-__all__ = ["door_with_model", "log_info", "log_warning", "spoken_duration", "warn"]
+__all__ = [
+    "PeriodicLog",
+    "door_with_model",
+    "log_info",
+    "log_warning",
+    "spoken_duration",
+    "warn",
+]
 
 _PACKAGE = "pymc_amortized"
-
 
 _WITH_MODEL = {
     "__call__": "pma.AmortizedSampler()(model)",
@@ -36,18 +44,49 @@ def log_warning(text: str) -> None:
 
 
 def spoken_duration(seconds: float) -> str:
-    """Return seconds as people say them.
+    """Return seconds in the unit that makes a number of two or three digits of them.
 
     Examples
     --------
     >>> [spoken_duration(x) for x in (4.2, 95, 1_300, 12_000)]
-    ['4 s', '95 s', '22 min', '3 h 20 min']
+    ['4 s', '95 s', '22 min', '3.3 h']
     """
     if seconds < 120:
         return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    hours, rest = divmod(minutes, 60)
-    return f"{minutes} min" if not hours else f"{hours} h {rest} min" if rest else f"{hours} h"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"
+
+
+class PeriodicLog:
+    """Says where long work stands by a line of the log, about every half minute.
+
+    For places that show no progress bar, such as a batch job. Nothing runs in the background: a
+    line is due when somebody tells where the work stands, which may be as often as one likes.
+
+    Parameters
+    ----------
+    every : float
+        Seconds from the beginning to the first line, and from one to the next, at least.
+    clock : callable
+        Returns the time in seconds.
+
+    Examples
+    --------
+    >>> log = PeriodicLog()
+    >>> log.tell("half way")  # says nothing so soon
+    """
+
+    def __init__(self, every: float = 30.0, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._every, self._clock = every, clock
+        self._began = self._last = clock()
+
+    def tell(self, text: str, seconds_left: float | None = None) -> None:
+        """Log where the work stands, if a line is due, and how long it will take, if known."""
+        now = self._clock()
+        if now - self._last < self._every:
+            return
+        self._last = now
+        left = "" if seconds_left is None else f"; about {spoken_duration(seconds_left)} left"
+        log_info(f"Not done after {spoken_duration(now - self._began)}: {text}{left}.")
 
 
 def warn(text: str, category: type[Warning]) -> None:

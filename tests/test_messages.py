@@ -10,7 +10,8 @@ import xarray
 
 import pymc_amortized as pma
 
-from pymc_amortized.messages import warn
+from pymc_amortized.messages import PeriodicLog, warn
+from tests.clock import Clock
 from tests.trained import data, mixture
 
 
@@ -84,3 +85,29 @@ def test_without_a_model_the_function_that_was_called_is_named(call):
     with pytest.raises(pma.errors.ModelReadingError) as error:
         DOORS[call]()
     assert str(error.value).endswith(f"\n\n    {call}")
+
+
+def test_long_work_says_where_it_stands_every_half_minute(caplog):
+    clock = Clock()
+    log = PeriodicLog(clock=clock)
+    with caplog.at_level("INFO", logger="pymc_amortized"):
+        for second in range(0, 100, 2):
+            clock.now = float(second)
+            log.tell(f"step {second}", seconds_left=100.0 - second)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Not done after 30 s: step 30; about 70 s left.",
+        "Not done after 60 s: step 60; about 40 s left.",
+        "Not done after 90 s: step 90; about 10 s left.",
+    ]
+
+
+def test_a_line_that_comes_late_puts_off_the_next(caplog):
+    """Of work that cannot say where it stands for a while."""
+    clock = Clock()
+    log = PeriodicLog(10.0, clock)
+    with caplog.at_level("INFO", logger="pymc_amortized"):
+        for second in (9.0, 19.0, 28.0, 600.0, 36_000.0):
+            clock.now = second
+            log.tell("chains")
+    said = [record.getMessage().removesuffix(": chains.") for record in caplog.records]
+    assert said == [f"Not done after {x}" for x in ("19 s", "10 min", "10.0 h")]

@@ -21,7 +21,6 @@ __all__ = ["Answer", "Answering", "Wanted", "datasets_at_once"]
 
 _NUMBERS_PER_DRAW = 128  # that proposals and their weights are made of
 _FEWEST_DRAWS = 4_000
-_SILENCE_ABOUT_MANY = 30.0  # seconds: there is a bar of data sets besides
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,13 +123,14 @@ class Answering:
         datasets: Sequence[Dataset | Exception],
         wanted: Wanted,
         generator: torch.Generator,
+        watch: Watch | None = None,
     ) -> Iterator[list[tuple[int, Answer | Exception]]]:
         """Yield answers with their places, as many at a time as memory allows.
 
         Those of like size are worked on together. What could not be read, or is impossible, has its
         error in place of an answer.
         """
-        watch = Watch(wanted.max_time, silence=_SILENCE_ABOUT_MANY)
+        watch = watch or Watch(wanted.max_time)
         yield [(i, d) for i, d in enumerate(datasets) if isinstance(d, Exception)]
         readable = [i for i, d in enumerate(datasets) if isinstance(d, Dataset)]
         readable.sort(key=lambda i: datasets[i].frames.num_frames)

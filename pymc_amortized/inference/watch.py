@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 from pymc_amortized.errors import InvalidArgumentError
-from pymc_amortized.messages import log_info
 
 __all__ = ["OutOfTimeError", "Watch", "check_max_time", "what_is_left"]
 
@@ -25,9 +24,8 @@ class Watch:
     max_time : float or None
         Seconds after which :meth:`check` raises.
     show : callable, optional
-        Takes a text, as often as there is something new: a line of a terminal.
-    silence : float
-        Seconds after which what is told next is also logged.
+        Takes a text, when there is something new, and again whenever time is looked at: it has to
+        know by itself when to show it.
 
     Examples
     --------
@@ -40,13 +38,10 @@ class Watch:
     """
 
     def __init__(
-        self,
-        max_time: float | None = None,
-        show: Callable[[str], None] | None = None,
-        silence: float = 5.0,
+        self, max_time: float | None = None, show: Callable[[str], None] | None = None
     ) -> None:
-        self.max_time, self._show, self._silence = max_time, show, silence
-        self._logged = self._started = time.perf_counter()
+        self.max_time, self._show, self._text = max_time, show, ""
+        self._started = time.perf_counter()
 
     @property
     def seconds_left(self) -> float:
@@ -56,18 +51,20 @@ class Watch:
         return self._started + self.max_time - time.perf_counter()
 
     def check(self) -> None:
-        """Raise :class:`OutOfTimeError` if time is out."""
+        """Raise :class:`OutOfTimeError` if time is out; otherwise say again what is going on."""
         if self.seconds_left <= 0:
             raise OutOfTimeError
+        if self._text:
+            self._say()
 
     def tell(self, text: str) -> None:
         """Say what is going on."""
+        self._text = text
+        self._say()
+
+    def _say(self) -> None:
         if self._show is not None:
-            self._show(text)
-        now = time.perf_counter()
-        if now - self._logged >= self._silence:
-            self._logged = now
-            log_info(f"Not done after {now - self._started:.0f} s: {text}.")
+            self._show(self._text)
 
 
 def check_max_time(max_time: float | None) -> float | None:

@@ -34,7 +34,7 @@ from pymc_amortized.results.network_report import network_attrs
 from pymc_amortized.results.states import states_dataset
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.symmetry.answer_labels import AnswerLabels, Labels
-from pymc_amortized.training.progress import answer_progress, dataset_progress
+from pymc_amortized.training.progress import DatasetProgress, answer_progress
 from pymc_amortized.training.record import TrainingRecord
 
 __all__ = ["Delivery"]
@@ -149,15 +149,20 @@ class Delivery:
         builder = ResultBuilder(self.problem, read, wanted.num_draws, wanted.chains, var_names)
         table = AnswersTable(read)
         generator = torch_generator(random_seed, self.problem.device)
-        answers = self.answering.answer_many(read, wanted, generator)
-        with dataset_progress(len(read), show) as advance:
-            fill(builder, table, answers, advance)
+        with DatasetProgress(len(read), show) as progress:
+            watch = Watch(wanted.max_time, progress.tell)
+            answers = self.answering.answer_many(read, wanted, generator, watch)
+            fill(builder, table, answers, progress.advance)
         table.warn(self.spec, builder.left_out)
         attrs = self._attrs(time.perf_counter() - started, wanted)
         return builder.result(attrs, {"answers": table.to_dataset(builder.axes)})
 
     def probabilities(
-        self, data: Mapping[str, Any] | None, correction: Correction, random_seed: RandomSeed
+        self,
+        data: Mapping[str, Any] | None,
+        correction: Correction,
+        random_seed: RandomSeed,
+        show: bool = False,
     ) -> xarray.Dataset:
         """Return p(z_i = k given y), averaged over draws of the parameters.
 
@@ -172,7 +177,7 @@ class Delivery:
                 "    posterior.sample().posterior"
             )
         wanted = self.ask(_DRAWS_FOR_PROBABILITIES, 1, correction)
-        answer = self.answer(data, wanted, random_seed)
+        answer = self.answer(data, wanted, random_seed, show=show)
         return self.built(answer, wanted, list(wanted.indicators)).probabilities()
 
     def states(
@@ -182,11 +187,12 @@ class Delivery:
         draws: int,
         correction: Correction,
         random_seed: RandomSeed,
+        show: bool = False,
     ) -> xarray.Dataset:
         """Return what data say of chains; see :meth:`AmortizedPosterior.indicators`."""
         chains = require_chains(self.spec, kind)
         wanted = self.ask(draws, 1, correction)
-        answer = self.answer(data, wanted, random_seed)
+        answer = self.answer(data, wanted, random_seed, show=show)
         builder = self.built(answer, wanted, list(wanted.indicators))
         return states_dataset(builder, answer, kind, [c.name for c in chains])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from pymc_amortized.errors import InvalidArgumentError
-from pymc_amortized.messages import log_info, spoken_duration
+from pymc_amortized.messages import PeriodicLog, log_info, spoken_duration
 from pymc_amortized.training.config import TrainingConfig
 from pymc_amortized.training.progress import TrainingProgress
 from pymc_amortized.training.state import TrainingState
@@ -21,7 +21,6 @@ TrainingCallback = Callable[[int, dict[str, float]], object]
 _FIRST_STEPS = 32
 _FIRST_SECONDS = 10.0
 _TOO_SHORT_TO_TELL = 5.0
-_SILENCE = 30.0
 _STEPS_BETWEEN_UPDATES = 20
 _CHECKS_BETWEEN_SHARES = 5
 
@@ -83,14 +82,13 @@ class Reporter:
     clock: Callable[[], float] = time.perf_counter
     _bar: TrainingProgress = field(init=False)
     _started: float = field(init=False)
-    _last: float = field(init=False)
     _first_step: int | None = field(default=None, init=False)
-    _is_announced: bool = field(default=False, init=False)
+    _log: PeriodicLog | None = field(default=None, init=False)
     _validation: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._bar = TrainingProgress(self.config.steps, self.reporting.show)
-        self._started = self._last = self.clock()
+        self._started = self.clock()
 
     def __enter__(self) -> "Reporter":
         self._bar.__enter__()
@@ -122,7 +120,7 @@ class Reporter:
         if state.step % _STEPS_BETWEEN_UPDATES == 0:
             self._bar.update(state.step, loss=sum(losses.values()))
         if self.reporting.show:
-            self._log(state, losses)
+            self._say(state, losses)
         told, self._validation = self._validation, None
         if self.reporting.callback is not None:
             found = losses if told is None else {**losses, "validation": told}
@@ -132,19 +130,16 @@ class Reporter:
                 return True
         return False
 
-    def _log(self, state: TrainingState, losses: dict[str, float]) -> None:
+    def _say(self, state: TrainingState, losses: dict[str, float]) -> None:
         now = self.clock()
         steps, seconds = state.step - self._first_step, now - self._started
-        if not self._is_announced and (steps >= _FIRST_STEPS or seconds >= _FIRST_SECONDS):
-            self._is_announced, self._last = True, now
-            self._announce(state, self._seconds_left(state, seconds / steps))
-        elif self._is_announced and not self._bar.is_seen and now - self._last >= _SILENCE:
-            self._last = now
-            left = spoken_duration(self._seconds_left(state, seconds / steps))
-            log_info(
-                f"Training: {state.step:,} of {state.horizon:,} steps, loss "
-                f"{sum(losses.values()):.3f}, {left} left."
-            )
+        if self._log is None:
+            if steps >= _FIRST_STEPS or seconds >= _FIRST_SECONDS:
+                self._announce(state, self._seconds_left(state, seconds / steps))
+                self._log = PeriodicLog(clock=self.clock)
+        elif not self._bar.is_seen:
+            text = f"{state.step:,} of {state.horizon:,} steps, loss {sum(losses.values()):.3f}"
+            self._log.tell(text, self._seconds_left(state, seconds / steps))
 
     def _announce(self, state: TrainingState, left: float) -> None:
         """Say once what training will take, unless it is over soon."""

@@ -1,6 +1,7 @@
 """From a question to a result, by networks with random weights: exact densities mend them."""
 
 import functools
+import io
 import itertools
 import math
 import warnings
@@ -9,7 +10,9 @@ import numpy as np
 import pymc as pm
 import pymc_extras as pmx
 import pytest
+import rich
 
+from rich.console import Console
 from scipy import stats
 
 import pymc_amortized as pma
@@ -19,7 +22,9 @@ from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.assembly import assemble
 from pymc_amortized.inference.problem import Problem
+from pymc_amortized.messages import PeriodicLog
 from pymc_amortized.results.delivery import Delivery
+from pymc_amortized.training import progress
 from pymc_amortized.training.record import TrainingRecord
 from pymc_amortized.version import package_versions
 from tests.trained import explicit, normal_mean
@@ -208,3 +213,33 @@ def test_states_are_those_of_all_paths():
 def test_a_model_without_indicators_has_neither_probabilities_nor_states(ask, message):
     with pytest.raises(UnsupportedModelError, match=message):
         ask(delivery("mean"))
+
+
+def test_without_a_terminal_the_log_says_where_long_work_stands(monkeypatch, caplog):
+    """Here, whenever there is something to say."""
+    console = Console(file=io.StringIO(), force_terminal=False)
+    monkeypatch.setattr(rich, "_console", console)
+    monkeypatch.setattr(progress, "PeriodicLog", functools.partial(PeriodicLog, 0.0))
+    caplog.set_level("INFO", logger="pymc_amortized")
+    deliver = delivery("mean")
+    wanted = deliver.ask(100, 1, "auto")
+
+    def logged(call):
+        caplog.clear()
+        call()
+        return [x for x in map(str, caplog.messages) if x.startswith("Not done after ")]
+
+    def many(show):
+        deliver.many({"y": np.tile(Y, (20, 1))}, wanted, 1, None, show=show)
+
+    of_one = logged(lambda: deliver.one(None, wanted, 1, None, None, show=True))
+    of_many = logged(lambda: many(True))
+    assert of_one[0] == "Not done after 0 s: importance sampling."
+    assert any("a second estimate from the prior" in line for line in of_one)
+    assert of_many[0] == "Not done after 0 s: 0 of 20 data sets answered."
+    assert "0 of 20 data sets answered, now importance sampling" in of_many[2]
+    assert any("16 of 20 data sets answered; about" in line for line in of_many)
+    assert of_many[-1] == "Not done after 0 s: 20 of 20 data sets answered."
+    assert logged(lambda: deliver.one(None, wanted, 1, None, None, show=False)) == []
+    assert logged(lambda: many(False)) == []
+    assert console.file.getvalue() == ""

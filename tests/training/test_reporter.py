@@ -43,7 +43,7 @@ def test_where_there_is_no_screen_the_log_tells(monkeypatch, caplog, tmp_path):
     assert "at most 6,968 steps, some 4 min" in first or "at most 6,968 steps, some 3 min" in first
     assert str(tmp_path) in first
     assert len(lines) == 2  # 90 seconds, the first one of which the announcement took
-    assert re.search(r"2,0\d\d of 7,000 steps, loss 1\.250, \d+ (s|min) left", lines[1])
+    assert re.search(r"2,0\d\d of 7,000 steps, loss 1\.250; about \d+ (s|min) left", lines[1])
 
 
 def test_on_a_screen_it_is_announced_once(monkeypatch, caplog):
@@ -66,7 +66,7 @@ def test_nothing_is_said_unless_asked_for(monkeypatch, caplog):
 def test_slow_steps_are_announced_before_there_are_many(monkeypatch, caplog):
     screen(monkeypatch, force_terminal=False)
     [line] = run(caplog, Reporting(show=True), per_step=6.0, done=4)
-    assert "some 11 h" in line
+    assert "some 11.7 h" in line
 
 
 def test_time_that_is_bounded_is_what_is_left(monkeypatch, caplog):

@@ -41,8 +41,7 @@ class AmortizedPosterior:
     """
 
     def __init__(self, inference: Amortized, record: TrainingRecord) -> None:
-        self.inference = inference
-        self.record = record
+        self.inference, self.record = inference, record
         self._delivery = Delivery(inference, record)
 
     @property
@@ -198,9 +197,10 @@ class AmortizedPosterior:
         *,
         correction: Correction = "auto",
         random_seed: RandomSeed = None,
+        progressbar: bool = True,
     ) -> xarray.Dataset:
         """Return p(z_i = k given y) (*units, component), by 1,000 draws; see :meth:`sample`."""
-        return self._delivery.probabilities(data, correction, random_seed)
+        return self._delivery.probabilities(data, correction, random_seed, progressbar)
 
     def indicators(
         self,
@@ -210,12 +210,13 @@ class AmortizedPosterior:
         draws: int = 1000,
         correction: Correction = "auto",
         random_seed: RandomSeed = None,
+        progressbar: bool = True,
     ) -> xarray.Dataset:
         """Return what the data say of the states of Markov chains.
 
         Parameters
         ----------
-        data, draws, correction, random_seed
+        data, draws, correction, random_seed, progressbar
             As in :meth:`sample`; the draws are of one chain.
         kind : {"smoothing", "filtering", "paths", "viterbi"}
             p(z_t = k given all data), or given those up to t, averaged over draws of parameters;
@@ -231,7 +232,7 @@ class AmortizedPosterior:
         UnsupportedModelError
             If there is no Markov chain, or no known transition for the most probable path.
         """
-        return self._delivery.states(data, kind, draws, correction, random_seed)
+        return self._delivery.states(data, kind, draws, correction, random_seed, progressbar)
 
     def filter(
         self,
@@ -240,12 +241,13 @@ class AmortizedPosterior:
         draws: int = 1000,
         correction: Correction = "auto",
         random_seed: RandomSeed = None,
+        progressbar: bool = True,
     ) -> StateFilter:
         """Filter the data so far, to go on with new points as they come.
 
         Parameters
         ----------
-        data, draws, correction, random_seed
+        data, draws, correction, random_seed, progressbar
             As in :meth:`sample`: the points so far, and one chain of draws.
 
         Returns
@@ -260,7 +262,7 @@ class AmortizedPosterior:
         """
         [chain] = require_chains(self.spec, "filtering", to_go_on=True)
         wanted = self._delivery.ask(draws, 1, correction, var_names=())
-        answer = self._delivery.answer(data, wanted, random_seed)
+        answer = self._delivery.answer(data, wanted, random_seed, show=progressbar)
         generator = torch_generator(random_seed, self.inference.problem.device)
         return StateFilter(self.inference, chain, answer.dataset, answer.draws, generator)
 
@@ -272,6 +274,7 @@ class AmortizedPosterior:
         draws: int = 1000,
         correction: Correction = "auto",
         around: Any = None,
+        progressbar: bool = True,
     ) -> CalibrationReport:
         """Tell whether answers can be trusted, by data sets whose true values are known.
 
@@ -281,8 +284,8 @@ class AmortizedPosterior:
         Parameters
         ----------
         num_datasets : int
-            At least 20; the more, the smaller the errors that show.
-        draws, correction, random_seed
+            At least 20; the more, the smaller the errors that show. If you interrupt: those done.
+        draws, correction, random_seed, progressbar
             As in :meth:`sample`; ``"none"`` looks at the network alone.
         around : InferenceData or DataTree, optional
             An answer: data like its own are simulated, and answered by importance sampling alone.
@@ -298,11 +301,9 @@ class AmortizedPosterior:
             If there are fewer than 20 data sets; or no density to correct by.
         """
         check_request(self.spec, correction)
-        options = {"draws": check_count("draws", draws), "random_seed": random_seed}
-        options["correction"] = correction
-        if around is not None:
-            return calibrate_around(self.inference, around, num_datasets, **options)
-        return calibrate(self.inference, num_datasets, **options)
+        check, *near = (calibrate,) if around is None else (calibrate_around, around)
+        how = {"correction": correction, "random_seed": random_seed, "progressbar": progressbar}
+        return check(self.inference, *near, num_datasets, draws=check_count("draws", draws), **how)
 
     def log_prob(
         self,
@@ -331,9 +332,8 @@ class AmortizedPosterior:
             If a parameter is missing, unknown, or of another shape than the model's.
         """
         check_labels(labels)
-        dataset, any_labels = self.inference.read(data), labels == "symmetric"
-        log_q = self.inference.log_posterior(parameters, dataset, any_labels=any_labels)
-        return log_q.cpu().numpy()
+        dataset, any_of = self.inference.read(data), labels == "symmetric"
+        return self.inference.log_posterior(parameters, dataset, any_labels=any_of).cpu().numpy()
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the network to a file, replaced at once if it exists; see :func:`load`."""

@@ -2,7 +2,7 @@
 
 import time
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,11 @@ from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.weights import resample, weigh
 from pymc_amortized.inference.amortized import Amortized
+from pymc_amortized.inference.answer import datasets_at_once
 from pymc_amortized.inference.draws import Correction
 from pymc_amortized.labels.detect import switching_of_draws
 from pymc_amortized.rng import RandomSeed, numpy_generator, torch_generator
+from pymc_amortized.training.progress import DatasetProgress
 
 __all__ = ["calibrate_around"]
 
@@ -42,6 +44,21 @@ def _require_usual(correction: Correction) -> None:
         )
 
 
+def _require_density(inference: Amortized) -> None:
+    if inference.problem.exact is None or not inference.problem.space.size:
+        raise UnsupportedModelError(
+            "Expected a model with parameters and a density, for draws are weighed by the "
+            "likelihood of the observed data. Check over the whole prior instead:\n\n"
+            "    posterior.check()"
+        )
+    if not inference.estimator.has_density:
+        raise UnsupportedModelError(
+            "Expected a posterior network that knows its density, by which draws are weighed; "
+            f"{type(inference.estimator.posterior).__name__} does not. Check over the whole prior "
+            "instead:\n\n    posterior.check()"
+        )
+
+
 def calibrate_around(
     inference: Amortized,
     idata: Any,
@@ -50,6 +67,7 @@ def calibrate_around(
     draws: int = 1_000,
     correction: Correction = "auto",
     random_seed: RandomSeed = None,
+    progressbar: bool = True,
 ) -> CalibrationReport:
     r"""Check calibration around observed data, by new data from their posterior [1]_.
 
@@ -72,6 +90,8 @@ def calibrate_around(
         Draws are always weighed by the likelihood of the observed data.
     random_seed : int, sequence of int, numpy.random.Generator or None
         As in PyMC.
+    progressbar : bool
+        Whether to show, after a second, how many data sets are done.
 
     Raises
     ------
@@ -88,40 +108,22 @@ def calibrate_around(
     .. [1] Säilynoja, T., Schmitt, M., Bürkner, P.-C., & Vehtari, A. (2025). Posterior SBC:
        simulation-based calibration checking conditional on data. arXiv:2502.03279
     """
-    if inference.problem.exact is None or not inference.problem.space.size:
-        raise UnsupportedModelError(
-            "Expected a model with parameters and a density, for draws are weighed by the "
-            "likelihood of the observed data. Check over the whole prior instead:\n\n"
-            "    posterior.check()"
-        )
-    if not inference.estimator.has_density:
-        raise UnsupportedModelError(
-            "Expected a posterior network that knows its density, by which draws are weighed; "
-            f"{type(inference.estimator.posterior).__name__} does not. Check over the whole prior "
-            "instead:\n\n    posterior.check()"
-        )
+    _require_density(inference)
     _require_usual(correction)
     require_enough(num_datasets)
     inference.read(None)  # new data have the model's own size: refused, if not trained for it
     started = time.perf_counter()
     rng = numpy_generator(random_seed)
     generator = torch_generator(rng, inference.problem.device)
-    observed = _observed(inference, idata).frames.to(inference.problem.device)
-    simulated = _new_data(inference, idata, num_datasets, rng)
-    frames = simulated.frames.to(inference.problem.device)
-    context = inference.context(frames)
-    scores, log_q = inference.draw_scores(context, _PROPOSALS_PER_DRAW * draws, generator)
-    log_observed = _log_likelihood(inference, scores, observed)
-    log_weights = {
-        "network": log_observed,
-        "importance": log_observed + inference.problem.log_target(scores, frames) - log_q,
-    }
-    found = {
-        name: compare(
-            inference, name, _answers(inference, name, scores, w, draws, generator), simulated, rng
-        )
-        for name, w in log_weights.items()
-    }
+    with DatasetProgress(num_datasets, progressbar) as progress:
+        progress.begin("simulated")
+        observed = _observed(inference, idata).frames.to(inference.problem.device)
+        simulated = _new_data(inference, idata, num_datasets, rng)
+        scores, weights = _weighed(inference, simulated, observed, draws, generator, progress)
+        answers = {
+            n: _answers(inference, n, scores, w, draws, generator) for n, w in weights.items()
+        }
+        found = {n: compare(inference, n, a, simulated, rng) for n, a in answers.items()}
     return CalibrationReport(
         observed=tuple(o.name for o in inference.problem.spec.observations),
         network=found["network"],
@@ -187,6 +189,38 @@ def _new_data(
         {name: x.unsqueeze(1) for name, x in simulation.observations.items()}, {}, selected
     )
     return with_truth(inference, simulation.parameters, frames, {})
+
+
+def _weighed(
+    inference: Amortized,
+    simulated: Simulated,
+    observed: Frames,
+    num_draws: int,
+    generator: torch.Generator,
+    progress: DatasetProgress,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return draws (M, B, D) of the network given new data, and log weights (M, B) for them.
+
+    Those by which its own draws are to be weighed, and those that correct it, too.
+    """
+    problem, number = inference.problem, _PROPOSALS_PER_DRAW * num_draws
+    progress.begin("answered by the network")
+    frames = simulated.frames.to(problem.device)
+    scores, log_q = inference.draw_scores(inference.context(frames), number, generator)
+    step = datasets_at_once(problem, number)
+    parts = [slice(start, start + step) for start in range(0, len(simulated), step)]
+
+    def together(values: Callable[[slice], Tensor]) -> Tensor:
+        found = []
+        for some in parts:
+            found.append(values(some))
+            progress.advance(found[-1].shape[1])
+        return torch.cat(found, dim=1)
+
+    log_observed = together(lambda b: _log_likelihood(inference, scores[:, b], observed))
+    progress.begin("answered with correction")
+    log_target = together(lambda b: problem.log_target(scores[:, b], frames.select(b)))
+    return scores, {"network": log_observed, "importance": log_observed + log_target - log_q}
 
 
 @torch.no_grad()

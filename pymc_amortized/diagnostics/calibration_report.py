@@ -20,6 +20,8 @@ __all__ = ["AnswersOf", "CalibrationReport"]
 AnswersOf = Literal["network", "corrected"]
 """Whose answers are looked at."""
 
+_FAILED = "could not be answered"
+
 
 @dataclass(frozen=True, eq=False)
 class CalibrationReport:
@@ -47,6 +49,8 @@ class CalibrationReport:
         Whether data sets are like the observed one, instead of like any that the prior allows.
     labels : tuple of str
         What is to be known of the labels of components that are exchangeable; empty where none are.
+    interrupted : bool
+        Whether the user did not wait for the answers of all data sets.
     """
 
     observed: tuple[str, ...]
@@ -58,6 +62,7 @@ class CalibrationReport:
     seconds: float
     around: bool = False
     labels: tuple[str, ...] = ()
+    interrupted: bool = False
 
     @property
     def delivered(self) -> Calibration:
@@ -142,7 +147,8 @@ class CalibrationReport:
         for calibration in self._calibrations():
             yield from _verdict(calibration)
             if failed := self.num_datasets - calibration.num_datasets:
-                yield f"  {failed} data sets could not be answered, and are left out"
+                why = "were not answered when interrupted" if self.interrupted else _FAILED
+                yield f"  {failed} data sets {why}, and are left out"
         yield from self.labels
         known = self.delivered.pareto_k[~np.isnan(self.delivered.pareto_k)]
         if len(known):

@@ -17,6 +17,7 @@ from pymc_amortized.diagnostics.metrics.recovery import recovery
 from pymc_amortized.diagnostics.metrics.reliability import reliability
 from pymc_amortized.diagnostics.metrics.uniformity import pit_values
 from pymc_amortized.diagnostics.simulated_answers import (
+    FEWEST,
     Answers,
     Simulated,
     answer,
@@ -24,16 +25,17 @@ from pymc_amortized.diagnostics.simulated_answers import (
     negative_log_posterior,
     simulate,
 )
-from pymc_amortized.errors import InvalidArgumentError
+from pymc_amortized.errors import AccuracyWarning, InvalidArgumentError
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.draws import Correction
+from pymc_amortized.messages import warn
 from pymc_amortized.results.axes import ModelAxes, dataset_of
 from pymc_amortized.rng import RandomSeed, numpy_generator, torch_generator
 from pymc_amortized.simulation.simulator import Simulator
+from pymc_amortized.training.progress import DatasetProgress
 
 __all__ = ["calibrate", "compare", "lines_on_labels", "require_enough"]
 
-_FEWEST = 20
 _FILTERING = ", filtering"
 
 
@@ -44,6 +46,7 @@ def calibrate(
     draws: int = 1_000,
     correction: Correction = "auto",
     random_seed: RandomSeed = None,
+    progressbar: bool = True,
 ) -> CalibrationReport:
     """Simulate data sets from the model, answer them, and compare answers with the true values.
 
@@ -60,32 +63,57 @@ def calibrate(
         alone.
     random_seed : int, sequence of int, numpy.random.Generator or None
         As in PyMC.
+    progressbar : bool
+        Whether to show, after a second, how many data sets are done.
 
     Raises
     ------
     InvalidArgumentError
         If there are fewer than 20 data sets.
+
+    Warns
+    -----
+    AccuracyWarning
+        If you interrupt when at least 20 data sets have their final answers: the report is of
+        these.
     """
     require_enough(num_datasets)
-    started = time.perf_counter()
+    started, num_datasets = time.perf_counter(), int(num_datasets)
     rng = numpy_generator(random_seed)
     generator = torch_generator(rng, inference.problem.device)
-    simulated = simulate(inference, int(num_datasets), int(rng.integers(2**31)))
-    alone, kept = answer(inference.with_exact(None), simulated, draws, "none", generator)
-    network = compare(inference, "network", alone, simulated.select(kept), rng)
     corrected = None
-    if inference.problem.exact is not None and correction != "none":
-        found, kept = answer(inference, simulated, draws, correction, generator)
-        corrected = compare(inference, correction, found, simulated.select(kept), rng)
+    with DatasetProgress(num_datasets, progressbar) as progress:
+        progress.begin("simulated")
+        simulated = simulate(inference, num_datasets, int(rng.integers(2**31)))
+        rest, without = (generator, progress), inference.with_exact(None)
+        found, kept = answer(without, simulated, draws, "none", *rest)
+        network = compare(inference, "network", found, simulated.select(kept), rng)
+        if inference.problem.exact is not None and correction != "none":
+            if found.interrupted:
+                raise KeyboardInterrupt  # none of the answers that users get is there
+            found, kept = answer(inference, simulated, draws, correction, *rest)
+            corrected = compare(inference, correction, found, simulated.select(kept), rng)
+    if found.interrupted:
+        _warn_of_fewer(len(kept), num_datasets)
     return CalibrationReport(
         observed=tuple(o.name for o in inference.problem.spec.observations),
         network=network,
         corrected=corrected,
-        num_datasets=int(num_datasets),
+        num_datasets=num_datasets,
         num_draws=draws,
         negative_log_posterior=negative_log_posterior(inference, simulated),
         seconds=time.perf_counter() - started,
         labels=tuple(lines_on_labels(inference.problem.simulator)),
+        interrupted=found.interrupted,
+    )
+
+
+def _warn_of_fewer(number: int, asked: int) -> None:
+    warn(
+        f"You interrupted the check: the report is of the {number:,} data sets, of {asked:,}, that "
+        "were answered until then, and sees only larger errors. Ask for fewer, or wait for all:"
+        f"\n\n    posterior.check(num_datasets={number})",
+        AccuracyWarning,
     )
 
 
@@ -108,9 +136,9 @@ def require_enough(num_datasets: int) -> None:
         If it is not a whole number of at least 20.
     """
     whole = isinstance(num_datasets, int | np.integer) and not isinstance(num_datasets, bool)
-    if not whole or num_datasets < _FEWEST:
+    if not whole or num_datasets < FEWEST:
         raise InvalidArgumentError(
-            f"Expected at least {_FEWEST} data sets, to tell chance from error; got "
+            f"Expected at least {FEWEST} data sets, to tell chance from error; got "
             f"{num_datasets!r}. For instance:\n\n    posterior.check(num_datasets=300)"
         )
 

@@ -13,16 +13,18 @@ from torch import Tensor
 from pymc_amortized.data.dataset import Dataset
 from pymc_amortized.data.frames import Frames, stack_frames
 from pymc_amortized.data.layout import DataLayout
-from pymc_amortized.errors import InvalidDataError
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.answer import datasets_at_once
 from pymc_amortized.inference.correction.ladder import Corrector
 from pymc_amortized.inference.draws import Correction, Draws
 from pymc_amortized.inference.indicators.conditional import AbstractConditional
 from pymc_amortized.inference.indicators.kinds import condition_on_data
+from pymc_amortized.inference.watch import Watch
 from pymc_amortized.model.spec import IndicatorSpec
+from pymc_amortized.training.progress import DatasetProgress
 
 __all__ = [
+    "FEWEST",
     "Answers",
     "Simulated",
     "answer",
@@ -31,6 +33,9 @@ __all__ = [
     "simulate",
     "with_truth",
 ]
+
+FEWEST = 20
+"""Data sets, by which errors can be told from chance."""
 
 _DRAWS_OF_INDICATORS = 200
 
@@ -101,6 +106,8 @@ class Answers:
         What answers come from.
     accepted : list of bool or None
         Whether they were.
+    interrupted : bool
+        Whether the user did not wait for those of further data sets.
     """
 
     parameters: dict[str, Tensor]
@@ -112,6 +119,7 @@ class Answers:
     pareto_k: Tensor
     rungs: list[str]
     accepted: list[bool | None]
+    interrupted: bool = False
 
 
 @torch.no_grad()
@@ -190,21 +198,31 @@ def answer(
     num_draws: int,
     correction: Correction,
     generator: torch.Generator,
+    progress: DatasetProgress | None = None,
 ) -> tuple[Answers, list[int]]:
-    """Answer simulated data sets; returns answers, and which data sets have one."""
-    corrector = Corrector(inference)
-    found: list[Draws] = []
-    kept: list[int] = []
-    step = datasets_at_once(inference.problem, num_draws)
-    for start in range(0, len(simulated), step):
-        part = simulated.datasets[start : start + step]
-        drawn = corrector.draw(part, num_draws, 1, correction, generator)
-        for b, draws in enumerate(drawn, start):
-            if not isinstance(draws, InvalidDataError):
-                found.append(draws)
-                kept.append(b)
-    answered = simulated.select(kept)
-    shares, probabilities, gaps = _indicators(inference, answered, found, generator)
+    """Answer simulated data sets; returns answers, and which data sets have one.
+
+    When the user interrupts, the answers are those that are there, if they are at least 20.
+    """
+    progress = progress or DatasetProgress(len(simulated), show=False)
+    by = "by the network" if correction == "none" else "with correction"
+    progress.begin(f"answered {by}", len(simulated))
+    corrector, watch = Corrector(inference), Watch(show=progress.tell)
+    answered: dict[int, Draws] = {}
+    interrupted, step = False, datasets_at_once(inference.problem, num_draws)
+    try:
+        for start in range(0, len(simulated), step):
+            part = simulated.datasets[start : start + step]
+            drawn = corrector.draw(part, num_draws, 1, correction, generator, watch=watch)
+            answered |= {b: d for b, d in enumerate(drawn, start) if isinstance(d, Draws)}
+            progress.advance(len(part))
+    except KeyboardInterrupt:
+        if len(answered) < FEWEST:
+            raise
+        interrupted = True
+    kept, found = list(answered), list(answered.values())
+    rest = inference, simulated.select(kept)
+    shares, probabilities, gaps = _indicators(*rest, found, generator, progress)
     vectors = torch.stack([draws.vector for draws in found], dim=1)
     return (
         Answers(
@@ -215,11 +233,12 @@ def answer(
             scores=_standardize(inference, vectors),
             shares=shares,
             probabilities=probabilities,
-            filtering=_filtering(inference, answered, generator),
+            filtering=_filtering(*rest, generator, progress),
             gaps=gaps,
             pareto_k=torch.tensor([draws.network_pareto_k for draws in found]),
             rungs=[draws.rung for draws in found],
             accepted=[draws.accepted for draws in found],
+            interrupted=interrupted,
         ),
         kept,
     )
@@ -230,12 +249,14 @@ def _indicators(
     simulated: Simulated,
     found: Sequence[Draws],
     generator: torch.Generator,
+    progress: DatasetProgress,
 ) -> tuple[dict[str, Tensor], dict[str, list[np.ndarray]], dict[str, float]]:
     """Return shares, probabilities and gaps of all indicators that can be answered."""
     shares: dict[str, list[Tensor]] = {}
     probabilities: dict[str, list[np.ndarray]] = {}
     gaps: dict[str, list[float]] = {}
     for spec in _answerable(inference):
+        progress.begin(f"with {spec.name} drawn", len(simulated))
         for draws, dataset in zip(found, simulated.datasets, strict=True):
             every = max(1, len(draws.log_q) // _DRAWS_OF_INDICATORS)
             few = draws.select(slice(None, None, every))
@@ -246,6 +267,7 @@ def _indicators(
             table = one.probabilities.reshape(-1, spec.num_components)
             probabilities.setdefault(spec.name, []).append(table.cpu().numpy())
             gaps.setdefault(spec.name, []).append(one.gap)
+            progress.advance()
     return (
         {name: torch.stack(parts, dim=1) for name, parts in shares.items()},
         probabilities,
@@ -267,20 +289,25 @@ def _answerable(inference: Amortized) -> Iterator[IndicatorSpec]:
 
 
 def _filtering(
-    inference: Amortized, simulated: Simulated, generator: torch.Generator
+    inference: Amortized,
+    simulated: Simulated,
+    generator: torch.Generator,
+    progress: DatasetProgress,
 ) -> dict[str, list[np.ndarray]]:
     """Return probabilities of filtering (N, K) at the true parameters of each data set."""
     found: dict[str, list[np.ndarray]] = {}
     vectors = inference.problem.space.unconstrain(simulated.parameters).expand(len(simulated), -1)
     nothing = torch.zeros(1, device=vectors.device)
-    for spec in _answerable(inference):
-        for b, dataset in enumerate(simulated.datasets if spec.is_sequence else ()):
+    for spec in filter(lambda spec: spec.is_sequence, _answerable(inference)):
+        progress.begin(f"with {spec.name} filtered", len(simulated))
+        for b, dataset in enumerate(simulated.datasets):
             one = slice(b, b + 1)
             parameters = {name: x[one] for name, x in simulated.parameters.items()}
             truth = Draws(parameters, vectors[one], None, nothing, nothing > 0, "network")
             states = _conditional(inference, spec, dataset).draw(truth, generator)
             table = states.filtering.reshape(-1, spec.num_components)
             found.setdefault(spec.name, []).append(table.cpu().numpy())
+            progress.advance()
     return found
 
 

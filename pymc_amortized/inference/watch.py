@@ -31,8 +31,8 @@ class Watch:
     --------
     >>> said = []
     >>> watch = Watch(60, said.append)
-    >>> watch.tell("second estimate: half way")
     >>> watch.check()
+    >>> watch.tell("second estimate: half way")
     >>> said, 59 < watch.seconds_left <= 60
     (['second estimate: half way'], True)
     """

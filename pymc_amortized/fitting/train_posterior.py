@@ -35,7 +35,7 @@ _MAX_FOR_SCALES = 2_000
 _NUM_VALIDATION_DATASETS = 64
 _FEWEST_VALIDATION_DATASETS = 8
 _DRAWS_TO_SHOW, _DRAWS_TO_VALIDATE = 1_000, 2_000
-_NUM_TO_COVER = 160
+_NUM_TO_COVER = 800
 _DRAWS_TO_COVER = 500
 _LEAST_ACCEPTED_TO_COVER = 0.6
 _MAX_NUMBERS_TO_VALIDATE = 2e9
@@ -122,7 +122,8 @@ class _Validation:
 
     def accepted_share(self, num_draws: int, max_numbers: float) -> float:
         """Return the share of data sets with k below 0.7, by so many draws for each."""
-        number = self._num_datasets(_NUM_VALIDATION_DATASETS, num_draws, max_numbers)
+        at_most = min(max_numbers, _MAX_NUMBERS_TO_VALIDATE)
+        number = self._num_datasets(_NUM_VALIDATION_DATASETS, num_draws, at_most)
         pareto_k = self.inference.pareto_k(self.source, number, num_draws, self.seed + 1)
         return float((pareto_k < AcceptanceRule().pareto_k).double().mean())
 
@@ -142,8 +143,7 @@ class _Validation:
         problem = self.inference.problem
         _, frames, _ = self.source.draw_frames(1, 0)
         numbers = num_draws * problem.numbers_per_draw(frames)
-        affordable = int(min(max_numbers, _MAX_NUMBERS_TO_VALIDATE) / numbers)
-        return min(most, max(_FEWEST_VALIDATION_DATASETS, affordable))
+        return min(most, max(_FEWEST_VALIDATION_DATASETS, int(max_numbers / numbers)))
 
 
 @torch.no_grad()

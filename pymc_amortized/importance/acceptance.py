@@ -39,7 +39,9 @@ class AcceptanceRule:
         Largest share of draws of MCMC chains that diverge, from 0 to 1.
     confirm : {"single", "all", "none"}
         Which answers need a second estimate that agrees, by particles from the prior, or by MCMC
-        chains that begin at them: those of one data set, also those of many at once, or none.
+        chains that begin at them: those of one data set, unless it lies amid the simulations of
+        which a trained network has been shown to miss nothing; all, whatever is known of the
+        network, and also of many data sets at once; or none.
 
     Raises
     ------
@@ -79,6 +81,11 @@ class AcceptanceRule:
     def confirms(self, num_datasets: int) -> bool:
         """Tell whether answers of so many data sets, drawn together, need a second estimate."""
         return self.confirm == "all" or (self.confirm == "single" and num_datasets == 1)
+
+    @property
+    def always_confirms(self) -> bool:
+        """Whether no network, however well checked, goes without a second estimate."""
+        return self.confirm == "all"
 
     def for_draws(self, num_draws: float) -> "AcceptanceRule":
         """Return the rule for an answer of so many draws, which cannot be worth more."""

@@ -14,6 +14,8 @@ LARGEST_TYPICAL = 0.99
 _SMALLEST_SHARE = 1e-6
 _FEWEST_COVERED = 100
 _LARGEST_SHARE_MISSED = 0.01
+_FEWEST_PROVEN = 500
+_LARGEST_SHARE_PROVEN = 0.002
 _MISSED = math.log(100)
 
 
@@ -94,6 +96,8 @@ class Coverage:
     --------
     >>> Coverage(250, 0).is_shown, Coverage(250, 10).is_shown, Coverage(20, 0).is_shown
     (True, False, False)
+    >>> Coverage(250, 0).is_proven, Coverage(600, 1).is_proven, Coverage(600, 2).is_proven
+    (False, True, False)
     """
 
     num_accepted: int
@@ -110,3 +114,12 @@ class Coverage:
         """Whether there are at least a hundred, and at most one in a hundred is missed."""
         few = self.num_missed <= _LARGEST_SHARE_MISSED * self.num_accepted
         return self.num_accepted >= _FEWEST_COVERED and few
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether there are so many that the network needs no second estimate of each answer.
+
+        At least five hundred, and at most one in five hundred is missed.
+        """
+        few = self.num_missed <= _LARGEST_SHARE_PROVEN * self.num_accepted
+        return self.num_accepted >= _FEWEST_PROVEN and few

@@ -1,5 +1,7 @@
 """A second estimate: it finds what a network has missed, and agrees with what is right."""
 
+import dataclasses
+
 import numpy as np
 import pymc as pm
 import pytest
@@ -17,6 +19,8 @@ from pymc_amortized.inference.correction.confirmation import Confirmation, Secon
 from pymc_amortized.inference.correction.mcmc import McmcRung
 from pymc_amortized.inference.correction.smc import SmcRung
 from pymc_amortized.inference.draws import McmcDraws
+from pymc_amortized.inference.typicality import Coverage
+from pymc_amortized.posterior import AmortizedPosterior
 from tests.answered import flat
 from tests.inference.second_estimates import AT, BRIEF, confirmation_of, straight_lines
 
@@ -147,6 +151,42 @@ def test_right_answers_are_confirmed(trained):
     attrs = [posterior.sample(random_seed=s).posterior.attrs for s in range(2)]
     assert [a["checked"] for a in attrs] == ["accepted"] * 2
     assert [a["confirmed_by"] for a in attrs] == ["bridge"] * 2
+
+
+@pytest.mark.parametrize(
+    ("coverage", "shift", "confirm", "word"),
+    [
+        (Coverage(600, 1), 0.0, "single", "simulations"),
+        (Coverage(600, 2), 0.0, "single", "bridge"),
+        (Coverage(400, 0), 0.0, "single", "bridge"),
+        (Coverage(600, 1), 0.0, "all", "bridge"),
+        (Coverage(600, 1), 9.0, "single", "bridge"),
+        (Coverage(600, 1), 0.0, "none", "simulations"),
+    ],
+    ids=["proven", "one more missed", "too few", "asked for", "atypical", "not asked for"],
+)
+@pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AtypicalDataWarning")
+def test_a_network_that_misses_next_to_nothing_needs_no_second_estimate(
+    trained, coverage, shift, confirm, word
+):
+    _, posterior = trained("normal_mean")
+    looked = dataclasses.replace(posterior.inference, coverage=coverage)
+    y = looked.problem.simulator.sample(1, 3).observations["y"][0].numpy() + shift
+    found = AmortizedPosterior(looked, posterior.record).sample(
+        {"y": y}, acceptance=pma.AcceptanceRule(confirm=confirm), random_seed=1
+    )
+    attrs = found.posterior.attrs
+    assert (attrs["checked"], attrs["confirmed_by"]) == ("accepted", word)
+    assert (attrs["seconds_confirmation"] == 0) == (word == "simulations")
+
+
+def test_weights_of_the_network_that_are_not_accepted_prove_nothing(poor):
+    """Though what they are adapted to is: coverage was counted among those that are."""
+    looked = dataclasses.replace(poor.inference, coverage=Coverage(600, 0))
+    y = looked.problem.simulator.observed_data["y"] + 6
+    found = AmortizedPosterior(looked, poor.record).sample({"y": y}, random_seed=1)
+    assert found.posterior.attrs["rung"] != "importance"
+    assert found.posterior.attrs["confirmed_by"] == "bridge"
 
 
 def test_many_data_sets_are_confirmed_where_that_is_asked_for(trained):

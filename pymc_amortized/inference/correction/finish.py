@@ -143,6 +143,16 @@ class Finish:
         by_network = rung == "importance" and word == "nothing"
         return "simulations" if accepted and by_network and covered and typical else word
 
+    def is_proven(self, index: Tensor) -> Tensor:
+        """Tell which data sets, accepted by the network's own weights, need no second estimate.
+
+        Those amid simulations, of many of which the network has missed hardly anything.
+        """
+        coverage, quantile = self.inference.coverage, self.weighted.simulation_quantile
+        if coverage is None or not coverage.is_proven:
+            return torch.zeros_like(index, dtype=torch.bool)
+        return quantile[index.to(quantile.device)].to(index.device) <= LARGEST_TYPICAL
+
     def from_chains(
         self,
         at: Tensor,

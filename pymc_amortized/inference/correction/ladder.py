@@ -98,6 +98,7 @@ class _Climb:
         self.smc_rung, self.mcmc_rung = SmcRung(confirmation), mcmc_rung
         self.correction = correction
         self._best: list[tuple[Tensor, Pool, Weights, str]] = []
+        self._proven: set[int] = set()
 
     def run(self) -> None:
         """Fill the answers: by the best draws so far, if time is out, or the user interrupts."""
@@ -129,6 +130,9 @@ class _Climb:
             index, pool, weights = self._weigh_network(everything)
             self._best.append((index, pool, weights, "importance"))
             done = self._ends_here(weights)
+            if not self.weighted.rule.always_confirms:
+                proven = self.finish.is_proven(index) & self.weighted.accepted(weights)
+                self._proven = set(index[proven].tolist())
         rest = self._keep(index[done], pool.select(done), weights.select(done), "importance")
         index, pool, weights = index[~done], pool.select(~done), weights.select(~done)
         if self.correction in ("smc", "mcmc"):
@@ -202,6 +206,9 @@ class _Climb:
             return []
         rest = []
         for at, of_one, its_weights in _split_by_data_set(index, pool, weights):
+            if int(at) in self._proven:
+                self.finish.from_weighted(at, of_one, its_weights, rung, "simulations")
+                continue
             with self.finish.time("confirmation", at):
                 found, its_weights, word = self.confirmation.settle(at, of_one, its_weights)
             if word in _UNSETTLED:

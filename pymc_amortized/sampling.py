@@ -13,7 +13,7 @@ from pymc_amortized.data.dataset import read_dataset
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.tables import Sizes
 from pymc_amortized.errors import InvalidArgumentError, SamplerArgumentError
-from pymc_amortized.fitting.beginning import begin, count_answer
+from pymc_amortized.fitting.beginning import begin, can_do_without, learn_from_answer
 from pymc_amortized.importance.acceptance import AcceptanceRule, acceptance_rule
 from pymc_amortized.inference.arguments import check_correction, check_count, check_request
 from pymc_amortized.inference.draws import Correction
@@ -75,20 +75,18 @@ class AmortizedSampler:
     order_by : str or sequence of str, optional
         The parameter in whose order they are; see :func:`pymc_amortized.fit`.
     training : {"auto", "none", "fast", "default", "thorough"} or TrainingConfig
-        How long to train, if there is no network yet. ``"auto"``: as long as the data at hand need,
-        which is not at all where the density is known and draws are corrected; otherwise as
-        ``"default"``. A network that an earlier call has trained for the model is used.
+        How long to train, if there is no network yet. ``"auto"``: not at all where the density is
+        known and draws are corrected, but from the third data set on a network grows along the way,
+        for half as long as each answer takes; otherwise as ``"default"``.
     sizes : mapping, optional
         As in :func:`pymc_amortized.fit`.
     networks : Networks, optional
         As in :func:`pymc_amortized.fit`.
     max_time : float, optional
-        Seconds for all of it, after which the best draws so far are returned, not accepted; see
-        :meth:`AmortizedPosterior.sample`. Training, where it is needed, has most of them.
-    device : str
-        ``"auto"`` or a torch device.
-    cache : bool, str or PathLike
-        Where networks are kept.
+        Seconds for all of it, of which training, where it is needed, has most; see
+        :meth:`AmortizedPosterior.sample`.
+    device, cache : str, and bool, str or PathLike
+        As in :func:`pymc_amortized.fit`.
 
     Examples
     --------
@@ -186,7 +184,10 @@ class AmortizedSampler:
             var_names=var_names,
             idata_kwargs=idata_kwargs,
         )
-        count_answer(posterior, time.perf_counter() - started, self.cache)
+        how = self.training, self.correction, self.networks
+        grows = self.max_time is None and can_do_without(simulator, *how)
+        seconds = time.perf_counter() - started
+        learn_from_answer(posterior, seconds, sizes=self.sizes, grows=grows, cache=self.cache)
         return result
 
     def _check_before_training(

@@ -30,7 +30,7 @@ from pymc_amortized.version import package_versions
 if TYPE_CHECKING:
     import pymc
 
-__all__ = ["fit", "fit_simulator"]
+__all__ = ["blank_record", "fit", "fit_simulator"]
 
 
 def fit(
@@ -154,12 +154,12 @@ def fit_simulator(
     simulator = simulator.in_order(orders)
     if config.steps == 0:
         layout, inference = untrained(simulator, sizes, seed)
-        record = _blank_record(parts, orders, layout, config, None)
+        record = blank_record(parts, orders, layout, config, None)
         found = _put_together(simulator, store.best_of(record.family), None) if reuse else None
         return found or AmortizedPosterior(inference, record)
     layout, estimator = assemble(simulator, sizes, networks, seed)
     configs = [config] if max_time is None else [config, _shorten(config, max_time)]
-    records = [_blank_record(parts, orders, layout, one, networks) for one in configs]
+    records = [blank_record(parts, orders, layout, one, networks) for one in configs]
     record = records[-1]
     before = store.stamp(record.fingerprint)
     for known in records:
@@ -214,13 +214,14 @@ def _put_together(
         return None
 
 
-def _blank_record(
+def blank_record(
     parts: dict[str, str],
     orders: tuple[CanonicalOrder, ...],
     layout: DataLayout,
     config: TrainingConfig,
     networks: Networks | None,
 ) -> TrainingRecord:
+    """Return the record of a network before it is trained: all that tells it from others."""
     sizes = {t.name: t.sizes for t in layout.tables if t.resized}
     versions = package_versions()
     family = digest(

@@ -29,7 +29,7 @@ from pymc_amortized.training.record import TrainingRecord
 from pymc_amortized.training.reporter import Reporting
 from pymc_amortized.training.state import Checkpoint, TrainingResult
 
-__all__ = ["train_posterior"]
+__all__ = ["PosteriorTraining", "train_posterior"]
 
 _MAX_FOR_SCALES = 2_000
 _NUM_VALIDATION_DATASETS = 64
@@ -40,7 +40,8 @@ _DRAWS_TO_COVER = 500
 _LEAST_ACCEPTED_TO_COVER = 0.6
 _MAX_NUMBERS_TO_VALIDATE = 2e9
 _COST_OF_GRADIENT = 3
-_SHARE_TO_SHOW, _SHARE_TO_VALIDATE = 0.005, 0.03  # of the numbers that training computes
+# Of the numbers that training computes: a tenth in all, as they are shown four times.
+_SHARE_TO_SHOW, _SHARE_TO_VALIDATE, _SHARE_TO_COVER = 0.0025, 0.02, 0.07
 
 
 def train_posterior(
@@ -59,41 +60,77 @@ def train_posterior(
     TrainingInterruptedWarning
         If the user interrupts it.
     """
-    resume = store.read(record.fingerprint, "checkpoint")
-    if resume is not None and not _fits(estimator, resume[0]):
-        resume = None
-    if resume is not None:
-        seed = int(resume[1]["seed"])
-    problem = problem_in_scores(simulator, layout, seed)
-    source = problem.source
-    first = source.draw(min(_MAX_FOR_SCALES, source.datasets_at_once), seed)
-    estimator.fit_scaling(first)
-    _warn_of_unvisited(layout, first)
-    validation = _Validation(Amortized.of_networks(problem, estimator), source, seed)
-    numbers_per_step = _numbers_per_step(estimator, first, record.config.batch_size)
+    training = PosteriorTraining(simulator, layout, estimator, record, seed, store)
+    result = training.run(reporting)
+    _tell_of_end(result, record.config)
+    return training.conclude(result)
 
-    def share() -> float:
-        return validation.accepted_share(
-            _DRAWS_TO_SHOW, _SHARE_TO_SHOW * record.config.steps * numbers_per_step
+
+class PosteriorTraining:
+    """One training of a model's networks, from where an earlier one has stopped.
+
+    Parameters
+    ----------
+    simulator, layout, estimator : Simulator, DataLayout, Estimator
+        The model, how its data are laid out, and its networks, which are changed in place.
+    record : TrainingRecord
+        Without what only training will tell.
+    seed : int
+        That of an earlier run is kept.
+    store : NetworkCache
+        Where checkpoints are.
+    """
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        layout: DataLayout,
+        estimator: Estimator,
+        record: TrainingRecord,
+        seed: int,
+        store: NetworkCache,
+    ) -> None:
+        self.estimator, self.record, self.store = estimator, record, store
+        resume = store.read(record.fingerprint, "checkpoint")
+        if resume is not None and not _fits(estimator, resume[0]):
+            resume = None
+        self._resume = None if resume is None else (resume[0], resume[1]["state"])
+        self.seed = seed if resume is None else int(resume[1]["seed"])
+        problem = problem_in_scores(simulator, layout, self.seed)
+        self.source = problem.source
+        first = self.source.draw(min(_MAX_FOR_SCALES, self.source.datasets_at_once), self.seed)
+        estimator.fit_scaling(first)
+        _warn_of_unvisited(layout, first)
+        inference = Amortized.of_networks(problem, estimator)
+        self._validation = _Validation(inference, self.source, self.seed)
+        self._numbers_per_step = _numbers_per_step(estimator, first, record.config.batch_size)
+
+    def run(self, reporting: Reporting) -> TrainingResult:
+        """Train, and keep a checkpoint of what is stopped."""
+        checked = self._share_to_show if self._validation.is_possible else None
+        return train(
+            self.estimator,
+            self.source,
+            self.record.config,
+            self.seed,
+            reporting=replace(reporting, accepted=checked),
+            checkpoint=Checkpoint(self._keep, self._resume),
         )
 
-    def keep(tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        content = {"seed": seed, "state": state, "parts": record.parts}
-        store.write(record.fingerprint, tensors, content, "checkpoint")
+    def conclude(self, result: TrainingResult) -> AmortizedPosterior:
+        """Return the networks, with all that simulations say of them."""
+        numbers = result.state.step * self._numbers_per_step
+        num_seen = result.state.step * self.record.config.batch_size
+        inference, accepted = self._validation.conclude(numbers, num_seen)
+        return AmortizedPosterior(inference, _finish_record(self.record, result, accepted))
 
-    result = train(
-        estimator,
-        source,
-        record.config,
-        seed,
-        reporting=replace(reporting, accepted=share if validation.is_possible else None),
-        checkpoint=Checkpoint(keep, None if resume is None else (resume[0], resume[1]["state"])),
-    )
-    _tell_of_end(result, record.config)
-    numbers = result.state.step * numbers_per_step
-    num_seen = result.state.step * record.config.batch_size
-    inference, accepted = validation.conclude(_SHARE_TO_VALIDATE * numbers, num_seen)
-    return AmortizedPosterior(inference, _finish_record(record, result, accepted))
+    def _share_to_show(self) -> float:
+        numbers = self.record.config.steps * self._numbers_per_step
+        return self._validation.accepted_share(_DRAWS_TO_SHOW, _SHARE_TO_SHOW * numbers)
+
+    def _keep(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        content = {"seed": self.seed, "state": state, "parts": self.record.parts}
+        self.store.write(self.record.fingerprint, tensors, content, "checkpoint")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,14 +164,19 @@ class _Validation:
         pareto_k = self.inference.pareto_k(self.source, number, num_draws, self.seed + 1)
         return float((pareto_k < AcceptanceRule().pareto_k).double().mean())
 
-    def conclude(self, max_numbers: float, num_seen: int) -> tuple[Amortized, float]:
-        """Return all that is known of the network in the end, and the share of k below 0.7."""
-        can_check = self.is_possible
-        accepted = self.accepted_share(_DRAWS_TO_VALIDATE, max_numbers) if can_check else math.nan
+    def conclude(self, numbers: float, num_seen: int) -> tuple[Amortized, float]:
+        """Return all that is known of the network in the end, and the share of k below 0.7.
+
+        For as many numbers as training has computed, and simulations that it has seen.
+        """
+        can_check, accepted = self.is_possible, math.nan
+        if can_check:
+            accepted = self.accepted_share(_DRAWS_TO_VALIDATE, _SHARE_TO_VALIDATE * numbers)
         inference = self.inference.with_reference(self.source, self.seed + 2, num_seen)
         has_density = inference.estimator.has_density
         if can_check and accepted >= _LEAST_ACCEPTED_TO_COVER and has_density:
-            number = self._num_datasets(_NUM_TO_COVER, _DRAWS_TO_COVER, max_numbers)
+            at_most = _SHARE_TO_COVER * numbers
+            number = self._num_datasets(_NUM_TO_COVER, _DRAWS_TO_COVER, at_most)
             inference = inference.with_coverage(self.source, number, _DRAWS_TO_COVER, self.seed + 4)
         return inference, accepted
 

@@ -7,7 +7,7 @@ import re
 import time
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from pymc_amortized.errors import CacheWarning, InvalidArgumentError, NetworkFileError
 from pymc_amortized.messages import log_info, warn
 from pymc_amortized.training.files import read_file, write_file
+from pymc_amortized.training.record import Usage
 
 __all__ = ["Cache", "CacheFile", "NetworkCache", "default_cache_directory", "network_cache"]
 
@@ -139,8 +140,10 @@ class NetworkCache:
         return None if found is None else (found.st_ino, found.st_mtime_ns)
 
     @contextlib.contextmanager
-    def lock(self, fingerprint: str) -> Iterator[None]:
+    def lock(self, fingerprint: str, *, wait: bool = True) -> Iterator[bool]:
         """Keep other processes and threads from training this network; wait for one that does.
+
+        Yields whether nobody else trains it, which is always so after waiting.
 
         The operating system frees the lock of a process that is killed. Where there is no
         directory, where it cannot be written, or does not know locks, there is none.
@@ -152,9 +155,12 @@ class NetworkCache:
         after an interruption it stays. Networks are looked for again under the lock.
         """
         path = self.path(fingerprint, "lock")
+        if not wait and path is not None and path.exists() and not _is_free(path):
+            yield False
+            return
         lock = None if path is None else _acquire(path)
         try:
-            yield
+            yield True
         finally:
             if lock is not None:
                 with contextlib.suppress(OSError):  # a network of hours is not lost for it
@@ -171,27 +177,23 @@ class NetworkCache:
         found = [x for path in paths if (x := self.read(path.stem)) is not None]
         return max(found, key=lambda x: x[1]["steps"], default=None)
 
-    def count_answer(self, family: str, seconds: float) -> tuple[int, float]:
-        """Count one more answer that was given without training; return their number, and seconds.
-
-        Where it cannot be kept, it is the first.
-        """
+    def read_usage(self, family: str) -> Usage:
+        """Return how often a model has been asked about; as if never, where that cannot be read."""
         path = self.path(family, "answers")
-        number, total = 0, 0.0
         try:
             if path is not None and path.exists():
-                number, total = json.loads(path.read_text())
-                number, total = int(number), float(total)
-        except (OSError, ValueError, TypeError):
-            number, total = 0, 0.0
-        number, total = number + 1, total + seconds
-        try:
+                return Usage.from_record(json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError, KeyError):
+            pass
+        return Usage()
+
+    def write_usage(self, family: str, usage: Usage) -> None:
+        """Keep how often a model has been asked about; if that fails, only a count is lost."""
+        path = self.path(family, "answers")
+        with contextlib.suppress(OSError):
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps([number, total]))
-        except OSError:
-            pass  # nothing is lost but a count
-        return number, total
+                path.write_text(json.dumps(asdict(usage)))
 
     def write(
         self,

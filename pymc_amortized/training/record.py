@@ -1,13 +1,15 @@
 """How a trained network came about: what is kept with it, and read back."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pymc_amortized.symmetry.canonical_order import CanonicalOrder
 from pymc_amortized.training.config import TrainingConfig
 
-__all__ = ["TrainingRecord"]
+__all__ = ["TrainingRecord", "Usage"]
+
+_DATA_TO_REMEMBER = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +78,52 @@ class TrainingRecord:
                 "history": tuple(record["history"]),
                 "orders": tuple(map(CanonicalOrder.from_record, record.get("orders", ()))),
             }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How often a model has been asked about, one data set at a time.
+
+    Attributes
+    ----------
+    datasets : int
+        How many there were.
+    seconds : float
+        That answers took.
+    seconds_grown : float
+        That a network was trained meanwhile.
+    last : tuple of str
+        Digests of the last few data sets: the same again are not new.
+
+    Examples
+    --------
+    >>> usage = Usage().after("one", 2.0).after("two", 1.5).after("one", 1.5)
+    >>> usage.datasets, usage.seconds, usage.last
+    (2, 5.0, ('two', 'one'))
+    """
+
+    datasets: int = 0
+    seconds: float = 0.0
+    seconds_grown: float = 0.0
+    last: tuple[str, ...] = ()
+
+    def after(self, data: str, seconds: float) -> "Usage":
+        """Return usage after one more answer."""
+        others = tuple(x for x in self.last if x != data)
+        return replace(
+            self,
+            datasets=self.datasets + (data not in self.last),
+            seconds=self.seconds + seconds,
+            last=(*others, data)[-_DATA_TO_REMEMBER:],
+        )
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> "Usage":
+        """Undo ``dataclasses.asdict``, after JSON has held it."""
+        return Usage(
+            int(record["datasets"]),
+            float(record["seconds"]),
+            float(record["seconds_grown"]),
+            tuple(map(str, record["last"])),
         )

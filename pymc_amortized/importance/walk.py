@@ -33,6 +33,7 @@ _OWN_VARIANCE = 0.1
 _COST_OF_GRADIENT = 3
 _MOVES_OF_A_PAIR = 2
 _EXCHANGES = 4
+_JUMPS_SUFFICE = 0.25
 _NOTHING = {"nan": -math.inf, "posinf": -math.inf, "neginf": -math.inf}
 
 
@@ -103,11 +104,13 @@ class Walk:
         forgotten = _FORGOTTEN_BY_GRADIENT if by_gradient else _FORGOTTEN
         for number in range(1, max_moves + 1):
             if number % 2:
-                self._jump(power, mixture)
+                jumped = self._jump(power, mixture)
                 if self.swap is not None:
                     self._accept(power, *self.swap(self.points, self.generator))
-                for shape in (mixture, alike) * (_EXCHANGES if by_gradient else 1):
-                    self._exchange_modes(power, shape)
+                # In few dimensions jumps that are accepted lead from mode to mode, too.
+                if by_gradient or bool((jumped < _JUMPS_SUFFICE).any()):
+                    for shape in (mixture, alike) * (_EXCHANGES if by_gradient else 1):
+                        self._exchange_modes(power, shape)
             elif by_gradient:
                 self._follow(power, scale_tril)
             else:
@@ -121,9 +124,11 @@ class Walk:
                     break
         return memory
 
-    def _jump(self, power: Tensor, mixture: StudentMixture) -> None:
+    def _jump(self, power: Tensor, mixture: StudentMixture) -> Tensor:
+        """Move to draws of a mixture; return which share (B,) of the particles has moved."""
         proposed = mixture.sample(len(self.points), self.generator)
-        self._accept(power, proposed, mixture.log_prob(self.points) - mixture.log_prob(proposed))
+        log_ratio = mixture.log_prob(self.points) - mixture.log_prob(proposed)
+        return self._accept(power, proposed, log_ratio)
 
     def _exchange_modes(self, power: Tensor, shape: StudentMixture) -> None:
         """Carry particles over to the same place of another component."""
@@ -148,22 +153,23 @@ class Walk:
         # Paths end where the density was asked for last.
         self._replace(proposed, log_target.nan_to_num(**_NOTHING), _log_normal(proposed), log_ratio)
 
-    def _accept(self, power: Tensor, proposed: Tensor, log_proposals: Tensor | float) -> None:
+    def _accept(self, power: Tensor, proposed: Tensor, log_proposals: Tensor | float) -> Tensor:
         log_target, log_normal = self._densities(proposed)
         self.num_evaluations += len(proposed)
         gain = (1 - power) * (log_normal - self.log_normal)
         gain = gain + power * (log_target - self.log_target) + log_proposals
-        self._replace(proposed, log_target, log_normal, gain)
+        return self._replace(proposed, log_target, log_normal, gain)
 
     def _replace(
         self, proposed: Tensor, log_target: Tensor, log_normal: Tensor, log_ratio: Tensor
-    ) -> None:
-        """Move to proposed points with probabilities whose logs are given."""
+    ) -> Tensor:
+        """Move to proposed points with probabilities whose logs are given; return which share."""
         options = {"generator": self.generator, "device": proposed.device}
         accepted = torch.rand(log_ratio.shape, dtype=log_ratio.dtype, **options).log() < log_ratio
         self.points = torch.where(accepted.unsqueeze(-1), proposed, self.points)
         self.log_target = torch.where(accepted, log_target, self.log_target)
         self.log_normal = torch.where(accepted, log_normal, self.log_normal)
+        return accepted.double().mean(0)
 
     def _densities(self, points: Tensor) -> tuple[Tensor, Tensor]:
         return self.target(points).nan_to_num(**_NOTHING), _log_normal(points)

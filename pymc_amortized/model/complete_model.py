@@ -9,8 +9,9 @@ import pymc as pm
 from pymc.logprob.transforms import Transform
 from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
+from pytensor.tensor.elemwise import Elemwise
 
-__all__ = ["CompleteModel", "Indicator", "Observation", "Parameter"]
+__all__ = ["CompleteModel", "Indicator", "Observation", "Parameter", "without_casts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +138,12 @@ class CompleteModel:
             for other in self.observations
             if other is not observation and roots & {other.variable, other.density_variable}
         ]
+
+
+def without_casts(variable: Variable) -> Variable:
+    """Return what a variable is, below casts and other functions of one argument."""
+    while variable.owner is not None and isinstance(variable.owner.op, Elemwise):
+        if len(variable.owner.inputs) > 1:
+            break
+        [variable] = variable.owner.inputs
+    return variable

@@ -26,8 +26,9 @@ from pytensor.graph.op import Op
 from pytensor.graph.traversal import io_toposort
 from pytensor.graph.type import Type
 from pytensor.tensor.random.type import RandomType
+from pytensor.tensor.shape import Shape, Shape_i
 
-from pymc_amortized.model.complete_model import CompleteModel, Observation
+from pymc_amortized.model.complete_model import CompleteModel, Observation, without_casts
 
 __all__ = ["describe_value", "digest", "fingerprint_parts", "names_of_parts"]
 
@@ -142,8 +143,9 @@ class _Describer:
     def graph(self, outputs: Iterable[Variable]) -> str:
         outputs = list(outputs)
         numbers: dict[Variable, str] = {v: f"<{name}>" for v, name in self.named.items()}
+        numbers |= self._shapes(outputs)
         lines = []
-        for node in io_toposort(list(self.named), outputs):
+        for node in io_toposort(list(numbers), outputs):
             inputs = ", ".join(self._input(v, numbers) for v in node.inputs)
             for position, output in enumerate(node.outputs):
                 numbers.setdefault(output, f"%{len(lines)}.{position}")
@@ -151,6 +153,18 @@ class _Describer:
             lines.append(f"{describe_value(node.op)}({inputs}) -> {types_}")
         lines.append("return " + ", ".join(self._input(v, numbers) for v in outputs))
         return "\n".join(lines)
+
+    def _shapes(self, outputs: list[Variable]) -> dict[Variable, str]:
+        """Describe shapes of data in a graph: as many data with other values are the same there."""
+        found = {}
+        for node in io_toposort(list(self.named), outputs):
+            if isinstance(node.op, Shape | Shape_i):
+                root = without_casts(node.inputs[0])
+                if isinstance(root, SharedVariable) and root not in self.named:
+                    shape = np.shape(root.get_value(borrow=True))
+                    one = isinstance(node.op, Shape_i)
+                    found[node.outputs[0]] = f"shape {shape[node.op.i] if one else shape}"
+        return found
 
     def _input(self, variable: Variable, numbers: dict[Variable, str]) -> str:
         if variable in numbers:

@@ -44,6 +44,62 @@ def test_observed_values_do_not_matter():
     assert parts(mixture()) == parts(mixture(y=(5.0, 6.0, 7.0)))
 
 
+def by_dims(y):
+    with pm.Model(coords={"unit": range(len(y))}) as model:
+        values = pm.Data("values", y, dims="unit")
+        pm.Normal("y", pm.Normal("mu", 0, 1), 1, observed=values, dims="unit")
+    return model
+
+
+def counts(y):
+    with pm.Model() as model:
+        values = pm.Data("values", np.abs(y).astype(int))
+        pm.Poisson("y", pm.Gamma("mu", 2, 1), observed=values)
+    return model
+
+
+def explicit_with_data(y):
+    with pm.Model() as model:
+        values = pm.Data("values", y)
+        mu = pm.Normal("mu", [-1, 1], 1)
+        z = pm.Bernoulli("z", 0.5, shape=values.shape[0])
+        pm.Normal("y", mu[z], 1, observed=values)
+    return model
+
+
+def regression(y):
+    with pm.Model() as model:
+        x = pm.Data("x", np.linspace(-1, 1, len(y)))
+        pm.Normal("y", pm.Normal("slope", 0, 1) * x, 1, observed=pm.Data("values", y))
+    return model
+
+
+def mixture_of_data(y):
+    with pm.Model() as model:
+        mu = pm.Normal("mu", [-1, 1], 1)
+        pm.NormalMixture("y", w=[0.5, 0.5], mu=mu, sigma=1, observed=pm.Data("values", y))
+    return model
+
+
+@pytest.mark.parametrize(
+    "build", [by_dims, counts, explicit_with_data, regression, mixture_of_data]
+)
+def test_observed_data_that_are_set_anew_do_not_matter(build):
+    """Their shape does, and so do covariates: networks are found again after ``pm.set_data``."""
+    y = np.linspace(-2, 2, 6)
+    before = parts(build(y))
+    assert parts(build(y**2)) == before
+    model = build(y)
+    with model:
+        pm.set_data({"values": (3 * y).astype(model["values"].dtype)})
+    assert parts(model) == before
+    assert parts(build(np.linspace(-2, 2, 7))) != before
+    if "x" in model.named_vars:
+        with model:
+            pm.set_data({"x": y + 1})
+        assert parts(model) != before
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_everything_else_does(name):
     change, expected = CHANGES[name]

@@ -29,6 +29,7 @@ from pymc_amortized.model.complete_model import (
     Indicator,
     Observation,
     Parameter,
+    without_casts,
 )
 
 __all__ = ["complete_model"]
@@ -139,6 +140,7 @@ class _Reading:
 
     def result(self) -> CompleteModel:
         model = self.model
+        observed = {without_casts(value) for value in model.rvs_to_values.values()}
         complete = CompleteModel(
             model=model,
             parameters=tuple(self.parameters),
@@ -146,7 +148,7 @@ class _Reading:
             observations=tuple(self.observations),
             deterministics={v.name: v for v in model.deterministics if v.name not in self.joined},
             potentials={v.name: v for v in model.potentials},
-            data={v.name: v for v in model.data_vars if v not in set(model.rvs_to_values.values())},
+            data={v.name: v for v in model.data_vars if v not in observed},
         )
         return _replace_everywhere(complete, self.replacements)
 

@@ -158,6 +158,9 @@ def fit_simulator(
         found = _put_together(simulator, store.best_of(record.family), None) if reuse else None
         return found or AmortizedPosterior(inference, record)
     layout, estimator = assemble(simulator, sizes, networks, seed)
+    if not estimator.has_to_learn:  # indicators alone, and their density is known
+        layout, inference = untrained(simulator, sizes, seed)
+        return AmortizedPosterior(inference, blank_record(parts, orders, layout, config, None))
     configs = [config] if max_time is None else [config, _shorten(config, max_time)]
     records = [blank_record(parts, orders, layout, one, networks) for one in configs]
     record = records[-1]

@@ -66,6 +66,8 @@ def _grow(posterior: AmortizedPosterior, ends_at: float, sizes: Sizes, store: Ne
         return
     simulator = posterior.inference.problem.simulator
     layout, estimator = assemble(simulator, sizes, None, _SEED)
+    if not estimator.has_to_learn:
+        return
     known = posterior.record
     for config in map(training_config, _PRESETS):
         record = blank_record(known.parts, known.orders, layout, config, None)

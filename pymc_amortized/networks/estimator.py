@@ -110,6 +110,11 @@ class Estimator(nn.Module):
         return len(self.summaries) > 0
 
     @property
+    def has_to_learn(self) -> bool:
+        """Whether there is anything to be learned: neither parameters nor indicators, if not."""
+        return self.posterior is not None or bool(self.classified)
+
+    @property
     def has_density(self) -> bool:
         """Whether log q is known."""
         return self.posterior is None or self.posterior.density == "exact"

@@ -3,13 +3,29 @@
 import dataclasses
 
 import numpy as np
+import pymc as pm
 import pytest
 import torch
 
 import pymc_amortized as pma
 
+from pymc_amortized.fitting.growing import grow
+from pymc_amortized.training.network_cache import NetworkCache
+from pymc_amortized.training.record import Usage
 from tests.trained import data, normal_mean
 from tests.training.short_runs import QUICK, fit
+
+
+def test_nothing_is_trained_where_indicators_are_all_and_known():
+    with pm.Model() as model:
+        z = pm.Bernoulli("z", 0.3, shape=4)
+        pm.Normal("y", 2.0 * z, 1.0, observed=[-1.0, 0.0, 1.0, 3.0])
+    posterior = pma.fit(model, random_seed=1, progressbar=False, cache=False)
+    assert posterior.record.steps == 0
+    odds = 0.3 / 0.7 * np.exp([-4.0, -2.0, 0.0, 4.0])
+    found = posterior.indicator_probabilities()["z"].values[:, 1]
+    np.testing.assert_allclose(found, odds / (1 + odds), rtol=1e-6)
+    grow(posterior, Usage(3, 100.0), sizes=None, store=NetworkCache(None))
 
 
 def test_fingerprints_of_one_family():

@@ -8,7 +8,7 @@ from pymc_amortized.data.tables import Sizes
 from pymc_amortized.fitting.fit import blank_record
 from pymc_amortized.fitting.train_posterior import PosteriorTraining
 from pymc_amortized.inference.assembly import assemble
-from pymc_amortized.messages import log_info, log_warning
+from pymc_amortized.messages import log_info, log_warning, spoken_duration
 from pymc_amortized.model.fingerprint import digest
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.training.config import training_config
@@ -78,6 +78,11 @@ def _grow(posterior: AmortizedPosterior, ends_at: float, sizes: Sizes, store: Ne
     with store.lock(record.fingerprint, wait=False) as is_free:
         if not is_free or store.stamp(record.fingerprint) is not None:
             return
+        left = spoken_duration(ends_at - time.perf_counter())
+        log_info(
+            f"The answer is there; a network of the model grows for {left} more, so that later "
+            "answers take less. Interrupt it to have the answer now."
+        )
         training = PosteriorTraining(simulator, layout, estimator, record, _SEED, store)
         result = training.run(Reporting(callback=_until(ends_at)))
         _keep(training, result, known.steps, store)

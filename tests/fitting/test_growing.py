@@ -64,6 +64,7 @@ def test_a_network_grows_from_the_third_data_set_on(tmp_path, caplog):
             assert networks(tmp_path) == {}
             assert answer(tmp_path, number)["training_time"] == 0
     assert "one grows along the way" in caplog.text
+    assert caplog.text.count("The answer is there; a network of the model grows") == 1
     assert networks(tmp_path) == {"network": 15, "checkpoint": 15}
     found = answer(tmp_path, 3)  # by the network of 15 steps, which grows to 30
     assert found["training_time"] > 0

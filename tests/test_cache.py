@@ -3,7 +3,6 @@
 import datetime
 import os
 import pathlib
-import threading
 import time
 
 import pytest
@@ -11,8 +10,7 @@ import pytest
 import pymc_amortized as pma
 
 from pymc_amortized.errors import CacheWarning, InvalidArgumentError
-from pymc_amortized.training.network_cache import network_cache
-from tests.training.short_runs import fit, written
+from tests.training.short_runs import fit, held, written
 
 FAMILY, OTHER = "ab" * 16, "cd" * 16
 A, B, C = f"{FAMILY}-11112222", f"{FAMILY}-33334444", f"{OTHER}-11112222"
@@ -165,21 +163,10 @@ def test_what_is_no_cache(function):
 
 def test_a_lock_that_is_held_stays(tmp_path):
     written(tmp_path, A, "checkpoint")
-    held, done = threading.Event(), threading.Event()
-
-    def hold():
-        with network_cache(tmp_path).lock(A):
-            held.set()
-            done.wait(30)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert held.wait(30)
-    removed = pma.cache.remove("all", cache=tmp_path)
-    assert [path.suffix for path in removed] == [".checkpoint"]
-    assert names(tmp_path) == {f"{A}.lock"}
-    done.set()
-    holder.join()
+    with held(tmp_path, A):
+        removed = pma.cache.remove("all", cache=tmp_path)
+        assert [path.suffix for path in removed] == [".checkpoint"]
+        assert names(tmp_path) == {f"{A}.lock"}
     assert [path.suffix for path in pma.cache.remove("all", cache=tmp_path)] == [".lock"]
 
 

@@ -1,5 +1,8 @@
 """Short runs of training."""
 
+import contextlib
+import threading
+
 import torch
 
 import pymc_amortized as pma
@@ -7,6 +10,7 @@ import pymc_amortized as pma
 from pymc_amortized.training import loop as training
 from pymc_amortized.training.config import TrainingConfig
 from pymc_amortized.training.files import write_file
+from pymc_amortized.training.network_cache import NetworkCache
 from tests.trained import data, normal_mean
 
 QUICK = TrainingConfig(steps=60, batch_size=32, num_validation=64, tolerance=None)
@@ -40,3 +44,21 @@ def written(directory, fingerprint, kind="network", steps=7, parts=("parameter '
     path = directory / f"{fingerprint}.{kind}"
     write_file(path, {"weight": torch.arange(3.0)}, record)
     return path
+
+
+@contextlib.contextmanager
+def held(directory, fingerprint):
+    """Hold a lock in another thread."""
+    is_held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with NetworkCache(directory).lock(fingerprint):
+            is_held.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert is_held.wait(60)
+    yield done
+    done.set()
+    thread.join()

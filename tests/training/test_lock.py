@@ -1,6 +1,5 @@
 """Processes and threads that ask for one network at the same time: one of them trains."""
 
-import contextlib
 import dataclasses
 import errno
 import logging
@@ -18,25 +17,7 @@ import pytest
 from pymc_amortized.fitting import train_posterior
 from pymc_amortized.training import loop, network_cache
 from pymc_amortized.training.network_cache import NetworkCache
-from tests.training.short_runs import QUICK, fit, same, written
-
-
-@contextlib.contextmanager
-def held(directory, fingerprint):
-    """Hold a lock in another thread."""
-    is_held, done = threading.Event(), threading.Event()
-
-    def hold():
-        with NetworkCache(directory).lock(fingerprint):
-            is_held.set()
-            done.wait(60)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert is_held.wait(60)
-    yield done
-    done.set()
-    thread.join()
+from tests.training.short_runs import QUICK, fit, held, same, written
 
 
 class When(logging.Handler):
@@ -124,8 +105,11 @@ def test_who_waits_can_be_interrupted(tmp_path, trained):
 def test_other_networks_are_not_waited_for(tmp_path, trained):
     """Such as one of the same model, trained otherwise."""
     posterior, _ = trained
-    with held(tmp_path, posterior.record.fingerprint):
-        fit(cache=tmp_path, training=dataclasses.replace(QUICK, steps=20))
+    with held(tmp_path, posterior.record.fingerprint) as done, When(done.set) as handler:
+        other = fit(cache=tmp_path, training=dataclasses.replace(QUICK, steps=20))
+        assert not done.is_set()
+    assert handler.texts == []
+    assert other.record.steps == 20
 
 
 def test_nothing_is_locked_where_nothing_is_trained_or_kept(monkeypatch, trained):

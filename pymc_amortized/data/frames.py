@@ -63,7 +63,9 @@ class Frames:
         )
 
     def to(self, device: torch.device) -> "Frames":
-        """Move to a device."""
+        """Move to a device; the same object where it is there."""
+        if self.selected[0].device == device:
+            return self
         return Frames(
             {name: x.to(device) for name, x in self.observations.items()},
             {name: x.to(device) for name, x in self.covariates.items()},
@@ -86,12 +88,16 @@ def stack_frames(parts: Sequence[Frames]) -> Frames:
     """
     num_frames = max(part.num_frames for part in parts)
     whole = [_pad(part, num_frames) for part in parts]
-    return Frames(
+    stacked = Frames(
         {name: torch.cat([w.observations[name] for w in whole]) for name in whole[0].observations},
         {name: torch.cat([w.covariates[name] for w in whole]) for name in whole[0].covariates},
         tuple(torch.cat(masks) for masks in zip(*(w.selected for w in whole), strict=True)),
         None if parts[0].times is None else _stack_times([part.times for part in parts]),
     )
+    if stacked.times is None and all(len(one) == 1 for one in whole):
+        # What is known of a data set is kept with the object, in the place of the cached property.
+        vars(stacked)["one_by_one"] = tuple(whole)
+    return stacked
 
 
 def _stack_times(times: Sequence[Tensor]) -> Tensor:

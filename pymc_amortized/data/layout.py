@@ -68,6 +68,15 @@ class DataLayout:
         """Whether data of other sizes than the model's can be answered."""
         return any(table.resized for table in self.tables)
 
+    def is_plain(self, frames: Frames) -> bool:
+        """Whether data sets have the model's own shape, and are missing just what the model is."""
+        if self.resized or frames.num_frames > 1:
+            return False
+        return all(
+            bool((chosen.cpu() == torch.as_tensor(table.observed_rows)).all())
+            for table, chosen in zip(self.tables, frames.selected, strict=True)
+        )
+
     @property
     def shapes(self) -> tuple[UnitShape, ...]:
         """What networks need to know of each table, and what they are to learn of its indicator.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.importance.acceptance import AcceptanceRule
-from pymc_amortized.importance.pool import LogDensity, Pool, Proposal
+from pymc_amortized.importance.pool import Pool, Proposal, Target
 from pymc_amortized.importance.student_mixture import StudentMixture, fit_student_mixture
 from pymc_amortized.importance.weights import Weights, tempered, weigh
 from pymc_amortized.memory import MEMORY
@@ -22,6 +22,8 @@ _NUM_MORE = 4
 _MARGIN = 6.0
 _SHARE_OF_FIRST = 10
 _GROWTH = 4
+_GOOD_AT_ONCE = 0.5
+_ROUNDS_OF_DRAWS = 3
 _NUMBERS_PER_DRAW = 128  # that proposals and their weights are made of
 
 
@@ -46,7 +48,7 @@ class Rounds:
 
 def adapt(
     pool: Pool,
-    target: LogDensity,
+    target: Target,
     first: Proposal,
     rule: AcceptanceRule,
     wanted: float,
@@ -59,7 +61,8 @@ def adapt(
 
     In up to seven rounds a mixture is fitted to all draws so far, drawn from, and its draws weighed
     against all proposals together [1]_. Weights are tempered as long as hardly any draw has weight,
-    so that the first mixtures are wide and move towards the target.
+    so that the first mixtures are wide and move towards the target. Where draws are worth half of
+    their number to begin with, one mixture is fitted, and there are no rounds.
 
     A mixture that was fitted to draws lies a little too much where they are, so that their weights
     are too small, and their sum with them. So they are left behind: the last two mixtures and the
@@ -73,7 +76,7 @@ def adapt(
     pool : Pool
         Draws of a first proposal, and of mixtures if there are any, for B data sets.
     target : callable
-        Log density to be reached.
+        Log density to be reached, and images of points.
     first : Proposal
         The first proposal.
     rule : AcceptanceRule
@@ -110,13 +113,13 @@ def adapt(
     >>> from pymc_amortized.importance.evidence import log_mean_weight
     >>> generator = torch.Generator().manual_seed(1)
     >>> def target(points, index):
-    ...     return -(points - 3).square().sum(-1) / 2
+    ...     return -(points - 3).square().sum(-1) / 2, points
     >>> network = Proposal(
     ...     lambda number, index: 5 * torch.randn(number, 1, 1, generator=generator).double(),
     ...     lambda points, index: -points.square().sum(-1) / 50 - math.log(5),
     ... )
     >>> points = network.sample(500, None)
-    >>> pool = Pool(points, target(points, None), (network.log_prob(points, None),), (500,))
+    >>> pool = Pool(points, *target(points, None), (network.log_prob(points, None),), (500,))
     >>> rule, rounds = AcceptanceRule(), Rounds(1000)
     >>> found = adapt(pool, target, network, rule, 1500, rounds, generator=generator)
     >>> [(index, pool, weights)] = found
@@ -137,7 +140,7 @@ def adapt(
 class _Search:
     """The rounds of :func:`adapt`, for those data sets that are not done yet."""
 
-    target: LogDensity
+    target: Target
     first: Proposal
     rule: AcceptanceRule
     wanted: float
@@ -150,7 +153,14 @@ class _Search:
     ) -> Iterator[tuple[Tensor, Pool, Weights]]:
         """Fit until weights look good, and answer by new draws; go on where these do not."""
         weights = weigh(pool.log_weights)
-        for number in range(_NUM_ROUNDS):
+        enough = weights.ess >= _GOOD_AT_ONCE * len(pool.points)
+        good = enough & self.rule.relies_on(weights)
+        if bool(good.any()):
+            only = self._fit_to(pool.select(good), weights.select(good))
+            yield from self._answer(index[good], [only], cycles)
+            index, pool, weights = index[~good], pool.select(~good), weights.select(~good)
+            mixtures = [mixture.select(~good) for mixture in mixtures]
+        for number in range(_NUM_ROUNDS if len(index) else 0):
             pool, mixtures = self._fit(index, pool, weights, mixtures)
             weights = weigh(pool.log_weights)
             ready = self.rule.relies_on(weights) & (weights.ess >= _MARGIN * self.rule.ess)
@@ -168,18 +178,20 @@ class _Search:
         self, index: Tensor, pool: Pool, weights: Weights, mixtures: list[StudentMixture]
     ) -> tuple[Pool, list[StudentMixture]]:
         """Fit one more mixture, and add its draws, with the density of all proposals at all."""
-        to_fit = tempered(weights.log_weights, _ESS_TO_FIT)
-        last = fit_student_mixture(
-            pool.points,
-            to_fit,
-            self.num_components,
-            num_points=self.num_new // 2,
-            generator=self.generator,
-        )
+        last = self._fit_to(pool, weights)
         new = last.sample(self.num_new, self.generator)
         of_new = [self.first.log_prob(new, index), *(mixture.log_prob(new) for mixture in mixtures)]
         pool = pool.with_proposal(new, self.target(new, index), of_new, last.log_prob)
         return pool, [*mixtures, last]
+
+    def _fit_to(self, pool: Pool, weights: Weights) -> StudentMixture:
+        return fit_student_mixture(
+            pool.points,
+            tempered(weights.log_weights, _ESS_TO_FIT),
+            self.num_components,
+            num_points=self.num_new // 2,
+            generator=self.generator,
+        )
 
     def _answer(
         self, index: Tensor, mixtures: list[StudentMixture], cycles: int
@@ -223,7 +235,7 @@ class _Search:
 
     def _draw(self, index: Tensor, mixtures: list[StudentMixture]) -> Pool:
         """Draw from the last mixtures, and a tenth from the first proposal."""
-        number = 2 * self.num_new
+        number = _ROUNDS_OF_DRAWS * self.num_new
         from_first = number // _SHARE_OF_FIRST
         each = (number - from_first) // len(mixtures)
         parts = [self.first.sample(from_first, index)]
@@ -232,4 +244,4 @@ class _Search:
         log_proposals = [self.first.log_prob(points, index)]
         log_proposals += [mixture.log_prob(points) for mixture in mixtures]
         counts = (from_first, *[each] * len(mixtures))
-        return Pool(points, self.target(points, index), tuple(log_proposals), counts)
+        return Pool(points, *self.target(points, index), tuple(log_proposals), counts)

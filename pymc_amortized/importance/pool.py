@@ -9,10 +9,13 @@ from torch import Tensor
 
 from pymc_amortized.importance.weights import mixture_log_weights
 
-__all__ = ["LogDensity", "Pool", "Proposal"]
+__all__ = ["LogDensity", "Pool", "Proposal", "Target"]
 
 LogDensity = Callable[[Tensor, Tensor], Tensor]
 """Takes points (S, b, D) and the positions (b,) of their data sets, and returns (S, b) in nats."""
+
+Target = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Takes the same, and returns the images (S, b, E) of points besides, to be kept with them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +28,8 @@ class Pool:
         The draws.
     log_target : Tensor, shape (S, B)
         Log density to be reached, up to a constant per data set.
+    images : Tensor, shape (S, B, E)
+        What the draws stand for, which would take long to be found again.
     log_proposals : tuple of Tensor, shape (S, B)
         Log density of each proposal at all draws.
     counts : tuple of int
@@ -33,6 +38,7 @@ class Pool:
 
     points: Tensor
     log_target: Tensor
+    images: Tensor
     log_proposals: tuple[Tensor, ...]
     counts: tuple[int, ...]
 
@@ -49,8 +55,17 @@ class Pool:
         return Pool(
             self.points[:, index],
             self.log_target[:, index],
+            self.images[:, index],
             tuple(log_q[:, index] for log_q in self.log_proposals),
             self.counts,
+        )
+
+    def pick(self, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return points, their log densities to be reached, and images, of draws chosen (R, B)."""
+        return (
+            _pick(self.points, chosen),
+            self.log_target.gather(0, chosen),
+            _pick(self.images, chosen),
         )
 
     def with_more(self, other: "Pool") -> "Pool":
@@ -58,6 +73,7 @@ class Pool:
         return Pool(
             torch.cat([self.points, other.points]),
             torch.cat([self.log_target, other.log_target]),
+            torch.cat([self.images, other.images]),
             tuple(torch.cat(q) for q in zip(self.log_proposals, other.log_proposals, strict=True)),
             tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)),
         )
@@ -65,7 +81,7 @@ class Pool:
     def with_proposal(
         self,
         points: Tensor,
-        log_target: Tensor,
+        of_target: tuple[Tensor, Tensor],
         log_proposals: Sequence[Tensor],
         log_prob: Callable[[Tensor], Tensor],
     ) -> "Pool":
@@ -75,18 +91,20 @@ class Pool:
         ----------
         points : Tensor, shape (R, B, D)
             New draws.
-        log_target : Tensor, shape (R, B)
-            Their log density to be reached.
+        of_target : (Tensor, Tensor)
+            Their log density to be reached (R, B), and their images (R, B, E).
         log_proposals : sequence of Tensor, shape (R, B)
             Log density of each proposal so far, at new draws.
         log_prob : callable
             Log density of the new proposal: takes points, and returns nats.
         """
         together = torch.cat([self.points, points])
+        log_target, images = of_target
         known = zip(self.log_proposals, log_proposals, strict=True)
         return Pool(
             together,
             torch.cat([self.log_target, log_target]),
+            torch.cat([self.images, images]),
             (*(torch.cat(log_q) for log_q in known), log_prob(together)),
             (*self.counts, len(points)),
         )
@@ -106,3 +124,7 @@ class Proposal:
 
     sample: Callable[[int, Tensor], Tensor]
     log_prob: LogDensity
+
+
+def _pick(x: Tensor, chosen: Tensor) -> Tensor:
+    return x.gather(0, chosen.unsqueeze(-1).expand(-1, -1, x.shape[-1]))

@@ -12,6 +12,7 @@ from torch import Tensor
 __all__ = [
     "Weights",
     "effective_sample_size",
+    "expected_share_distinct",
     "mixture_log_weights",
     "pareto_smooth",
     "resample",
@@ -158,6 +159,32 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
     """
     log_total = (2 * log_weights).logsumexp(dim=0)
     return torch.where(torch.isneginf(log_total), 0.0, (-log_total).exp())
+
+
+def expected_share_distinct(log_weights: Tensor, num_draws: int) -> Tensor:
+    """Return how many of so many draws that :func:`resample` picks would differ, as a share.
+
+    Each draw is picked at least the floor of its expected number of times, so that those expected
+    less than once are there with that probability.
+
+    Parameters
+    ----------
+    log_weights : Tensor, shape (S, *batch)
+        Normalized log weights in nats.
+    num_draws : int
+        How many are picked.
+
+    Returns
+    -------
+    Tensor, shape (*batch,)
+        From 1 / num_draws to 1.
+
+    Examples
+    --------
+    >>> expected_share_distinct(torch.tensor([0.5, 0.25, 0.25]).log(), 4)
+    tensor(0.7500)
+    """
+    return (num_draws * log_weights.exp()).clamp(max=1).sum(0) / num_draws
 
 
 def mixture_log_weights(

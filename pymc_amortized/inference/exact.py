@@ -61,7 +61,7 @@ class ExactModel:
             return torch.cat(columns, dim=1)
 
         def total(part: NamedTensors) -> Tensor:
-            if not self.layout.resized and _is_plain(self.layout, frames):
+            if self.layout.is_plain(frames):
                 return self._log_plain(part, frames).reshape(-1, len(frames))
             terms = [self._log_table(t, i, part, frames) for i, t in self._tables()]
             terms += [self._log_without_unit(t, part, frames) for t in self.layout.tables]
@@ -81,14 +81,32 @@ class ExactModel:
     def _log_plain(self, parameters: NamedTensors, frames: Frames) -> Tensor:
         """Log density (S B,) of data of the model's own shape, equal units evaluated once."""
         flat, data = self._flat(parameters, frames)
-        if any(isinstance(x, Tensor) for x in data.values()):
-            return self.density.log_marginal(flat, data)
-        if frames not in self._distinct:
-            self._distinct[frames] = distinct_units(self.density, flat, data)
-        units = self._distinct[frames]
+        units = self._find_distinct(flat, data, frames)
         if units is None:
             return self.density.log_marginal(flat, data)
         return self.density.log_marginal_of_counts(flat, units.data, units.counts)
+
+    def _find_distinct(
+        self, flat: NamedTensors, data: NamedData, frames: Frames
+    ) -> DistinctUnits | None:
+        if any(isinstance(x, Tensor) for x in data.values()):
+            return None
+        if frames not in self._distinct:
+            self._distinct[frames] = distinct_units(self.density, flat, data)
+        return self._distinct[frames]
+
+    def distinct_units(self, parameters: NamedTensors, frames: Frames) -> DistinctUnits | None:
+        """Return the units of one data set that differ; None where each counts for itself."""
+        if not self.layout.is_plain(frames):
+            return None
+        return self._find_distinct(*self._flat(parameters, frames), frames)
+
+    def log_distinct(
+        self, units: DistinctUnits, parameters: NamedTensors, frames: Frames
+    ) -> Tensor:
+        """Return log p(y_i, z_i = k given θ) (S, m, K) of the m units that differ."""
+        flat, _ = self._flat(parameters, frames)
+        return self.density.log_some_units(flat, units.data, len(units.counts))
 
     def log_marginal_with_gradient(
         self, parameters: NamedTensors, frames: Frames
@@ -326,14 +344,3 @@ def _order_in_time(rows: Tensor, times: Tensor) -> Tensor:
         return rows[:, :, : times.shape[1]]
     places = times.clamp(min=0)[None, :, :, None].expand(len(rows), -1, -1, rows.shape[-1])
     return torch.where((times >= 0).unsqueeze(-1), rows.gather(2, places), 0.0)
-
-
-def _is_plain(layout: DataLayout, frames: Frames) -> bool:
-    """Whether data sets have the model's own shape, and are missing just what the model is."""
-    if frames.num_frames > 1:
-        return False
-    tables = zip(layout.tables, frames.selected, strict=True)
-    return all(
-        bool((chosen.cpu() == torch.as_tensor(table.observed_rows)).all())
-        for table, chosen in tables
-    )

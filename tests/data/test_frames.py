@@ -67,3 +67,15 @@ def test_a_data_set_by_itself_is_always_the_same_object():
     assert second is second.select(torch.tensor([0]))
     assert torch.equal(second.observations["y"], torch.tensor([[[2.0, 3.0]]]))
     assert whole.select(slice(0, 0)).observations["y"].shape == (0, 1, 2)
+
+
+def test_data_sets_that_are_put_together_stay_the_same_objects():
+    parts = [frames(1, 1, seed) for seed in range(3)]
+    whole = stack_frames(parts).to(torch.device("cpu"))
+    for b, part in enumerate(parts):
+        assert whole.select(torch.tensor([b])) is part
+        torch.testing.assert_close(whole.observations["y"][b : b + 1], part.observations["y"])
+    # Those that are filled up are others, and so are several that were put together before.
+    mixed = stack_frames([parts[0], frames(1, 2, 7)])
+    assert mixed.select(torch.tensor([0])).num_frames == 2
+    assert len(stack_frames([frames(2, 1, 8), parts[0]]).one_by_one) == 3

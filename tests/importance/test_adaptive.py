@@ -20,7 +20,7 @@ from pymc_amortized.importance.weights import (
     tempered,
     weigh,
 )
-from tests.importance.targets import SIZE, generator, normal_log_prob
+from tests.importance.targets import SIZE, generator, imaged, normal_log_prob
 
 RULE = AcceptanceRule()
 
@@ -42,7 +42,7 @@ def pool_of(target, proposal, num_draws, num_datasets, seed=0, scale=1.5):
     points = scale * torch.randn(
         num_draws, num_datasets, SIZE, generator=generator(seed), dtype=torch.float64
     )
-    return Pool(points, target(points), (proposal(points),), (num_draws,))
+    return Pool(points, *imaged(target)(points), (proposal(points),), (num_draws,))
 
 
 def normal_proposal(num_datasets, scale=1.5, seed=9):
@@ -56,8 +56,8 @@ def normal_proposal(num_datasets, scale=1.5, seed=9):
 
 
 def finish(pool, target, proposal, wanted=3_000):
-    found = adapt(pool, target, proposal, RULE, wanted, Rounds(2_000), generator=generator(5))
-    return list(found)
+    rounds, source = Rounds(2_000), generator(5)
+    return list(adapt(pool, imaged(target), proposal, RULE, wanted, rounds, generator=source))
 
 
 def test_two_modes_with_their_weights():
@@ -68,6 +68,7 @@ def test_two_modes_with_their_weights():
     for index, found, weights in finish(pool, two_modes, normal_proposal(20)):
         assert bool(RULE.relies_on(weights).all())
         upper = (found.points.sum(-1) > 0).double()
+        assert torch.equal(found.images, 2 * found.points)
         shares += (weights.log_weights.exp() * upper).sum(0).tolist()
         integrals += log_mean_weight(found.log_weights)[0].tolist()
         seen += index.tolist()
@@ -138,7 +139,7 @@ def test_the_integral_in_eight_dimensions_is_not_biased():
     everything = torch.arange(40)
     points = sample(4_000, everything)
     log_q = network.log_prob(points, everything)
-    pool = Pool(points, target(points, everything), (log_q,), (4_000,))
+    pool = Pool(points, *imaged(target)(points, everything), (log_q,), (4_000,))
     z = []
     for _, found, weights in finish(pool, target, network):
         log_integral, error = log_mean_weight(found.log_weights)
@@ -149,7 +150,7 @@ def test_the_integral_in_eight_dimensions_is_not_biased():
     assert abs(np.mean(z)) < 0.8
     assert 0.5 < np.std(z) < 1.7
     # A planted fault: the draws that mixtures were fitted to, weighed against all proposals.
-    search, mixtures = _Search(target, network, 3_000, 400, 2_000, generator(5)), []
+    search, mixtures = _Search(imaged(target), network, 3_000, 400, 2_000, generator(5)), []
     for _ in range(4):
         weights = weigh(pool.log_weights)
         pool, mixtures = search._fit(everything, pool, weights, mixtures)
@@ -182,7 +183,7 @@ def test_data_sets_do_not_touch_each_other():
     everything = torch.arange(3)
     network = normal_proposal(3, scale=2.0)
     log_q = network.log_prob(points, everything)
-    pool = Pool(points, target(points, everything), (log_q,), (4_000,))
+    pool = Pool(points, *imaged(target)(points, everything), (log_q,), (4_000,))
     for index, found, weights in finish(pool, target, network):
         mean = (weights.log_weights.exp().unsqueeze(-1) * found.points).sum(0).mean(-1)
         assert torch.allclose(mean, torch.tensor([0.0, 3.0, -3.0]).double()[index], atol=0.03)

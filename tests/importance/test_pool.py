@@ -10,7 +10,7 @@ from scipy import stats
 
 from pymc_amortized.importance.evidence import log_mean_weight
 from pymc_amortized.importance.pool import Pool
-from tests.importance.targets import SIZE, generator, normal_log_prob
+from tests.importance.targets import SIZE, generator, imaged, normal_log_prob
 
 NUM_DATASETS = 3
 
@@ -28,20 +28,20 @@ def wide(points):
     return normal_log_prob(points, 0.5, 1.5)
 
 
-def target(points):
+def target(points, index=None):
     """Integrals are 2, 2e and 2e² for the three data sets."""
     return normal_log_prob(points, 0.0, 1.0) + math.log(2) + torch.arange(points.shape[1])
 
 
 def pool_of_one(number=500, seed=0):
     points = draws(number, -1.0, 0.6, seed)
-    return Pool(points, target(points), (narrow(points),), (number,))
+    return Pool(points, *imaged(target)(points), (narrow(points),), (number,))
 
 
 def pool_of_two(seed=0):
     """500 draws of a narrow proposal and 1,500 of a wide one."""
     new = draws(1_500, 0.5, 1.5, seed + 100)
-    return pool_of_one(seed=seed).with_proposal(new, target(new), [narrow(new)], wide)
+    return pool_of_one(seed=seed).with_proposal(new, imaged(target)(new), [narrow(new)], wide)
 
 
 def test_all_draws_are_weighed_against_the_mixture_of_all_proposals():
@@ -82,3 +82,15 @@ def test_more_draws_of_the_same_proposals_count_for_each_of_them():
     # As many more of each: the mixture is the same, and so is each draw's weight.
     expected = torch.cat([first.log_weights, second.log_weights])
     assert torch.allclose(both.log_weights, expected, atol=1e-9)
+
+
+def test_images_stay_with_their_draws():
+    pool, some = pool_of_two(), torch.tensor([2, 0])
+    both = pool.with_more(pool_of_two(seed=7))
+    for one in (pool, both, both.select(some)):
+        assert torch.equal(one.images, 2 * one.points)
+    chosen = torch.tensor([[3, 1_999, 0], [3, 7, 600]])
+    points, log_target, images = pool.pick(chosen)
+    assert torch.equal(points[1, 2], pool.points[600, 2])
+    assert torch.equal(log_target, pool.log_target.gather(0, chosen))
+    assert torch.equal(images, 2 * points)

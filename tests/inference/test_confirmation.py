@@ -18,6 +18,7 @@ from pymc_amortized.inference.correction import particles as particles_module
 from pymc_amortized.inference.correction.confirmation import Confirmation, Second
 from pymc_amortized.inference.correction.mcmc import McmcRung
 from pymc_amortized.inference.correction.smc import SmcRung
+from pymc_amortized.inference.correction.weighted_draws import scores_of
 from pymc_amortized.inference.draws import McmcDraws
 from pymc_amortized.inference.typicality import Coverage
 from pymc_amortized.posterior import AmortizedPosterior
@@ -230,8 +231,7 @@ def test_particles_that_cannot_be_weighed_still_know_where_modes_are(blind, shar
     assert bool(weighted.accepted(weights))
 
     def mass(pool, weights):
-        context = weighted.context[AT]
-        scores, _ = weighted.inference.proposals.to_scores(pool.points, context)
+        scores, _ = scores_of(pool.images)
         a = weighted.inference.problem.parameters(scores)[1]["a"][:, 0]
         return float(weights.log_weights[:, 0].exp()[a[:, 0] > a[:, 1]].sum())
 

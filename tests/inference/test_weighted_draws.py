@@ -10,7 +10,7 @@ from scipy import stats
 
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.weights import weigh
-from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
+from pymc_amortized.inference.correction.weighted_draws import WeightedDraws, scores_of
 from tests.inference.answered import exact_log_evidence, exact_mean
 from tests.trained import data
 
@@ -46,13 +46,16 @@ def test_weighted_draws_have_the_evidence_and_the_mean_of_the_posterior(weighted
 
 def test_resampled_draws_are_those_of_the_posterior(weighted):
     pool = weighted.from_network(BOTH, 8_000)
-    points, log_target, chosen = weighted.resampled(pool, weigh(pool.log_weights))
+    draws = weighted.resampled(BOTH, pool, weigh(pool.log_weights), apart=False)
+    mu = weighted.inference.problem.parameters(draws.scores)[1]["mu"]
+    chosen = draws.chosen
+    points, log_target, _ = pool.pick(chosen)
+    log_weight = log_target - weighted.inference.proposals.log_prob(points, weighted.context)
+    torch.testing.assert_close(draws.log_target - draws.log_q, log_weight)
     for b, y in enumerate(SETS):
-        draws = mu_of(weighted, points)[:, b].numpy()
         # Draws repeat each other: of the different ones, a thinned part is tested.
-        different = draws[np.unique(chosen[:, b], return_index=True)[1]]
+        different = mu[:, b].numpy()[np.unique(chosen[:, b], return_index=True)[1]]
         assert stats.kstest(different[::4], exact_mean(y).cdf).pvalue > 1e-4
-        assert torch.equal(log_target[:, b], pool.log_target[chosen[:, b], b])
         assert stats.kstest(different[::4] + 0.2, exact_mean(y).cdf).pvalue < 1e-4
 
 
@@ -65,8 +68,12 @@ def test_targets_and_proposals_of_some_data_sets_are_their_own(weighted):
     whole = weighted.inference.log_target_of(
         points, weighted.context[index], weighted.frames.select(index)
     )
-    torch.testing.assert_close(target(points, at), whole)
-    other = weighted.target(torch.tensor([0]))(points, at)
+    log_target, images = target(points, at)
+    torch.testing.assert_close(log_target, whole)
+    scores, log_det = weighted.inference.proposals.to_scores(points, weighted.context[index])
+    for found, expected in zip(scores_of(images), (scores, log_det), strict=True):
+        torch.testing.assert_close(found, expected)
+    other, _ = weighted.target(torch.tensor([0]))(points, at)
     assert float((other - whole).abs().max()) > 1e-3
     expected = weighted.inference.proposals.log_prob(points, weighted.context[index])
     torch.testing.assert_close(network.log_prob(points, at), expected)

@@ -111,6 +111,7 @@ def test_densities_are_those_of_all_units(define):
     units = exact._distinct[frames]
     assert units is not None
     assert len(units.counts) < 0.75 * NUM_UNITS
+    assert torch.equal(units.counts, torch.bincount(units.places).double())
     assert units.counts.sum() == NUM_UNITS
     torch.testing.assert_close(found, one_by_one(exact, parameters, frames), rtol=1e-12, atol=1e-12)
 
@@ -144,15 +145,15 @@ def test_units_that_differ_are_not_counted():
     assert distinct_units(exact.density, flat, different) is None
 
 
-def test_counts_that_are_wrong_are_seen(monkeypatch):
-    """The fault that the comparison is there for: other counts, and so another density."""
+def test_units_that_stand_for_others_are_seen(monkeypatch):
+    """The fault that the comparison is there for: other places, and so another density."""
     exact, parameters, frames = prepare(counts())
     flat, data = exact._flat(parameters, frames)
     right = DistinctUnits.of_data
 
     def shifted(data):
         units = right(data)
-        return dataclasses.replace(units, counts=units.counts.roll(1))
+        return dataclasses.replace(units, places=units.places.roll(1))
 
     monkeypatch.setattr(module.DistinctUnits, "of_data", staticmethod(shifted))
     assert distinct_units(exact.density, flat, data) is None

@@ -15,7 +15,7 @@ from pymc_amortized.importance.student_mixture import components_for_modes, fit_
 from pymc_amortized.importance.weights import Weights, weigh
 from pymc_amortized.inference.correction.mcmc import thin
 from pymc_amortized.inference.correction.particles import Particles
-from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
+from pymc_amortized.inference.correction.weighted_draws import WeightedDraws, scores_of
 from pymc_amortized.inference.draws import ConfirmedBy, McmcDraws
 
 __all__ = ["Confirmation", "Second"]
@@ -103,7 +103,7 @@ class Confirmation:
         usable = second.estimate is not None
         if usable and self._is_that_of(at, pool, weights, second):
             return pool, weights, "bridge"
-        first = self._estimate_of(at, pool, weights)
+        first = self._estimate_of(pool, weights)
         halves = [x.draw(_DRAWS_OF_EACH, self.generator) for x in (first, second)]
         found, of_found, _ = self.weighted.adapt_from(at, torch.cat(halves))
         if not bool(self.weighted.accepted(of_found)):
@@ -119,7 +119,7 @@ class Confirmation:
         self, at: Tensor, pool: Pool, weights: Weights
     ) -> tuple[Pool, Weights, ConfirmedBy]:
         """Compare an answer, which particles have corrected, with one that begins at itself."""
-        scores = self._estimate_of(at, pool, weights).draw(2 * _DRAWS_OF_EACH, self.generator)
+        scores = self._estimate_of(pool, weights).draw(2 * _DRAWS_OF_EACH, self.generator)
         found, of_found, _ = self.weighted.adapt_from(at, scores)
         agrees = self.agrees(at, (pool, weights), (found, of_found))
         return pool, weights, "search" if agrees else "neither"
@@ -140,7 +140,7 @@ class Confirmation:
         """
         if not all(bool(self.weighted.accepted(weights)) for _, weights in (one, two)):
             return False
-        estimates = [self._estimate_of(at, *x) for x in (one, two)]
+        estimates = [self._estimate_of(*x) for x in (one, two)]
         return bool(agree(*estimates, self.generator))
 
     def judge_mcmc(self, at: Tensor, mcmc: McmcDraws) -> ConfirmedBy:
@@ -184,8 +184,8 @@ class Confirmation:
         """
         particles, cycles = bridged.points, 1 if bridged.has_forgotten else 2
 
-        def target(points: Tensor) -> Tensor:
-            return self.particles.log_target(points, at)
+        def target(points: Tensor, _: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            return self.particles.log_target(points, at), points
 
         mixture = fit_student_mixture(
             particles,
@@ -195,13 +195,13 @@ class Confirmation:
             generator=self.generator,
         )
         points = mixture.sample(_NUM_FIRST, self.generator)
-        first = Pool(points, target(points), (mixture.log_prob(points),), (_NUM_FIRST,))
+        first = Pool(points, *target(points), (mixture.log_prob(points),), (_NUM_FIRST,))
         rule, weights = self.weighted.rule, weigh(first.log_weights)
         if bool(rule.accepts(weights)):
             return first, weights
         [(_, pool, weights)] = adapt(
             first,
-            lambda points, _: target(points),
+            target,
             Proposal(
                 lambda number, _: mixture.sample(number, self.generator),
                 lambda points, _: mixture.log_prob(points),
@@ -213,11 +213,10 @@ class Confirmation:
         )
         return pool, weights
 
-    def _estimate_of(self, at: Tensor, pool: Pool, weights: Weights) -> Estimate:
-        context = self.weighted.context[at]
-        scores, _ = self.weighted.inference.proposals.to_scores(pool.points, context)
+    def _estimate_of(self, pool: Pool, weights: Weights) -> Estimate:
+        scores, _ = scores_of(pool.images)
         return Estimate(scores, weights, *log_mean_weight(pool.log_weights))
 
     def _is_that_of(self, at: Tensor, pool: Pool, weights: Weights, second: Second) -> bool:
         """Tell whether an answer from a pool is what the second estimate says."""
-        return bool(agree(self._estimate_of(at, pool, weights), second.estimate, self.generator))
+        return bool(agree(self._estimate_of(pool, weights), second.estimate, self.generator))

@@ -105,13 +105,9 @@ class Finish:
         mcmc: McmcDraws | None = None,
     ) -> None:
         """Resample weighted draws, and answer by them."""
-        points, log_target, chosen = self.weighted.resampled(pool, weights)
-        if rung == "adaptive":
-            points, log_target = self.weighted.moved_apart(index, weights, points, log_target)
-        accepted = self.weighted.accepted(weights) & self._is_settled(confirmed_by)
-        space, context = self.inference.proposals, self.weighted.context[index]
-        scores, log_det = space.to_scores(points, context)
-        log_q, log_target = space.log_prob(points, context) - log_det, log_target - log_det
+        draws = self.weighted.resampled(index, pool, weights, apart=rung == "adaptive")
+        accepted, log_q = self.weighted.accepted(weights), draws.log_q
+        accepted = accepted & self._is_settled(confirmed_by)
         if not self.inference.estimator.has_density:
             log_q = torch.full_like(log_q, math.nan)  # that of a mixture, not of the network
         log_evidence, error = self.weighted.evidence(pool)
@@ -120,15 +116,15 @@ class Finish:
         for b, i in enumerate(index.tolist()):
             self._answer(
                 i,
-                scores[:, b],
-                log_target[:, b],
+                draws.scores[:, b],
+                draws.log_target[:, b],
                 log_q[:, b],
                 rung,
                 accepted=bool(accepted[b]),
                 pareto_k=float(weights.pareto_k[b]),
                 importance_ess=float(weights.ess[b]),
                 num_proposals=len(pool.points),
-                num_distinct=_num_distinct(scores[:, b], chosen[:, b]),
+                num_distinct=_num_distinct(draws.scores[:, b], draws.chosen[:, b]),
                 log_evidence=float(log_evidence[b]),
                 log_evidence_error=float(error[b]),
                 confirmed_by=self._word_for(i, confirmed_by, rung, bool(accepted[b])),

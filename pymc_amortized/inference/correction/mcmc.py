@@ -12,7 +12,7 @@ from pymc_amortized.importance.evidence import log_mean_weight
 from pymc_amortized.importance.pool import Pool
 from pymc_amortized.importance.weights import Weights, resample, tempered
 from pymc_amortized.inference.correction.nuts import MarginalSampler
-from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
+from pymc_amortized.inference.correction.weighted_draws import WeightedDraws, scores_of
 from pymc_amortized.inference.draws import McmcDraws
 
 __all__ = ["McmcRung", "thin"]
@@ -57,10 +57,8 @@ class McmcRung:
         Every other chain starts at one of ``others``, scores (N, 1, D), where there are any: chains
         that come from different places, and agree, are more than chains that agree.
         """
-        inference = self.inference
         usable = tempered(weights.log_weights, _ESS_FOR_STARTS)[:, 0]
-        picked = pool.points[resample(usable, _NUM_FOR_SCALE, self.generator), 0]
-        scores, _ = inference.proposals.to_scores(picked.unsqueeze(1), self.weighing.context[at])
+        scores, _ = scores_of(pool.images[resample(usable, _NUM_FOR_SCALE, self.generator)])
         vector = self._as_written(scores)
         starts = vector[: self.num_chains].clone()
         if others is not None:

@@ -1,6 +1,7 @@
 """Weighted draws for one batch of data sets: what the rungs of the ladder share."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -12,24 +13,45 @@ from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.adaptive import Rounds, adapt
 from pymc_amortized.importance.evidence import log_mean_weight
 from pymc_amortized.importance.moves import rejuvenate
-from pymc_amortized.importance.pool import LogDensity, Pool, Proposal
+from pymc_amortized.importance.pool import Pool, Proposal, Target
 from pymc_amortized.importance.student_mixture import (
     StudentMixture,
     components_for_modes,
     fit_student_mixture,
 )
-from pymc_amortized.importance.weights import Weights, resample
+from pymc_amortized.importance.weights import Weights, expected_share_distinct, resample
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.watch import Watch
 
-__all__ = ["NUM_PROPOSALS", "WeightedDraws", "moves_for"]
+__all__ = ["NUM_PROPOSALS", "Resampled", "WeightedDraws", "moves_for", "scores_of"]
 
 NUM_PROPOSALS = 4_000
 _WANTED = 0.75
 _NUM_NEW = 2_000
 _DRAWS_TO_EXPLAIN = 200
+_DISTINCT = 0.9  # share of different draws below which they are moved apart
 # Metropolis steps of draws that repeat each other, by the ESS per draw below which they are taken.
 _MOVES = ((0.25, 16), (0.75, 8), (2.0, 2))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resampled:
+    """S draws of each of b data sets, all of the same weight.
+
+    Attributes
+    ----------
+    scores : Tensor, shape (S, b, D)
+        The draws.
+    log_target, log_q : Tensor, shape (S, b)
+        log p(θ, y), and the log density of the network, in nats over scores.
+    chosen : Tensor of int64, shape (S, b)
+        Where in the pool they were.
+    """
+
+    scores: Tensor
+    log_target: Tensor
+    log_q: Tensor
+    chosen: Tensor
 
 
 class WeightedDraws:
@@ -91,20 +113,25 @@ class WeightedDraws:
         """Draw from the network."""
         context, space = self.context[index], self.inference.proposals
         points = space.draw(context, num_draws, self.generator)
-        log_target = self.inference.log_target_of(points, context, self.frames.select(index))
-        return Pool(points, log_target, (space.log_prob(points, context),), (num_draws,))
+        log_q = space.log_prob(points, context)
+        return Pool(points, *self._evaluate(points, index), (log_q,), (num_draws,))
 
-    def target(self, index: Tensor) -> LogDensity:
-        """Return the log density of data sets at positions among ``index``, until time is out."""
+    def target(self, index: Tensor) -> Target:
+        """Return the log density of data sets at positions among ``index``, until time is out.
 
-        def log_density(points: Tensor, at: Tensor) -> Tensor:
+        Images of points are their scores and log determinants, (S, b, D + 1).
+        """
+
+        def evaluate(points: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
             self.watch.check()
-            some = index[at]
-            return self.inference.log_target_of(
-                points, self.context[some], self.frames.select(some)
-            )
+            return self._evaluate(points, index[at])
 
-        return log_density
+        return evaluate
+
+    def _evaluate(self, points: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        scores, log_det = self.inference.proposals.to_scores(points, self.context[index])
+        log_target = self.inference.problem.log_target(scores, self.frames.select(index)) + log_det
+        return log_target, torch.cat([scores, log_det.unsqueeze(-1)], dim=-1)
 
     def network(self, index: Tensor) -> Proposal:
         """Return the network as a proposal for data sets at positions among ``index``."""
@@ -157,46 +184,55 @@ class WeightedDraws:
         mixture = fit_student_mixture(points, equal, number, generator=self.generator)
         pool = self.from_network(at, NUM_PROPOSALS)
         points, here = mixture.sample(NUM_PROPOSALS, self.generator), torch.zeros_like(at)
-        log_target = self.target(at)(points, here)
+        of_target = self.target(at)(points, here)
         of_network = self.network(at).log_prob(points, here)
-        pool = pool.with_proposal(points, log_target, [of_network], mixture.log_prob)
+        pool = pool.with_proposal(points, of_target, [of_network], mixture.log_prob)
         of_mixture = pool.log_proposals[-1][-len(points) :]
         [(_, pool, weights)] = self.adapt(at, pool, [mixture], cycles=cycles, num_components=number)
-        return pool, weights, log_mean_weight(log_target - of_mixture)
+        return pool, weights, log_mean_weight(of_target[0] - of_mixture)
 
-    def resampled(self, pool: Pool, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
-        """Return points (S, b, D), their log densities (S, b), and where in the pool they were."""
+    def resampled(self, index: Tensor, pool: Pool, weights: Weights, *, apart: bool) -> Resampled:
+        """Pick draws by their weights; those that repeat each other may be moved apart."""
         chosen = resample(weights.log_weights, self.num_draws, self.generator)
-        points = pool.points.gather(0, chosen.unsqueeze(-1).expand(-1, -1, pool.points.shape[-1]))
-        return points, pool.log_target.gather(0, chosen), chosen
+        points, log_target, images = pool.pick(chosen)
+        if apart:
+            points, log_target, images = self._move_apart(
+                index, weights, (points, log_target, images)
+            )
+        scores, log_det = scores_of(images)
+        log_q = self.inference.proposals.log_prob(points, self.context[index])
+        return Resampled(scores, log_target - log_det, log_q - log_det, chosen)
 
-    def moved_apart(
-        self, index: Tensor, weights: Weights, points: Tensor, log_target: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Move accepted draws apart that repeat each other: farther, the fewer they are worth."""
-        points, log_target = points.clone(), log_target.clone()
-        accepted, share = self.accepted(weights), weights.ess / self.num_draws
+    def _move_apart(
+        self, index: Tensor, weights: Weights, picked: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Move accepted draws apart where many are the same: farther, the fewer they are worth."""
+        points, log_target, images = picked
+        distinct = expected_share_distinct(weights.log_weights, self.num_draws)
+        moved, share = distinct < _DISTINCT, weights.ess / self.num_draws
+        moved = moved & self.accepted(weights)
         at_least = 0.0
         for below, num_moves in _MOVES:
-            some = accepted & (share >= at_least) & (share < below)
+            some = moved & (share >= at_least) & (share < below)
             at_least = below
             if not bool(some.any()):
                 continue
-            context, frames = self.context[index[some]], self.frames.select(index[some])
-            points[:, some], log_target[:, some] = rejuvenate(
+            found, _ = rejuvenate(
                 points[:, some],
                 log_target[:, some],
-                lambda x, c=context, f=frames: self.inference.log_target_of(x, c, f),
+                lambda x, of=index[some]: self._evaluate(x, of)[0],
                 num_moves,
                 self.generator,
             )
-        return points, log_target
+            points[:, some] = found
+            log_target[:, some], images[:, some] = self._evaluate(found, index[some])
+        return points, log_target, images
 
     def impossible_places(self, index: Tensor, pool: Pool) -> dict[str, list[int]]:
         """Return where no draw lets a data set be produced: rows, or time points, in words."""
-        few, context = pool.points[:_DRAWS_TO_EXPLAIN], self.context[index]
+        scores, _ = scores_of(pool.images[:_DRAWS_TO_EXPLAIN])
         problem, frames = self.inference.problem, self.frames.select(index)
-        _, parameters, _ = problem.parameters(self.inference.proposals.to_scores(few, context)[0])
+        _, parameters, _ = problem.parameters(scores)
         found: dict[str, list[int]] = {}
         for table, places in zip(
             problem.layout.tables, self._datasets[int(index)].positions, strict=True
@@ -223,3 +259,8 @@ class WeightedDraws:
 def moves_for(ess_per_draw: float) -> int:
     """Return by how many Metropolis steps draws that repeat each other are moved apart."""
     return next((number for below, number in _MOVES if ess_per_draw < below), 0)
+
+
+def scores_of(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return scores (S, b, D), and log determinants (S, b), of images of points."""
+    return images[..., :-1], images[..., -1]

@@ -29,33 +29,54 @@ class IndependentConditional(AbstractConditional):
     def draw(self, draws: Draws, generator: torch.Generator) -> IndicatorDraws:
         """Draw each unit by itself."""
         num_draws, lowest = len(draws), self.indicator.support[0]
-        pieces = (
-            self._log_probs_by_network if self.problem.exact is None else self._log_probs_by_density
-        )
+        pieces, places = self._log_probs_by_network, None
+        if self.problem.exact is not None:
+            places = self._places(draws)
+            pieces = self._log_joint if places is None else self._log_joint_of_distinct
         values, total = [], 0.0
-        for piece, log_probs in pieces(draws):
+        for piece, joint in pieces(draws):
             count = len(range(*piece.indices(num_draws)))
-            probabilities = _exp(log_probs.expand(count, *log_probs.shape[1:]))
-            total = total + probabilities.sum(0)
-            codes = _draw_codes(probabilities, generator)
-            values.append((codes.long() + lowest).to(smallest_type(self.indicator.support)))
-        return IndicatorDraws(torch.cat(values), total / num_draws, self._gap(draws))
+            shares = _shares(joint.expand(count, *joint.shape[1:]))
+            total = total + (shares / shares.sum(0)).sum(-1, dtype=torch.float64)
+            codes = _draw_codes(shares, generator, places)
+            values.append((codes + lowest).to(smallest_type(self.indicator.support)))
+        mean = (total / num_draws).movedim(0, -1)
+        mean = mean if places is None else mean[places]
+        return IndicatorDraws(torch.cat(values), mean, self._gap(draws))
 
     def memberships(self, draws: Draws) -> Iterator[Tensor]:
         """Yield exact p(z_i = k given y, θ) (s, *units, K) for pieces of the draws, in order."""
-        for piece, log_probs in self._log_probs_by_density(draws):
+        for piece, joint in self._log_joint(draws):
             count = len(range(*piece.indices(len(draws))))
-            yield _exp(log_probs.expand(count, *log_probs.shape[1:]))
+            log_probs = joint - log_sum(joint).unsqueeze(-1)
+            yield _exp(log_probs.expand(count, *joint.shape[1:]))
 
-    def _log_probs_by_density(self, draws: Draws) -> Iterator[tuple[slice, Tensor]]:
-        """Yield exact log p(z given y, θ) (s, *units, K) for pieces of the draws."""
+    def _log_joint(self, draws: Draws) -> Iterator[tuple[slice, Tensor]]:
+        """Yield log p(y_i, z_i = k given θ) (s, *units, K) for pieces of the draws."""
         exact = self.problem.exact
         parameters = {name: x.unsqueeze(1) for name, x in draws.parameters.items()}
         for piece in exact.pieces(parameters, self.frames):
             part = {name: x[piece] for name, x in parameters.items()}
             joint = exact.log_units(self.indicator.name, part, self.frames)[:, 0]
             whole = piece if parameters else slice(0, len(draws))
-            yield whole, self._arrange(joint - log_sum(joint).unsqueeze(-1))
+            yield whole, self._arrange(joint)
+
+    def _places(self, draws: Draws) -> Tensor | None:
+        """Return which of the units that differ each of the user's is; None if all are computed."""
+        parameters = {name: x.unsqueeze(1) for name, x in draws.parameters.items()}
+        units = self.problem.exact.distinct_units(parameters, self.frames)
+        if units is None:
+            return None
+        return units.places if self._order is None else units.places[self._order]
+
+    def _log_joint_of_distinct(self, draws: Draws) -> Iterator[tuple[slice, Tensor]]:
+        """Yield log p(y_i, z_i = k given θ) (s, m, K) of the m units that differ."""
+        exact = self.problem.exact
+        parameters = {name: x.unsqueeze(1) for name, x in draws.parameters.items()}
+        units = exact.distinct_units(parameters, self.frames)
+        for piece in exact.pieces(parameters, self.frames):
+            part = {name: x[piece] for name, x in parameters.items()}
+            yield piece, exact.log_distinct(units, part, self.frames)
 
     @torch.no_grad()
     def _log_probs_by_network(self, draws: Draws) -> Iterator[tuple[slice, Tensor]]:
@@ -113,10 +134,9 @@ class IndependentConditional(AbstractConditional):
         few = self.draws_for_gap(draws)
         if few is None:
             return math.nan
-        exact = torch.cat([log_p for _, log_p in self._log_probs_by_density(few)])
-        return mean_divergence(
-            exact, torch.cat([log_q for _, log_q in self._log_probs_by_network(few)])
-        )
+        joint = torch.cat([log_p for _, log_p in self._log_joint(few)])
+        log_q = torch.cat([log_q for _, log_q in self._log_probs_by_network(few)])
+        return mean_divergence(joint - log_sum(joint).unsqueeze(-1), log_q)
 
 
 def _index_or_slice(positions: np.ndarray, device: torch.device) -> Tensor | slice:
@@ -125,23 +145,34 @@ def _index_or_slice(positions: np.ndarray, device: torch.device) -> Tensor | sli
     return slice(len(positions)) if in_order else torch.as_tensor(positions, device=device)
 
 
-def _exp(log_probs: Tensor) -> Tensor:
-    """Return probabilities, those below e^-700 as 0: underflow takes five times as long."""
-    return F.threshold_(log_probs.clamp(min=-700.0).exp_(), 1e-300, 0.0)
+def _exp(logs: Tensor) -> Tensor:
+    """Return exponentials, the smallest as 0: underflow takes five times as long."""
+    least = math.log(torch.finfo(logs.dtype).tiny) + 1
+    return F.threshold_(logs.clamp(min=least).exp_(), 2 * math.exp(least), 0.0)
 
 
-def _draw_codes(probabilities: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw codes (s, *units) with probabilities (s, *units, K), by one uniform number each."""
-    *columns, _ = probabilities.unbind(-1)
-    uniform = torch.rand(
-        probabilities.shape[:-1],
-        generator=generator,
-        device=probabilities.device,
-        dtype=probabilities.dtype,
-    )
-    codes = torch.zeros_like(uniform, dtype=torch.int16)
-    edge = torch.zeros_like(uniform)
-    for column in columns:
-        edge = edge + column
-        codes += uniform > edge
-    return codes
+def _shares(log_joint: Tensor) -> Tensor:
+    """Return what components have (K, *units, s), the largest 1, of log densities (s, *units, K).
+
+    In half the precision, which is more than draws and averages over some thousands can show.
+    """
+    columns = log_joint.movedim(0, -1).unbind(-2)
+    largest = functools.reduce(torch.maximum, columns)
+    return torch.stack([_exp((column - largest).float()) for column in columns])
+
+
+def _draw_codes(shares: Tensor, generator: torch.Generator, places: Tensor | None = None) -> Tensor:
+    """Draw codes (s, *units) by what components have (K, *units, s), by one uniform number each.
+
+    Or of units (n,) that are like others, at ``places`` (n,) among them.
+    """
+    ends = shares.cumsum(0)
+    # What has no share ends where it begins, to the last digit: at 1, if it is the last.
+    *ends, _ = (ends / ends[-1]).unbind(0)
+    shape = shares.shape[1:] if places is None else (len(places), shares.shape[-1])
+    options = {"generator": generator, "device": shares.device, "dtype": shares.dtype}
+    uniform = torch.rand(shape, **options)
+    codes = torch.zeros(shape, dtype=torch.int16, device=shares.device)
+    for end in ends:
+        codes += uniform >= (end if places is None else end[places])
+    return codes.movedim(-1, 0)

@@ -271,13 +271,32 @@ class BatchedDensity:
         Tensor, shape (S,)
             As :meth:`log_marginal` of all units.
         """
+        return log_sum(self.log_some_units(parameters, observations, len(counts))) @ counts
+
+    def log_some_units(
+        self, parameters: NamedTensors, observations: NamedData, num_units: int
+    ) -> Tensor:
+        """Log density of units and their indicator, of a model that counts units.
+
+        Parameters
+        ----------
+        parameters : mapping of str to Tensor, shape (S, *shape)
+            Constrained parameters.
+        observations : mapping of str to array, shape (m, ...)
+            Data of m units by name, and all covariates that run along units.
+        num_units : int
+            m.
+
+        Returns
+        -------
+        Tensor, shape (S, m, K)
+            log p(y_i, z_i = k given θ) in nats.
+        """
         [distribution] = self._distributions.values()
         values = dict(zip(self._names, self._values(parameters), strict=True))
-        tables = [
-            x.unit_table(values, observations, len(counts)) for x in self._likelihoods.values()
-        ]
-        prior = distribution.log_probs(list(values.values()), observations, (len(counts),))
-        return log_sum(sum(tables, start=prior)) @ counts
+        tables = [x.unit_table(values, observations, num_units) for x in self._likelihoods.values()]
+        prior = distribution.log_probs(list(values.values()), observations, (num_units,))
+        return sum(tables, start=prior)
 
     def symbolic(self) -> "SymbolicDensity":
         """Return the density of one draw and one data set, as PyTensor graphs."""

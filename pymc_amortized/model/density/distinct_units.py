@@ -28,10 +28,13 @@ class DistinctUnits:
         Their observations and covariates, by name.
     counts : Tensor of float64, shape (m,)
         How often each occurs.
+    places : Tensor of int64, shape (n,)
+        Which of them each unit of the data set is.
     """
 
     data: dict[str, np.ndarray]
     counts: Tensor
+    places: Tensor
 
     @staticmethod
     def of_data(data: Mapping[str, np.ndarray]) -> "DistinctUnits":
@@ -40,17 +43,21 @@ class DistinctUnits:
         Examples
         --------
         >>> units = DistinctUnits.of_data({"y": np.array([3, 5, 3, 3]), "x": np.zeros(4)})
-        >>> units.data["y"].tolist(), units.counts.tolist()
-        ([3, 5], [3.0, 1.0])
+        >>> units.data["y"].tolist(), units.counts.tolist(), units.places.tolist()
+        ([3, 5], [3.0, 1.0], [0, 1, 0, 0])
         """
         rows = [np.ascontiguousarray(x).reshape(len(x), -1).view(np.uint8) for x in data.values()]
         joined = np.ascontiguousarray(np.concatenate(rows, axis=1))
         whole = joined.view(np.dtype((np.void, joined.shape[1]))).ravel()
-        _, index, counts = np.unique(whole, return_index=True, return_counts=True)
+        _, index, inverse, counts = np.unique(
+            whole, return_index=True, return_inverse=True, return_counts=True
+        )
         order = np.argsort(index)
         first = index[order]
         return DistinctUnits(
-            {name: x[first] for name, x in data.items()}, torch.as_tensor(counts[order]).double()
+            {name: x[first] for name, x in data.items()},
+            torch.as_tensor(counts[order]).double(),
+            torch.as_tensor(np.argsort(order)[inverse.ravel()]),
         )
 
 
@@ -91,13 +98,14 @@ def _agrees(
     data: Mapping[str, np.ndarray],
     units: DistinctUnits,
 ) -> bool:
-    """Whether densities are the same with equal units counted, where they are finite."""
+    """Whether densities are the same of equal units, for each component, where they are finite."""
     with torch.no_grad():
-        one_by_one = density.log_marginal(parameters, data)
+        whole = {**density.covariates, **data}
+        one_by_one = density.log_some_units(parameters, whole, len(units.places))
         try:
-            counted = density.log_marginal_of_counts(parameters, units.data, units.counts)
+            few = density.log_some_units(parameters, units.data, len(units.counts))
         except Exception:  # whatever a graph says that was made for another number of units
             return False
-    finite = torch.isfinite(one_by_one)
-    apart = (counted - one_by_one).abs() <= _TOLERANCE * one_by_one.abs().clamp(min=1)
-    return bool(finite.any()) and bool(torch.where(finite, apart, counted == one_by_one).all())
+    again, finite = few[:, units.places], torch.isfinite(one_by_one)
+    close = (again - one_by_one).abs() <= _TOLERANCE * one_by_one.abs().clamp(min=1)
+    return bool(finite.any()) and bool(torch.where(finite, close, again == one_by_one).all())

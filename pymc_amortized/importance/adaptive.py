@@ -20,7 +20,7 @@ _NUM_ROUNDS = 7
 _NUM_CYCLES = 3
 _NUM_MORE = 4
 _MARGIN = 6.0
-_SHARE_OF_FIRST = 10
+_SHARE_OF_FIRST, _SHARE_OF_GOOD = 0.1, 0.25
 _GROWTH = 4
 _GOOD_AT_ONCE = 0.5
 _ROUNDS_OF_DRAWS = 3
@@ -61,8 +61,9 @@ def adapt(
 
     In up to seven rounds a mixture is fitted to all draws so far, drawn from, and its draws weighed
     against all proposals together [1]_. Weights are tempered as long as hardly any draw has weight,
-    so that the first mixtures are wide and move towards the target. Where draws are worth half of
-    their number to begin with, one mixture is fitted, and there are no rounds.
+    so that the first mixtures are wide and move towards the target. Where draws of the first
+    proposal are worth half of their number, one mixture is fitted to them, and there are no rounds;
+    of new draws a quarter is then from the first proposal, beside which no weight is large.
 
     A mixture that was fitted to draws lies a little too much where they are, so that their weights
     are too small, and their sum with them. So they are left behind: the last two mixtures and the
@@ -157,7 +158,7 @@ class _Search:
         good = enough & self.rule.relies_on(weights)
         if bool(good.any()):
             only = self._fit_to(pool.select(good), weights.select(good))
-            yield from self._answer(index[good], [only], cycles)
+            yield from self._answer(index[good], [only], cycles, _SHARE_OF_GOOD)
             index, pool, weights = index[~good], pool.select(~good), weights.select(~good)
             mixtures = [mixture.select(~good) for mixture in mixtures]
         for number in range(_NUM_ROUNDS if len(index) else 0):
@@ -194,10 +195,14 @@ class _Search:
         )
 
     def _answer(
-        self, index: Tensor, mixtures: list[StudentMixture], cycles: int
+        self,
+        index: Tensor,
+        mixtures: list[StudentMixture],
+        cycles: int,
+        share: float = _SHARE_OF_FIRST,
     ) -> Iterator[tuple[Tensor, Pool, Weights]]:
         """Draw anew until there is as much as wanted; start over where that is not enough."""
-        pool = self._draw(index, mixtures)
+        pool = self._draw(index, mixtures, share)
         for number in range(_NUM_MORE + 1):
             weights = weigh(pool.log_weights)
             done, bad = self._judge(weights, (_NUM_MORE + 1) / (number + 1), cycles)
@@ -210,7 +215,7 @@ class _Search:
             mixtures = [mixture.select(left) for mixture in mixtures]
             if not len(index):
                 return
-            pool = pool.with_more(self._draw(index, mixtures))
+            pool = pool.with_more(self._draw(index, mixtures, share))
 
     def _add_draws(
         self, index: Tensor, pool: Pool, mixtures: list[StudentMixture], bad: Tensor, cycles: int
@@ -233,10 +238,10 @@ class _Search:
         hopeless = more * weights.ess < self.wanted
         return done, ~done & (hopeless | (weights.ess >= self.wanted))
 
-    def _draw(self, index: Tensor, mixtures: list[StudentMixture]) -> Pool:
-        """Draw from the last mixtures, and a tenth from the first proposal."""
+    def _draw(self, index: Tensor, mixtures: list[StudentMixture], share: float) -> Pool:
+        """Draw from the last mixtures, and a share from the first proposal."""
         number = _ROUNDS_OF_DRAWS * self.num_new
-        from_first = number // _SHARE_OF_FIRST
+        from_first = int(share * number)
         each = (number - from_first) // len(mixtures)
         parts = [self.first.sample(from_first, index)]
         parts += [mixture.sample(each, self.generator) for mixture in mixtures]

@@ -81,7 +81,7 @@ def test_the_evidence_of_an_ordered_mixture(trained):
     """log p(y) by brute force over the prior of the model without order: the same number."""
     _, posterior = trained("mixture")
     y = data()[:NUM_UNITS]
-    attrs = sample(posterior).posterior.attrs
+    attrs = sample(posterior, draws=8_000).posterior.attrs
     rng = np.random.default_rng(0)
     terms = []
     for _ in range(20):

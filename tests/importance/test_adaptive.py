@@ -158,6 +158,70 @@ def test_the_integral_in_eight_dimensions_is_not_biased():
     assert float((log_integral / error).mean()) < -1.5
 
 
+def good_network(num_datasets, size=8):
+    """Draws 1.1 times as wide as normal targets of integral 1, worth most of their number."""
+    source = generator(2)
+
+    def target(points, index=None):
+        return normal_log_prob(points, 0.0, 1.0)
+
+    def sample(number, index):
+        shape = (number, len(index), size)
+        return 1.1 * torch.randn(shape, generator=source, dtype=torch.float64)
+
+    network = Proposal(sample, lambda points, index: normal_log_prob(points, 0.0, 1.1))
+    everything = torch.arange(num_datasets)
+    points = sample(4_000, everything)
+    log_q = network.log_prob(points, everything)
+    return target, network, Pool(points, *imaged(target)(points), (log_q,), (4_000,))
+
+
+def test_good_draws_need_no_rounds():
+    """One mixture, and a quarter of the draws from the network; errors are as large as said."""
+    target, network, pool = good_network(60)
+    assert float(weigh(pool.log_weights).ess.min()) > 2_000
+    z, wrong, first, seen = [], [], [], []
+    for index, found, weights in finish(pool, target, network):
+        assert found.counts == (1_500, 4_500)
+        assert bool((RULE.relies_on(weights) & (weights.ess >= 3_000)).all())
+        assert torch.equal(found.images, 2 * found.points)
+        log_integral, error = log_mean_weight(found.log_weights)
+        z += (log_integral / error).tolist()
+        forgotten, error = log_mean_weight(found.log_target - found.log_proposals[1])
+        wrong += (forgotten / error).tolist()
+        first += (weights.log_weights.exp() * found.points[..., 0]).sum(0).tolist()
+        seen += index.tolist()
+    assert sorted(seen) == list(range(60))
+    # Sixty independent errors of unit size: their mean has a standard deviation of 0.13.
+    assert abs(np.mean(z)) < 0.45
+    assert 0.6 < np.std(z) < 1.5
+    assert np.abs(first).max() < 4.5 / math.sqrt(3_000)
+    # A planted fault: the share of the network is forgotten.
+    assert abs(np.mean(wrong)) > 2
+
+
+def test_some_data_sets_need_rounds_and_others_do_not():
+    """The target of every other data set is far away from the network."""
+    location = torch.tensor([0.0, 6.0]).double().repeat(5)
+
+    def target(points, index):
+        return normal_log_prob(points, location[index, None], 1.0)
+
+    network = normal_proposal(10, scale=1.2)
+    everything = torch.arange(10)
+    points = network.sample(4_000, everything)
+    log_q = network.log_prob(points, everything)
+    pool = Pool(points, *imaged(target)(points, everything), (log_q,), (4_000,))
+    seen = {}
+    for index, found, weights in finish(pool, target, network):
+        assert bool((RULE.relies_on(weights) & (weights.ess >= 3_000)).all())
+        mean = (weights.log_weights.exp().unsqueeze(-1) * found.points).sum(0)
+        assert float((mean - location[index, None]).abs().max()) < 4.5 / math.sqrt(3_000)
+        seen |= {int(i): found.counts for i in index}
+    assert sorted(seen) == list(range(10))
+    assert all((seen[i][0] == 1_500) == (i % 2 == 0) for i in range(10))
+
+
 def test_a_network_that_misses_by_far():
     """The target is 30 times narrower than the proposal, and off in every coordinate."""
 

@@ -7,6 +7,7 @@ from scipy import stats
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.weights import (
     effective_sample_size,
+    expected_share_distinct,
     pareto_smooth,
     resample,
 )
@@ -121,3 +122,21 @@ def test_draws_without_weight_stay_so():
     log_weights[100:280, 0] = torch.randn(180, generator=generator, dtype=torch.float64)
     smoothed, _ = pareto_smooth(log_weights)
     assert torch.equal(torch.isneginf(smoothed), torch.isneginf(log_weights))
+
+
+@pytest.mark.parametrize("num_draws", [50, 400])
+def test_the_share_of_different_draws_is_what_resampling_gives(num_draws):
+    """On average over 400 times, for weights that are flat, and for such as are not."""
+    generator = torch.Generator().manual_seed(num_draws)
+    spread = torch.tensor([0.0, 1.0, 3.0], dtype=torch.float64)
+    noise = torch.randn(300, 3, generator=generator, dtype=torch.float64)
+    log_weights = (spread * noise).log_softmax(0)
+    expected = expected_share_distinct(log_weights, num_draws)
+    picked = [resample(log_weights, num_draws, generator) for _ in range(400)]
+    counts = [[column.unique().numel() for column in index.T] for index in picked]
+    found = np.array(counts) / num_draws
+    # One systematic sample differs from the expectation by a few draws at most.
+    assert np.abs(found.mean(0) - expected.numpy()).max() < 0.01
+    # A planted fault: Kish's effective sample size is another number.
+    ess = np.minimum(effective_sample_size(log_weights).numpy() / num_draws, 1)
+    assert np.abs(ess - expected.numpy()).max() > 0.1

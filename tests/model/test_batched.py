@@ -12,7 +12,6 @@ from pymc.model.transform.optimization import freeze_dims_and_data
 from pymc_extras import marginalize
 
 from pymc_amortized.compat import reference_mode
-from pymc_amortized.discrete.log_sum import log_sum
 from pymc_amortized.symmetry.canonical_order import permuted
 from tests.cases import CASES
 
@@ -183,18 +182,6 @@ def test_marginal_is_the_sum_of_the_complete_data(dense):
     torch.testing.assert_close(
         joint.logsumexp(0), density.log_marginal(parameters, data)[0], rtol=1e-9, atol=1e-9
     )
-
-
-def test_sum_of_densities_given_by_logarithms():
-    lowest, highest = -torch.inf, torch.inf
-    rows = [[0.0, 1.0, 2.0], [-1e4, 3.0, 3.0], [lowest, -2e3, lowest], [lowest] * 3]
-    rows += [[highest, 0.0, lowest], [torch.nan, 0.0, 0.0]]
-    table = torch.tensor(rows, dtype=torch.float64)
-    assert torch.allclose(log_sum(table), table.logsumexp(-1), rtol=1e-14, equal_nan=True)
-    finite = table[:4].clone().requires_grad_()
-    [gradient] = torch.autograd.grad(log_sum(finite).sum(), finite)
-    expected = finite.detach().softmax(-1).nan_to_num()
-    assert torch.allclose(gradient, expected, atol=1e-12)
 
 
 def test_exchangeable_components_can_be_permuted(dense):

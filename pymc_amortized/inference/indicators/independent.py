@@ -39,7 +39,7 @@ class IndependentConditional(AbstractConditional):
             shares = _shares(joint.expand(count, *joint.shape[1:]))
             total = total + (shares / shares.sum(0)).sum(-1, dtype=torch.float64)
             codes = _draw_codes(shares, generator, places)
-            values.append((codes + lowest).to(smallest_type(self.indicator.support)))
+            values.append((codes.long() + lowest).to(smallest_type(self.indicator.support)))
         mean = (total / num_draws).movedim(0, -1)
         mean = mean if places is None else mean[places]
         return IndicatorDraws(torch.cat(values), mean, self._gap(draws))

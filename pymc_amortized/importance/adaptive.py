@@ -23,7 +23,7 @@ _MARGIN = 6.0
 _SHARE_OF_FIRST, _SHARE_OF_GOOD = 0.1, 0.25
 _GROWTH = 4
 _GOOD_AT_ONCE = 0.5
-_ROUNDS_OF_DRAWS = 3
+_ROUNDS_OF_DRAWS = 2.5
 _NUMBERS_PER_DRAW = 128  # that proposals and their weights are made of
 
 
@@ -240,7 +240,7 @@ class _Search:
 
     def _draw(self, index: Tensor, mixtures: list[StudentMixture], share: float) -> Pool:
         """Draw from the last mixtures, and a share from the first proposal."""
-        number = _ROUNDS_OF_DRAWS * self.num_new
+        number = int(_ROUNDS_OF_DRAWS * self.num_new)
         from_first = int(share * number)
         each = (number - from_first) // len(mixtures)
         parts = [self.first.sample(from_first, index)]

@@ -182,7 +182,7 @@ def test_good_draws_need_no_rounds():
     assert float(weigh(pool.log_weights).ess.min()) > 2_000
     z, wrong, first, seen = [], [], [], []
     for index, found, weights in finish(pool, target, network):
-        assert found.counts == (1_500, 4_500)
+        assert found.counts == (1_250, 3_750)
         assert bool((RULE.relies_on(weights) & (weights.ess >= 3_000)).all())
         assert torch.equal(found.images, 2 * found.points)
         log_integral, error = log_mean_weight(found.log_weights)
@@ -219,7 +219,7 @@ def test_some_data_sets_need_rounds_and_others_do_not():
         assert float((mean - location[index, None]).abs().max()) < 4.5 / math.sqrt(3_000)
         seen |= {int(i): found.counts for i in index}
     assert sorted(seen) == list(range(10))
-    assert all((seen[i][0] == 1_500) == (i % 2 == 0) for i in range(10))
+    assert all((seen[i][0] == 1_250) == (i % 2 == 0) for i in range(10))
 
 
 def test_a_network_that_misses_by_far():

@@ -29,7 +29,7 @@ NUM_PROPOSALS = 4_000
 _WANTED = 0.75
 _NUM_NEW = 2_000
 _DRAWS_TO_EXPLAIN = 200
-_DISTINCT = 0.9  # share of different draws below which they are moved apart
+_DISTINCT = 0.8  # share of different draws below which they are moved apart
 # Metropolis steps of draws that repeat each other, by the ESS per draw below which they are taken.
 _MOVES = ((0.25, 16), (0.75, 8), (2.0, 2))
 

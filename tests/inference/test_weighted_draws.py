@@ -83,3 +83,30 @@ def test_draws_cannot_be_worth_more_than_are_asked_for(weighted):
     assert weighted.rule_for_weights.ess <= AcceptanceRule().ess
     assert weighted.wanted == 1_500
     assert len(weighted) == 2
+
+
+def test_draws_are_moved_where_few_are_different(weighted):
+    """What is known of moved draws is that of the places where they have gone."""
+    pool = weighted.from_network(BOTH, 4_000)
+    # Only 900 draws have weight, for the first data set: 2,000 of it repeat each other.
+    log_weights = pool.log_weights.clone()
+    log_weights[900:, 0] = -math.inf
+    weights = weigh(log_weights)
+    assert bool(weighted.accepted(weights).all())
+    stay, moved = (weighted.resampled(BOTH, pool, weights, apart=apart) for apart in (False, True))
+
+    def num_distinct(draws, b):
+        return draws.scores[:, b, 0].unique().numel()
+
+    assert num_distinct(stay, 0) <= 900 < 1_500 < num_distinct(moved, 0)
+    assert num_distinct(moved, 1) == moved.chosen[:, 1].unique().numel()
+    inference, context = weighted.inference, weighted.context
+    log_target = inference.problem.log_target(moved.scores, weighted.frames)
+    torch.testing.assert_close(moved.log_target, log_target, rtol=1e-6, atol=1e-4)
+    log_q = inference.log_network(moved.scores, context)
+    torch.testing.assert_close(moved.log_q, log_q, rtol=1e-3, atol=1e-2)
+    for b, y in enumerate(SETS):
+        mu = inference.problem.parameters(moved.scores)[1]["mu"][:, b].numpy()
+        exact = exact_mean(y)
+        # Worth 400 draws at least.
+        assert abs(mu.mean() - exact.mean()) < 4.5 * exact.std() / math.sqrt(400)

@@ -1,5 +1,7 @@
 """Errors and warnings of the package: errors inherit from ours and from the builtin they refine."""
 
+from collections.abc import Mapping, Sequence
+
 __all__ = [
     "AcceptanceRateError",
     "AccuracyWarning",
@@ -18,6 +20,7 @@ __all__ = [
     "SamplerArgumentError",
     "TrainingError",
     "TrainingInterruptedWarning",
+    "UnboundedDensityError",
     "UnconvertibleOpError",
     "UnsupportedModelError",
 ]
@@ -125,6 +128,26 @@ class ObservationShapeError(AmortizedError, ValueError):
 
 class InvalidDataError(AmortizedError, ValueError):
     """Data hold values that cannot be observed, or have the wrong type, or the wrong names."""
+
+
+class UnboundedDensityError(InvalidDataError):
+    """Data lie just where the density of the model is infinite, so that no posterior is known."""
+
+    @staticmethod
+    def at(places: Mapping[str, Sequence[int]]) -> "UnboundedDensityError":
+        """Return the error of entries of the data, by what they are of."""
+        where = "; ".join(
+            f"{what} {list(rows[:10])}" + (", and more" if len(rows) > 10 else "")
+            for what, rows in places.items()
+        )
+        return UnboundedDensityError(
+            "Expected data with a finite density under every parameter; that of the model is "
+            f"infinite for some, of {where}. Such values lie on a boundary where a density has no "
+            "bound, such as 0 under a Beta or a Gamma distribution of shape below 1. If they are a "
+            "kind of their own, give them a component of their own, which they are then left to:"
+            '\n\n    pm.Mixture("y", w, [pm.DiracDelta.dist(0.0), component], observed=y)\n\n'
+            "If they were rounded, move them off the boundary by half of the last digit."
+        )
 
 
 class InvalidArgumentError(AmortizedError, ValueError):

@@ -21,6 +21,7 @@ pytestmark = [
 NUM_UNITS, PLACE = 12, 3
 GRID = np.linspace(-2, 2, NUM_UNITS)
 COUNTS = np.arange(NUM_UNITS)
+SHARES = np.linspace(0.1, 0.9, NUM_UNITS)
 BRIEF = pma.TrainingConfig(steps=5, tolerance=None, num_validation=32, batch_size=32)
 OPTIONS = {"random_seed": 1, "progressbar": False}
 
@@ -58,6 +59,24 @@ def regressions(x, y=GRID):
     return model
 
 
+def shares(y):
+    with pm.Model() as model:
+        mu = pm.Gamma("mu", 2, 2)
+        components = [pm.Beta.dist(mu, 1), pm.Beta.dist(3 * mu, 1)]
+        pm.Mixture("y", w=[0.4, 0.6], comp_dists=components, observed=y)
+    return model
+
+
+def durations(y):
+    with pm.Model() as model:
+        mu = pm.Gamma("mu", [2, 3], 2)
+        first = pm.Categorical.dist([0.5, 0.5])
+        P = np.array([[0.8, 0.2], [0.3, 0.7]])
+        z = pmx.DiscreteMarkovChain("z", P=P, init_dist=first, shape=(NUM_UNITS,))
+        pm.Gamma("y", mu[z], 1, observed=y)
+    return model
+
+
 def with_value(values, wrong):
     values = np.array(values, dtype=float)
     values[PLACE] = wrong
@@ -73,13 +92,21 @@ CASES = {
     "minus infinity": (chain, "y", GRID, with_value(GRID, -np.inf), "'y'.*infinite"),
     "too large": (mixture, "y", GRID, with_value(GRID, 1e200), "'y' at|y_component"),
     "a negative count": (counts, "y", COUNTS, negative(), "'y' at|y_component"),
+    "an infinite density": (shares, "y", SHARES, with_value(SHARES, 0.0), "'y' at|y_component"),
+    "an infinite density of a state": (
+        durations,
+        "y",
+        SHARES,
+        with_value(SHARES, 0.0),
+        "'y' at|'z'",
+    ),
     "a covariate": (regressions, "x", GRID, with_value(GRID, np.inf), "'x'|'z'"),
 }
 
 
 @functools.cache
 def fitted(build):
-    good = COUNTS if build is counts else GRID
+    good = {counts: COUNTS, shares: SHARES, durations: SHARES}.get(build, GRID)
     return pma.fit(build(good), training=BRIEF, cache=False, **OPTIONS)
 
 
@@ -136,7 +163,7 @@ def test_streams_are_refused_as_well():
         fitted(chain).filter(given("minus infinity"), draws=50, random_seed=1)
 
 
-@pytest.mark.parametrize("build", [mixture, counts, chain])
+@pytest.mark.parametrize("build", [mixture, counts, chain, shares, durations])
 def test_the_same_doors_answer_good_data(build):
     """What is tested above is the data, not the doors."""
     posterior = fitted(build)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-import pymc as pm
 import pytensor.tensor as pt
 
 from pytensor.compile.sharedvalue import SharedVariable
@@ -16,11 +15,12 @@ from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.rewriting.shape import ShapeFeature
 
 from pymc_amortized.errors import DensityUnavailableError
+from pymc_amortized.graph.atoms import component_log_densities, log_density
 from pymc_amortized.graph.backend import BatchedGraph
 from pymc_amortized.graph.fusion import fuse
 from pymc_amortized.graph.interpreter import unconvertible_op
 
-__all__ = ["conditioned_on", "density_graph", "elementwise_logp"]
+__all__ = ["component_logps", "conditioned_on", "density_graph", "elementwise_logp"]
 
 
 def elementwise_logp(
@@ -44,28 +44,60 @@ def elementwise_logp(
     DensityUnavailableError
         If PyMC does not know the density, or torch lacks an operation that it needs.
     """
+    [logp] = _logps([variable], given, lambda rv: [log_density(rv, value)])
+    return logp
 
-    def logp(conditioned: Variable) -> Variable:
+
+def component_logps(
+    components: Sequence[Variable],
+    value: Variable,
+    given: Sequence[Variable] | Mapping[Variable, Variable],
+) -> list[Variable]:
+    """Return the log density of each component of a mixture; see :func:`component_log_densities`.
+
+    Parameters
+    ----------
+    components : sequence of Variable
+        The random variables, or a single one with an axis of components.
+    value : Variable
+        Where to evaluate.
+    given : sequence or mapping of Variable
+        As in :func:`elementwise_logp`.
+
+    Raises
+    ------
+    DensityUnavailableError
+        If PyMC does not know one of them, or torch lacks an operation that it needs.
+    """
+    return _logps(components, given, lambda *rvs: component_log_densities(rvs, value))
+
+
+def _logps(
+    variables: Sequence[Variable],
+    given: Sequence[Variable] | Mapping[Variable, Variable],
+    build: Callable[..., list[Variable]],
+) -> list[Variable]:
+    name = variables[0].name or variables[0]
+
+    def built(*conditioned: Variable) -> list[Variable]:
         try:
-            density = pm.logp(conditioned, value, warn_rvs=False)
+            densities = build(*conditioned)
         except (NotImplementedError, RuntimeError, ValueError, TypeError) as error:
             first_line = str(error).strip().split("\n")[0]
-            raise DensityUnavailableError(f"{variable.name or variable}: {first_line}") from error
-        if (refusal := unconvertible_op([density])) is not None:
-            raise DensityUnavailableError(
-                f"{variable.name or variable}: torch lacks {refusal.op_name!r}"
-            ) from refusal
-        return density
+            raise DensityUnavailableError(f"{name}: {first_line}") from error
+        if (refusal := unconvertible_op(densities)) is not None:
+            raise DensityUnavailableError(f"{name}: torch lacks {refusal.op_name!r}") from refusal
+        return densities
 
-    return conditioned_on(given, [variable], logp)
+    return conditioned_on(given, variables, built)
 
 
 def conditioned_on(
     given: Sequence[Variable] | Mapping[Variable, Variable],
     variables: Sequence[Variable],
-    build: Callable[..., Variable],
-) -> Variable:
-    """Build a graph from variables, with those on which they are conditioned set apart.
+    build: Callable[..., Sequence[Variable]],
+) -> list[Variable]:
+    """Build graphs from variables, with those on which they are conditioned set apart.
 
     PyMC copies graphs whose density it has to derive, and with them the random variables that are
     conditioned on. So stand-ins take their places before, and give them back after.
@@ -75,15 +107,15 @@ def conditioned_on(
     given : sequence or mapping of Variable
         Variables to set apart; in a mapping, with what takes their places in the end.
     variables : sequence of Variable
-        What the graph is built from.
+        What the graphs are built from.
     build : callable
-        Takes the variables, and returns the graph.
+        Takes the variables, and returns the graphs.
     """
     finally_there = given if isinstance(given, Mapping) else dict(zip(given, given, strict=True))
     stand_ins = {variable: variable.type(name=variable.name) for variable in finally_there}
     built = build(*clone_replace(list(variables), stand_ins))
     back = {stand_ins[variable]: final for variable, final in finally_there.items()}
-    return graph_replace([built], back, strict=False)[0]
+    return graph_replace(list(built), back, strict=False)
 
 
 def density_graph(inputs: Sequence[Variable], outputs: Sequence[Variable]) -> BatchedGraph:

@@ -3,7 +3,7 @@
 import functools
 import math
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from pymc_amortized.data.dataset import Dataset, read_dataset
 from pymc_amortized.data.frames import Frames
 from pymc_amortized.data.layout import DataLayout
-from pymc_amortized.errors import InvalidDataError
+from pymc_amortized.errors import InvalidDataError, UnboundedDensityError
 from pymc_amortized.graph.gradients import bare_gradients
 from pymc_amortized.inference.exact import ExactModel
 from pymc_amortized.memory import MEMORY, MemoryBudget, count_numbers
@@ -24,10 +24,12 @@ from pymc_amortized.model.spec import ModelSpec
 from pymc_amortized.simulation.simulator import Simulator
 from pymc_amortized.simulation.training_data import SimulationSource
 from pymc_amortized.symmetry.canonical_order import Labelling
+from pymc_amortized.typing import NamedTensors
 
 __all__ = ["Problem"]
 
 _DRAWS_TO_COUNT = 64
+_DRAWS_TO_EXPLAIN = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,13 +134,78 @@ class Problem:
 
     @torch.no_grad()
     def log_joint(self, vector: Tensor, frames: Frames) -> Tensor:
-        """Return log p(θ, y) (S, B) in nats, over unconstrained parameters; -inf for NaN."""
+        """Return log p(θ, y) (S, B) in nats, over unconstrained parameters; -inf for NaN.
+
+        Raises
+        ------
+        UnboundedDensityError
+            If it is infinite at some draw that the prior allows.
+        """
         shape, flat = vector.shape[:2], vector.flatten(0, 1)
-        log_marginal = self.exact.log_marginal(self.constrain(flat, shape), frames)
+        parameters = self.constrain(flat, shape)
+        log_marginal = self.exact.log_marginal(parameters, frames)
         log_prior = self.exact.density.log_prior(self.space.split(flat)).unflatten(0, shape)
+        return self._add_up(log_prior, log_marginal, parameters, frames)
+
+    def _add_up(
+        self, log_prior: Tensor, log_marginal: Tensor, parameters: NamedTensors, frames: Frames
+    ) -> Tensor:
+        unknown = ~(log_marginal < math.inf) & torch.isfinite(log_prior)
+        if bool(unknown.any()):
+            self._require_bounded(unknown, parameters, frames)
         return (log_prior + log_marginal).nan_to_num(
             nan=-math.inf, posinf=-math.inf, neginf=-math.inf
         )
+
+    def _require_bounded(self, unknown: Tensor, parameters: NamedTensors, frames: Frames) -> None:
+        """Refuse data of infinite density; what is NaN (S, B) may come of one, or of zeros."""
+        dataset = int(unknown.any(0).nonzero()[0])
+        draws = unknown[:, dataset].nonzero()[:_DRAWS_TO_EXPLAIN, 0]
+        at = {name: x[draws, dataset : dataset + 1] for name, x in parameters.items()}
+        one = frames.select(torch.tensor([dataset], device=unknown.device))
+        places = self.places(lambda x: torch.isposinf(x).any(0), at, one)
+        if places:
+            raise UnboundedDensityError.at(places)
+
+    def places(
+        self,
+        test: Callable[[Tensor], Tensor],
+        parameters: NamedTensors,
+        frames: Frames,
+        positions: Sequence[np.ndarray] | None = None,
+    ) -> dict[str, list[int]]:
+        """Return where in one data set densities under some draws are so, in words.
+
+        Parameters
+        ----------
+        test : callable
+            Of log densities (S, ...) of units, or in the likeliest state: a tensor of bool (...).
+        parameters : mapping of str to Tensor, shape (S, 1, *shape)
+            The draws.
+        frames : Frames
+            Of one data set.
+        positions : sequence of numpy.ndarray, optional
+            Where rows of each table lie in frames. Default: one after the other.
+
+        Returns
+        -------
+        dict of str to list of int
+            Rows, or time points, by what they are of.
+        """
+        found: dict[str, list[int]] = {}
+        for i, table in enumerate(self.layout.tables):
+            if table.is_sequence:
+                emission = self.exact.log_emission(table.indicator, parameters, frames)
+                rows = test(emission.amax(-1))[0]
+                rows = rows.reshape(-1, rows.shape[-1]).any(0)
+                found[f"{table.name!r} at the time points"] = rows.nonzero()[:, 0].tolist()
+                continue
+            for name, log_likelihood in self.exact.by_unit(parameters, frames, table):
+                rows = test(log_likelihood)[0].flatten().cpu()
+                if positions is not None and not table.grouped:
+                    rows = rows[torch.as_tensor(positions[i])]
+                found[f"{name!r} at"] = rows.nonzero()[:, 0].tolist()
+        return {name: rows for name, rows in found.items() if rows}
 
     @functools.cached_property
     def log_prior_mass(self) -> tuple[float, float]:
@@ -182,9 +249,7 @@ class Problem:
             log_prior = log_prior.unflatten(0, shape)
         fixed = {name: value.detach() for name, value in parameters.items()}
         log_marginal, slopes = self.exact.log_marginal_with_gradient(fixed, frames)
-        total = (log_prior.detach() + log_marginal).nan_to_num(
-            nan=-math.inf, posinf=-math.inf, neginf=-math.inf
-        )
+        total = self._add_up(log_prior.detach(), log_marginal, fixed, frames)
         finite = torch.isfinite(total)
         # A sum of products, for slopes as ``grad_outputs`` would have torch import for a second.
         with torch.enable_grad():

@@ -143,11 +143,12 @@ def apply_transform(
     inputs = parameter.variable.owner.inputs
     function = getattr(parameter.transform, method)
 
-    def apply(*arguments: Variable) -> Variable:
+    def apply(*arguments: Variable) -> list[Variable]:
         # A transform wants all inputs of the random variable's node, its generator among them.
         supply = iter(arguments)
-        return function(
-            value, *(next(supply) if isinstance(v.type, TensorType) else v for v in inputs)
-        )
+        whole = [next(supply) if isinstance(v.type, TensorType) else v for v in inputs]
+        return [function(value, *whole)]
 
-    return conditioned_on(given, [v for v in inputs if isinstance(v.type, TensorType)], apply)
+    tensors = [v for v in inputs if isinstance(v.type, TensorType)]
+    [result] = conditioned_on(given, tensors, apply)
+    return result

@@ -66,9 +66,9 @@ def test_graphs_are_built_from_stand_ins_and_given_back():
 
     def build(variable):
         seen.append(variable)
-        return variable + 1
+        return [variable + 1]
 
-    result = conditioned_on([x], [x], build)
+    [result] = conditioned_on([x], [x], build)
     assert seen[0] is not x
     assert x in result.owner.inputs
 

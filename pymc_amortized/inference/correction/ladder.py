@@ -7,7 +7,11 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.data.dataset import Dataset
-from pymc_amortized.errors import InvalidDataError, UnsupportedModelError
+from pymc_amortized.errors import (
+    InvalidDataError,
+    UnboundedDensityError,
+    UnsupportedModelError,
+)
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.pool import Pool
 from pymc_amortized.importance.weights import Weights, weigh
@@ -79,7 +83,13 @@ class Corrector:
         confirms = (asked or correction == "smc") and confirmation.particles.is_possible
         finish = Finish(weighted, confirms=confirms)
         mcmc_rung = McmcRung(weighted, self.sampler, chains)
-        _Climb(finish, confirmation, mcmc_rung, correction).run()
+        try:
+            _Climb(finish, confirmation, mcmc_rung, correction).run()
+        except UnboundedDensityError as error:
+            if len(datasets) == 1:
+                return [error]
+            options = (num_draws, chains, correction, generator, rule, watch)
+            return [self.draw([one], *options)[0] for one in datasets]
         return [finish.answers[i] for i in range(len(datasets))]
 
 

@@ -233,21 +233,8 @@ class WeightedDraws:
         scores, _ = scores_of(pool.images[:_DRAWS_TO_EXPLAIN])
         problem, frames = self.inference.problem, self.frames.select(index)
         _, parameters, _ = problem.parameters(scores)
-        found: dict[str, list[int]] = {}
-        for table, places in zip(
-            problem.layout.tables, self._datasets[int(index)].positions, strict=True
-        ):
-            if table.is_sequence:
-                emission = problem.exact.log_emission(table.indicator, parameters, frames)
-                nowhere = torch.isneginf(emission).all(-1).all(0)[0]
-                rows = nowhere.reshape(-1, nowhere.shape[-1]).any(0)
-                found[f"{table.name!r} at the time points"] = rows.nonzero()[:, 0].tolist()
-                continue
-            for name, log_likelihood in problem.exact.by_unit(parameters, frames, table):
-                nowhere = torch.isneginf(log_likelihood).all(0)[0].flatten().cpu()
-                of_rows = nowhere if table.grouped else nowhere[torch.as_tensor(places)]
-                found[f"{name!r} at"] = of_rows.nonzero()[:, 0].tolist()
-        return {name: rows for name, rows in found.items() if rows}
+        positions = self._datasets[int(index)].positions
+        return problem.places(lambda x: torch.isneginf(x).all(0), parameters, frames, positions)
 
     def evidence(self, pool: Pool) -> tuple[Tensor, Tensor]:
         """Return log p(y), (b,), and its Monte Carlo error, in nats."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pymc_amortized.errors import DensityUnavailableError, UnsupportedModelError
 from pymc_amortized.graph.backend import BatchedGraph
-from pymc_amortized.graph.logp import density_graph, elementwise_logp
+from pymc_amortized.graph.logp import component_logps, density_graph, elementwise_logp
 from pymc_amortized.model.complete_model import CompleteModel, Observation
 from pymc_amortized.model.density.state_graph import state_by_state
 from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
@@ -318,11 +318,7 @@ def _densities(
     """
     if observation.components is None:
         return [elementwise_logp(observation.density_variable, value, given)]
-    if len(observation.components) == 1:
-        [component] = observation.components
-        axis = -component.owner.op.ndim_supp - 1
-        return [elementwise_logp(component, pt.expand_dims(value, axis), given)]
-    return [elementwise_logp(component, value, given) for component in observation.components]
+    return component_logps(observation.components, value, given)
 
 
 def missing_densities(complete: CompleteModel) -> dict[str, str]:

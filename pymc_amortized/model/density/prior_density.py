@@ -108,7 +108,7 @@ def _prior_graph(complete: CompleteModel, *, with_parameters: bool = False) -> B
         terms.append(elementwise_logp(parameter.variable, point, constrained).sum())
         constrained[parameter.variable] = point
     for potential in complete.potentials.values():
-        terms.append(conditioned_on(constrained, [potential], lambda p: p).sum())
+        terms += [p.sum() for p in conditioned_on(constrained, [potential], lambda *p: p)]
     total = sum(terms, start=pt.constant(0.0))
     return density_graph(values, [total, *constrained.values()] if with_parameters else [total])
 

@@ -1,0 +1,103 @@
+"""Values that one component of a mixture takes with positive probability, and others by a density.
+
+A continuous component takes a given value with probability zero. So where another has an atom, a
+value that is just there comes from that one, as it does in simulations. PyMC's own density of a
+mixture adds the probability of the one to the density of the other, which may be infinite.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+from pymc.distributions.censored import CensoredRV
+from pymc.distributions.mixture import _BaseMixtureRV
+from pytensor.graph.basic import Variable
+
+__all__ = ["component_log_densities", "log_density"]
+
+
+def log_density(variable: Variable, value: Variable) -> Variable:
+    """Return the log density of a random variable, as PyMC has it but for atoms in mixtures.
+
+    Parameters
+    ----------
+    variable : Variable
+        The random variable.
+    value : Variable
+        Where to evaluate.
+
+    Returns
+    -------
+    Variable
+        In nats, one entry per draw.
+    """
+    return _density_and_atoms(variable, value)[0]
+
+
+def component_log_densities(components: Sequence[Variable], value: Variable) -> list[Variable]:
+    """Return the log density of each component of a mixture, with values at atoms left to these.
+
+    Parameters
+    ----------
+    components : sequence of Variable
+        One variable (*units, *event) per component, or a single one (*units, components, *event).
+    value : Variable
+        Where to evaluate (*units, *event).
+
+    Returns
+    -------
+    list of Variable
+        In nats, (*units), or (*units, components) of a single variable.
+    """
+    return _settle(components, value)[0]
+
+
+def _settle(
+    components: Sequence[Variable], value: Variable
+) -> tuple[list[Variable], Variable | None]:
+    """Return log densities of components, and where one of them has an atom; None: nowhere."""
+    single = len(components) == 1
+    if single:
+        value = pt.expand_dims(value, -components[0].owner.op.ndim_supp - 1)
+    pairs = [_density_and_atoms(component, value) for component in components]
+    densities, atoms = (list(x) for x in zip(*pairs, strict=True))
+    if all(atom is None for atom in atoms):
+        return densities, None
+    atoms = [pt.zeros_like(d, dtype="bool") if a is None else a for d, a in pairs]
+    if single:
+        [atom], [density] = atoms, densities
+        anywhere = atom.any(axis=-1)
+        settled = [pt.switch(anywhere[..., None] & ~atom, -np.inf, density)]
+        return settled, anywhere
+    anywhere = atoms[0]
+    for atom in atoms[1:]:
+        anywhere = anywhere | atom
+    settled = [pt.switch(anywhere & ~a, -np.inf, d) for a, d in zip(atoms, densities, strict=True)]
+    return settled, anywhere
+
+
+def _density_and_atoms(variable: Variable, value: Variable) -> tuple[Variable, Variable | None]:
+    """Return the log density, and where it is the logarithm of a probability; None: nowhere."""
+    op, inputs = variable.owner.op, variable.owner.inputs
+    if isinstance(op, _BaseMixtureRV):
+        _, weights, *components = inputs
+        densities, anywhere = _settle(components, value)
+        if anywhere is not None:
+            table = densities[0] if len(densities) == 1 else pt.stack(densities, axis=-1)
+            return pt.logsumexp(pt.log(weights) + table, axis=-1), anywhere
+    density = pm.logp(variable, value, warn_rvs=False)
+    if variable.dtype.startswith(("int", "uint", "bool")):
+        return density, None
+    if isinstance(op, pm.DiracDelta.rv_type):
+        return density, pt.gt(density, -np.inf)
+    if isinstance(op, CensoredRV):
+        _, lower, upper = inputs
+        at_bound = pt.eq(value, lower) | pt.eq(value, upper)
+        return density, at_bound & pt.gt(density, -np.inf)
+    if isinstance(op, pm.Gamma.rv_type):
+        # Where PyMC has -inf for a density that grows without bound.
+        _, _, shape, _ = inputs
+        return pt.switch(pt.eq(value, 0) & pt.lt(shape, 1), np.inf, density), None
+    return density, None

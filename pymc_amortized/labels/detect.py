@@ -12,11 +12,13 @@ import numpy as np
 from pymc_amortized.labels.algorithms import nearest_to_mean, permute
 from pymc_amortized.labels.labelled_draws import LabelledDraws, of_components
 from pymc_amortized.results.reading import groups_with_posterior
+from pymc_amortized.simulation.compiling import compile_simulator
 from pymc_amortized.symmetry.exchangeable import Exchangeable
 from pymc_amortized.typing import NamedTensors
 
 if TYPE_CHECKING:
     import pandas
+    import pymc
 
 __all__ = ["LabelSwitching", "detect_label_switching", "switching_of_draws"]
 
@@ -94,7 +96,10 @@ class LabelSwitching:
 
 
 def detect_label_switching(
-    idata: Any, component_dim: str | Sequence[str] | None = None
+    idata: Any,
+    component_dim: str | Sequence[str] | None = None,
+    *,
+    model: "pymc.Model | None" = None,
 ) -> LabelSwitching:
     """Tell whether labels of components mean the same in all draws, between and within chains.
 
@@ -108,6 +113,8 @@ def detect_label_switching(
         With a group ``posterior``, from any sampler.
     component_dim : str or sequence of str
         As in :func:`pymc_amortized.relabel`.
+    model : pymc.Model, optional
+        That the draws are from: it knows which dims belong together.
 
     Returns
     -------
@@ -117,7 +124,7 @@ def detect_label_switching(
     Raises
     ------
     InvalidArgumentError
-        If the dim is not there, or no variable of numbers has it.
+        If a dim is not there, leaves out others, or no variable of numbers has it.
     InvalidDataError
         If this is not a posterior.
 
@@ -134,9 +141,10 @@ def detect_label_switching(
     >>> found.between, found.within
     (True, False)
     """
-    draws = LabelledDraws.read(groups_with_posterior(idata), component_dim, [])
+    simulator = None if model is None else compile_simulator(model)
+    draws = LabelledDraws.read(groups_with_posterior(idata), component_dim, [], simulator)
     draws.parameters()  # refuses results without any
-    return _switching(draws.dims[0], dict(draws.columns_by_name()), draws.shape[0])
+    return _switching(", ".join(draws.dims), dict(draws.columns_by_name()), draws.shape[0])
 
 
 def switching_of_draws(

@@ -7,13 +7,12 @@ import numpy as np
 import xarray
 
 from pymc_amortized.errors import InvalidArgumentError
+from pymc_amortized.labels.component_dims import component_dims
 from pymc_amortized.messages import warn
 from pymc_amortized.results.reading import SAMPLED
+from pymc_amortized.simulation.simulator import Simulator
 
 __all__ = ["LabelledDraws", "of_components"]
-
-
-_USUAL_DIMS = ("component", "state")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,10 +39,11 @@ class LabelledDraws:
         groups: dict[str, xarray.Dataset],
         component_dim: str | Sequence[str] | None,
         indicators: Sequence[str] | None,
+        model: Simulator | None = None,
     ) -> "LabelledDraws":
-        """Check names."""
+        """Check names; a model knows which dims are exchanged together."""
         posterior = groups["posterior"]
-        dims = _check_dims(posterior, component_dim)
+        dims = component_dims(posterior, component_dim, model)
         if indicators is None:
             known = groups.get("indicator_probabilities", {})
             names = _names_of_tables(known, posterior)
@@ -157,19 +157,19 @@ class LabelledDraws:
             If it is not one number for each component.
         """
         found = self.posterior.get(name)
-        fitting = found is not None and set(found.dims) == {*SAMPLED, *self.dims[:1]}
-        if not fitting:
-            known = [
-                n
-                for n, v in self.posterior.data_vars.items()
-                if set(v.dims) == {*SAMPLED, self.dims[0]}
-            ]
+        if found is None or not self._has_one_each(found):
+            known = [n for n, x in self.posterior.data_vars.items() if self._has_one_each(x)]
             raise InvalidArgumentError(
                 f"Expected a variable with one number for each component, among {known}; got "
                 f"{name!r}. For instance:\n\n"
                 f'    pma.relabel(idata, "ordering", by={(known or ["mu"])[0]!r})'
             )
         return self.flat(found)
+
+    def _has_one_each(self, array: xarray.DataArray) -> bool:
+        """Tell whether an array has one number for each component."""
+        own = [dim for dim in array.dims if dim not in SAMPLED]
+        return len(own) == 1 and own[0] in self.dims and array.dtype.kind == "f"
 
     def pivot(self, given: tuple[int, int] | None) -> int:
         """Return the position of the draw that others are compared with.
@@ -202,29 +202,6 @@ def of_components(values: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     for _ in axes[1:]:
         moved = np.moveaxis(np.diagonal(moved, axis1=1, axis2=2), -1, 1)
     return moved.reshape(*moved.shape[:2], -1)
-
-
-def _check_dims(posterior: xarray.Dataset, given: str | Sequence[str] | None) -> tuple[str, ...]:
-    known = [str(dim) for dim in posterior.dims if dim not in SAMPLED]
-    if given is None:
-        found = [dim for dim in _USUAL_DIMS if dim in known]
-        dims = tuple(found) if len(found) == 1 else ()
-    else:
-        dims = (given,) if isinstance(given, str) else tuple(given)
-    missing = [dim for dim in dims if dim not in known]
-    if not dims or missing:
-        raise InvalidArgumentError(
-            f"Expected component_dim to name dims of the posterior, among {known}; got "
-            f"{given!r}. For instance:\n\n"
-            f"    pma.relabel(idata, component_dim={(known or ['component'])[0]!r})"
-        )
-    lengths = {dim: posterior.sizes[dim] for dim in dims}
-    if len(set(lengths.values())) > 1 or min(lengths.values()) < 2:
-        raise InvalidArgumentError(
-            f"Expected dims of the same length, at least 2, for they count the same components; "
-            f"got {lengths}."
-        )
-    return dims
 
 
 def _names_of_tables(

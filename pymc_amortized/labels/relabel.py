@@ -83,8 +83,11 @@ def relabel(
         ``"data_based"``: clusters of data as alike as possible. ``"auto"``: the best that can be
         done, ``"stephens"`` with a model, ``"ecr_iterative_1"`` with indicators, ``"pra"`` else.
     component_dim : str or sequence of str
-        The dims that count components: several for transition matrices, whose axes are permuted
-        together. No other dim is touched. Default: ``"component"`` or ``"state"``.
+        The dims that count components, whose axes are permuted together: several for transition
+        matrices, and where variables have dims without a name of their own (``mu_dim_0``,
+        ``w_dim_0``). No other dim is touched. Default: those of what ``model`` can exchange;
+        without one ``"component"`` or ``"state"``, or else all dims without a name, if they are
+        of one length. Attributes of the result's posterior say which (``relabelled_dims``).
     by : str, optional
         A variable with one number for each component. For ``"ordering"``, by which each draw is
         ordered; for other methods, by whose means components are numbered in the end.
@@ -113,7 +116,8 @@ def relabel(
     Raises
     ------
     InvalidArgumentError
-        If the method is unknown, the dim is not there, or what the method needs is missing.
+        If the method is unknown, a dim is not there or leaves others of the same components out,
+        or what the method needs is missing.
     InvalidDataError
         If this is not a posterior.
 
@@ -140,14 +144,15 @@ def relabel(
             f"Expected a method among {list(get_args(RelabelMethod))}; got {method!r}."
         )
     groups = groups_with_posterior(idata)
-    draws = LabelledDraws.read(groups, component_dim, indicators)
+    problem = None if model is None else read_model(model)
+    simulator = None if problem is None else problem.simulator
+    draws = LabelledDraws.read(groups, component_dim, indicators, simulator)
     if method == "auto":
         method = (
             "stephens" if model is not None else "ecr_iterative_1" if draws.indicators else "pra"
         )
-    problem = None if model is None else read_model(model)
     if problem is not None:
-        _warn_of_unlike(problem.simulator.exchangeable, draws)
+        _warn_of_unlike(simulator.exchangeable, draws)
     found = _find(draws, method, by=by, data=data, pivot=pivot, problem=problem)
     if by is not None and method != "ordering":
         found = _number(found, draws.of(by))
@@ -243,7 +248,11 @@ def _relabel_group(
     """Return all groups in new labels."""
     permutations = found.permutations
     groups = {name: _permute(draws, group, permutations) for name, group in draws.groups.items()}
-    attrs = {"relabelled_by": method, "relabelling_criterion": found.criterion}
+    attrs = {
+        "relabelled_by": method,
+        "relabelled_dims": ", ".join(draws.dims),
+        "relabelling_criterion": found.criterion,
+    }
     groups["posterior"] = groups["posterior"].assign_attrs(attrs)
     stats = groups.get("sample_stats", xarray.Dataset())
     if _PERMUTATION not in stats:

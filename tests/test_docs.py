@@ -74,7 +74,7 @@ def test_using(monkeypatch, tmp_path):
     names = {"pma": pma, "model": normal_mean(data()), "config": pma.TrainingConfig(steps=10)}
     names["ys"] = np.random.default_rng(0).normal(size=(3, len(data())))
     for block in code_blocks("docs/using.md"):
-        exec(block, names)
+        exec(block.replace("callback=watch", f"callback=watch, {SHORT}"), names)
     assert isinstance(names["posterior"].inference.estimator.summaries[0], pma.SetTransformer)
 
 

@@ -144,7 +144,7 @@ def _positions(
 
 def _row_patterns(table: UnitTable, o: ObservationSpec, observed: np.ndarray) -> np.ndarray:
     entries = table.entries_observed(o).shape[1]
-    num_rows = observed.size if table.grouped else (observed.shape[0] if observed.ndim else 1)
+    num_rows = observed.size if table.grouped else (observed.shape[0] if o.owner.ndim else 1)
     if table.grouped or table.num_sequences > 1:
         num_rows = table.num_rows
     rows = observed.reshape(num_rows, entries, -1)

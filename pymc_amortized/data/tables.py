@@ -235,7 +235,7 @@ def _require_resizable(table: UnitTable, tables: Sequence[UnitTable], spec: Mode
         and table.indicator.is_drawn_only,
         "several sequences lie side by side in it": table.num_sequences > 1,
         "several of its values belong to one unit": table.grouped,
-        "it is a single value": not table.observations[0].shape,
+        "it is a single value": not table.observations[0].owner.ndim,
         "observed variables depend on each other": any(o.depends_on for o in spec.observations),
         "its units are observed through another variable, with other rows": sum(
             t.indicator is not None and t.indicator is table.indicator for t in tables
@@ -272,8 +272,9 @@ def _full_owner(o: ObservationSpec) -> np.ndarray:
 
 def _num_rows(o: ObservationSpec, indicator: IndicatorSpec | None, grouped: bool) -> int:
     """Return the rows of a table: units of a chain, the first axis of a set, or all entries."""
-    if grouped or not o.shape:
-        return _full_owner(o).size
+    owner = _full_owner(o)
+    if grouped or not owner.ndim:
+        return owner.size
     if indicator is not None and indicator.is_sequence:
         return math.prod(indicator.units)
     return o.shape[0]

@@ -94,8 +94,9 @@ def _check_values(o: ObservationSpec, data: Any) -> tuple[np.ndarray, np.ndarray
             f"Expected numbers for {o.name!r}; got {values.dtype}. Convert them, for instance:\n\n"
             "    np.asarray(values, dtype=float)"
         )
-    if values.ndim != len(o.shape) or values.shape[1:] != o.shape[1:]:
-        expected = ("units", *o.shape[1:]) if o.shape else ()
+    expected = ("units", *o.shape[1:]) if o.owner.ndim else o.shape
+    first = min(1, o.owner.ndim)  # of the axes that are as long as in the model
+    if values.ndim != len(o.shape) or values.shape[first:] != o.shape[first:]:
         raise ObservationShapeError(
             f"Expected data for {o.name!r} of shape ({', '.join(map(str, expected))}), as in the "
             f"model; got {values.shape}.",

@@ -19,7 +19,7 @@ from pymc_amortized.graph.backend import (
     BatchedGraph,
     batched_function,
 )
-from pymc_amortized.model.complete_model import CompleteModel, Indicator
+from pymc_amortized.model.complete_model import CompleteModel, Indicator, current_value
 from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.describe import describe
 from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
@@ -59,7 +59,7 @@ class CompiledModel:
     def __init__(self, complete: CompleteModel, backend: Backend) -> None:
         _refuse_unreadable(complete)
         self.complete = complete
-        self._data_as_read = {v.name: v.get_value() for v in complete.model.data_vars}
+        self._data_as_read = {v.name: current_value(v) for v in complete.model.data_vars}
         self.prior = RestrictedPrior(complete, backend)
         self._draw_indicators = _stages(complete, "indicators", backend)
         self._draw_observations = _stages(complete, "observations", backend)
@@ -135,7 +135,7 @@ class CompiledModel:
         return tuple(
             v.name
             for v in self.complete.model.data_vars
-            if not np.array_equal(v.get_value(borrow=True), self._data_as_read[v.name])
+            if not np.array_equal(current_value(v), self._data_as_read[v.name])
         )
 
     @property

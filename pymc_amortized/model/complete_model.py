@@ -7,11 +7,19 @@ import numpy as np
 import pymc as pm
 
 from pymc.logprob.transforms import Transform
-from pytensor.graph.basic import Variable
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.elemwise import Elemwise
 
-__all__ = ["CompleteModel", "Indicator", "Observation", "Parameter", "without_casts"]
+__all__ = [
+    "CompleteModel",
+    "Indicator",
+    "Observation",
+    "Parameter",
+    "current_value",
+    "without_casts",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +146,15 @@ class CompleteModel:
             for other in self.observations
             if other is not observation and roots & {other.variable, other.density_variable}
         ]
+
+
+def current_value(variable: Variable) -> np.ndarray:
+    """Return the value of data: shared, frozen into the model, or computed from such."""
+    if isinstance(variable, Constant):
+        return np.asarray(variable.data)
+    if isinstance(variable, SharedVariable):
+        return np.array(variable.get_value(borrow=True))
+    return np.asarray(variable.eval())
 
 
 def without_casts(variable: Variable) -> Variable:

@@ -11,7 +11,7 @@ from pymc_amortized.model.complete_model import (
     Observation,
     Parameter,
 )
-from pymc_amortized.model.density.likelihood import missing_densities
+from pymc_amortized.model.density.densities import missing_densities
 from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
 from pymc_amortized.model.reading.covariates import Covariate
 from pymc_amortized.model.reading.unit_map import UnitMap

@@ -146,12 +146,16 @@ class BatchedDensity:
         """
         name = self._indicator_name(indicator)
         values = self._check_data(parameters, observations)
-        distribution = self._distributions[name]
         tables = [
             likelihood.unit_table(values, observations)
             for likelihood in self._likelihoods.values()
             if likelihood.unit_map.indicator == name
         ]
+        return self._emission(name, tables, values)
+
+    def _emission(self, name: str, tables: Sequence[Tensor], values: NamedTensors) -> Tensor:
+        """Add up what observed variables say of an indicator, as (S, *units, K)."""
+        distribution = self._distributions[name]
         total = sum(tables[1:], start=tables[0]) if tables else torch.zeros(()).double()
         num_draws = next(iter(values.values())).shape[0] if values else 1
         shape = (num_draws, *distribution.units, len(distribution.support))
@@ -223,13 +227,17 @@ class BatchedDensity:
         """
         values = self._check_data(parameters, observations)
         ordered = self._values(values)
+        parts = [
+            (x.unit_map.indicator, *x.parts(values, observations))
+            for x in self._likelihoods.values()
+        ]
         total = torch.zeros((), dtype=torch.float64)
         for name, distribution in self._distributions.items():
-            emission = self.log_likelihood(values, observations, name)
+            tables = [table for indicator, table, _ in parts if indicator == name]
+            emission = self._emission(name, tables, values)
             total = total + distribution.sum_out(ordered, emission, observations)
-        for likelihood in self._likelihoods.values():
-            if (likelihood.unit_map.owner < 0).any():
-                total = total + likelihood.without_unit(likelihood.table(values, observations))
+        for _, _, rest in parts:
+            total = total if rest is None else total + rest
         num_draws = ordered[0].shape[0] if ordered else 1
         return total.expand(num_draws) if total.ndim == 0 or total.shape[0] == 1 else total
 

@@ -12,18 +12,21 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.replace import graph_replace
 from torch import Tensor
 
-from pymc_amortized.errors import DensityUnavailableError, UnsupportedModelError
+from pymc_amortized.errors import UnsupportedModelError
 from pymc_amortized.graph.backend import BatchedGraph
-from pymc_amortized.graph.logp import component_logps, density_graph, elementwise_logp
+from pymc_amortized.graph.logp import density_graph
 from pymc_amortized.model.complete_model import CompleteModel, Observation
-from pymc_amortized.model.density.state_graph import state_by_state
+from pymc_amortized.model.density.densities import densities_of
+from pymc_amortized.model.density.state_graph import state_by_state, states_as_draws
 from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
 from pymc_amortized.model.reading.covariates import Covariate
 from pymc_amortized.model.reading.response import differs, observation_inputs
 from pymc_amortized.model.reading.unit_map import UnitMap
 from pymc_amortized.typing import NamedTensors
 
-__all__ = ["Likelihood", "NamedData", "missing_densities"]
+__all__ = ["Likelihood", "NamedData"]
+
+_MANY_STATES = 8
 
 NamedData = Mapping[str, Tensor | np.ndarray]
 """Data by name: an array of one data set, or a tensor with a data set for each draw."""
@@ -76,7 +79,7 @@ class Likelihood:
         inputs = observation_inputs(complete, observation)
         inputs += [covariate.variable for covariate in self._covariates]
         value = observation.density_variable.type()
-        self._graph = density_graph([*inputs, value], _densities(observation, value, inputs))
+        self._graph = density_graph([*inputs, value], densities_of(observation, value, inputs))
         self._by_state = self._state_by_state()
 
     def _state_by_state(self) -> BatchedGraph | None:
@@ -92,14 +95,28 @@ class Likelihood:
         """Return log p(entry given z = k, θ), as (S or 1, *entries, K or 1)."""
         return _side_by_side(self._columns(parameters, observations))
 
+    def parts(
+        self, parameters: NamedTensors, observations: NamedData
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return log p(entries of a unit given z = k, θ), and of those that belong to no unit.
+
+        As (S or 1, *units, K or 1), and their sum (S or 1,); None where there are none.
+        """
+        columns = self._columns(parameters, observations)
+        units = None if self.distribution is None else self._add_up_columns(columns)
+        free = bool((self.unit_map.owner < 0).any())
+        return units, self.without_unit(_side_by_side(columns)) if free else None
+
     def unit_table(
         self, parameters: NamedTensors, observations: NamedData, num_units: int | None = None
     ) -> Tensor:
-        """Return log p(entries of a unit given z = k, θ), as (S or 1, *units, K or 1).
+        """Return the first of :meth:`parts`.
 
         Of ``num_units`` units, where the data are those of some units alone.
         """
-        columns = self._columns(parameters, observations, num_units)
+        return self._add_up_columns(self._columns(parameters, observations, num_units))
+
+    def _add_up_columns(self, columns: Sequence[Tensor]) -> Tensor:
         return _side_by_side([self._add_up(column) for column in columns])
 
     @property
@@ -133,15 +150,29 @@ class Likelihood:
             results = self._by_state([*arguments, *others, value])
             return [self._entries(_on_device(x, device), entries)[..., None] for x in results]
         units = self.distribution.units if num_units is None else (num_units,)
+        if len(self.distribution.support) >= _MANY_STATES:
+            return [self._all_states([*arguments, *others, value], units, entries)]
         columns = []
         for k in self.distribution.support:
-            states = [
-                np.full(units, k) if name == self.unit_map.indicator else np.zeros(1, dtype="int64")
-                for name in self._indicator_names
-            ]
-            result = self._graph([*arguments, *states, *others, value])[0]
+            own = np.full(units, k)
+            result = self._graph([*arguments, *self._states(own), *others, value])[0]
             columns.append(self._entries(_on_device(result, device), entries)[..., None])
         return columns
+
+    def _states(self, own: Tensor | np.ndarray) -> list[Tensor | np.ndarray]:
+        """Return values of all indicators, of which one is given and others do not matter."""
+        nothing = np.zeros(1, dtype="int64")
+        return [own if n == self.unit_map.indicator else nothing for n in self._indicator_names]
+
+    def _all_states(
+        self, values: list[Tensor | np.ndarray], units: tuple[int, ...], entries: tuple[int, ...]
+    ) -> Tensor:
+        """Return the table (S or 1, *entries, K) of many states, which are draws to the graph."""
+        support, first = self.distribution.support, len(self._parameter_names)
+        repeated, own, shape = states_as_draws(values, support, units)
+        result = self._graph([*repeated[:first], *self._states(own), *repeated[first:]])[0]
+        table = self._entries(_on_device(result, own.device), entries)
+        return table.expand(len(own), *entries).unflatten(0, shape).movedim(1, -1)
 
     def symbolic_table(
         self, parameters: Mapping[str, Variable], data: Mapping[str, Variable]
@@ -267,7 +298,7 @@ class Likelihood:
         if bool((owner < 0).any()):
             flat, owner = flat[owner >= 0], owner[owner >= 0]
         totals = flat.new_zeros(math.prod(units), *flat.shape[1:]).index_add(0, owner, flat)
-        return totals.movedim(-1, 0).unflatten(1, units)
+        return totals.movedim(-1, 0).reshape(-1, *units, table.shape[-1])
 
     def without_unit(self, table: Tensor) -> Tensor:
         """Add up the entries that depend on no unit: (S, *entries, K or 1) to (S,).
@@ -306,28 +337,3 @@ def _side_by_side(columns: Sequence[Tensor]) -> Tensor:
 
 def _spread(mask: np.ndarray, ndim: int) -> np.ndarray:
     return mask.reshape(*mask.shape, *(1,) * (ndim - mask.ndim))
-
-
-def _densities(
-    observation: Observation, value: Variable, given: Sequence[Variable]
-) -> list[Variable]:
-    """Return the log density of each entry.
-
-    That of a mixture has a last axis of components where one distribution stands for all of them,
-    and otherwise one graph for each.
-    """
-    if observation.components is None:
-        return [elementwise_logp(observation.density_variable, value, given)]
-    return component_logps(observation.components, value, given)
-
-
-def missing_densities(complete: CompleteModel) -> dict[str, str]:
-    """Find the observed variables that have no density, and why."""
-    reasons = {}
-    for observation in complete.observations:
-        try:
-            given = observation_inputs(complete, observation)
-            _densities(observation, observation.density_variable.type(), given)
-        except DensityUnavailableError as error:
-            reasons[observation.name] = str(error)
-    return reasons

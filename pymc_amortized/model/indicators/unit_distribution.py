@@ -35,7 +35,7 @@ class UnitDistribution(AbstractIndicatorDistribution):
 
     support: tuple[int, ...]
     units: tuple[int, ...]
-    _tables: tuple[BatchedGraph, ...]
+    _tables: BatchedGraph
     _components_last: bool
     _covariates: tuple[Covariate, ...] = ()
 
@@ -58,7 +58,7 @@ class UnitDistribution(AbstractIndicatorDistribution):
         units = self.units if units is None else units
         num_draws = parameters[0].shape[0] if parameters else 1
         given = [*parameters, *(covariates.get(c.name, c.values) for c in self._covariates)]
-        tables = [to_batch(graph(given)[0], parameters) for graph in self._tables]
+        tables = [to_batch(table, parameters) for table in self._tables(given)]
         # A model may repeat one probability for as many units as it has, which others do not.
         tables = tables if fits else [shrink(table) for table in tables]
         table = tables[0] if self._components_last else torch.stack(tables, dim=-1)
@@ -71,14 +71,8 @@ class UnitDistribution(AbstractIndicatorDistribution):
     ) -> Variable:
         """Return log probabilities of one draw as a PyTensor graph, (*units, K)."""
         given = [*parameters, *(covariates[c.name] for c in self._covariates)]
-        tables = [
-            graph_replace(
-                list(graph.outputs),
-                dict(zip(graph.inputs, given, strict=True)),
-                strict=False,
-            )[0]
-            for graph in self._tables
-        ]
+        known = dict(zip(self._tables.inputs, given, strict=True))
+        tables = graph_replace(list(self._tables.outputs), known, strict=False)
         if self._components_last:
             return pt.broadcast_to(tables[0], (*self.units, len(self.support)))
         return pt.stack([pt.broadcast_to(table, self.units) for table in tables], axis=-1)

@@ -7,7 +7,6 @@ become whole again.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pymc as pm
@@ -29,6 +28,7 @@ from pymc_amortized.model.complete_model import (
     Indicator,
     Observation,
     Parameter,
+    current_value,
     without_casts,
 )
 
@@ -108,7 +108,7 @@ class _Reading:
 
     def observe(self, variable: Variable) -> None:
         value = self.model.rvs_to_values[variable]
-        data = np.asarray(_constant_value(value))
+        data = current_value(value)
         if data.dtype.kind not in "biuf":
             raise ModelReadingError(
                 f"Expected numeric observations; got {data.dtype} for {variable.name!r}. Convert "
@@ -253,14 +253,6 @@ class _Reading:
         return None if dims is None else tuple(dims)
 
 
-def _constant_value(value: Variable) -> Any:
-    if isinstance(value, Constant):
-        return value.data
-    if hasattr(value, "get_value"):
-        return value.get_value()
-    return value.eval()
-
-
 def _mixture_indicator(weights: Variable, units: Sequence[int], name: str) -> Variable:
     """Return the Categorical that a mixture draws and throws away.
 
@@ -280,7 +272,7 @@ def _chain_order(variable: Variable) -> int:
 def _find_observed_entries(joined: Variable, variable: Variable, partial: bool) -> np.ndarray:
     """Find the mask with which PyMC puts the observed and the missing part together."""
     if partial:
-        return ~np.asarray(_constant_value(variable.owner.inputs[1]))
+        return ~current_value(variable.owner.inputs[1])
     for ancestor in ancestors([joined]):
         if ancestor.owner is not None and variable in ancestor.owner.inputs:
             for index in ancestor.owner.inputs:

@@ -77,19 +77,10 @@ def indicator_distribution(
         # One graph for all values, where there would be one for each.
         weights = op.dist_params(indicator.variable.owner)[0]
         graph = density_graph(inputs, [pt.log(weights)])
-        return UnitDistribution(support, units, (graph,), True, covariates)
-    graphs = tuple(
-        density_graph(
-            inputs,
-            [
-                elementwise_logp(
-                    indicator.variable, _constant_states(indicator, units, value), inputs
-                )
-            ],
-        )
-        for value in support
-    )
-    return UnitDistribution(support, units, graphs, False, covariates)
+        return UnitDistribution(support, units, graph, True, covariates)
+    states = [_constant_states(indicator, units, value) for value in support]
+    tables = [elementwise_logp(indicator.variable, state, inputs) for state in states]
+    return UnitDistribution(support, units, density_graph(inputs, tables), False, covariates)
 
 
 def _constant_states(indicator: Indicator, shape: Sequence[int], value: int) -> Variable:

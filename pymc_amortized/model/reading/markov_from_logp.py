@@ -84,11 +84,10 @@ class StateProbe:
             for states, codes in self._random_sequences(support)
         )
 
-    def unit_tables(self, support: Sequence[int]) -> tuple[BatchedGraph, ...]:
-        """Return graphs of log p(z_i = k), one for each k."""
-        return tuple(
-            density_graph(self._inputs, [self._term(np.full(self.units, k))]) for k in support
-        )
+    def unit_tables(self, support: Sequence[int]) -> BatchedGraph:
+        """Return a graph of log p(z_i = k), with an output for each k."""
+        tables = [self._term(np.full(self.units, k)) for k in support]
+        return density_graph(self._inputs, tables)
 
     def chain_tables(self, support: Sequence[int]) -> tuple[BatchedGraph, BatchedGraph]:
         """Return graphs of log p(z_1 = k), and of log p(z_t = k given z_{t-1} = j)."""

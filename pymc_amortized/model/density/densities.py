@@ -1,0 +1,37 @@
+"""The log density of an observed variable as a graph: of each component, if it is a mixture."""
+
+from collections.abc import Sequence
+
+from pytensor.graph.basic import Variable
+
+from pymc_amortized.errors import DensityUnavailableError
+from pymc_amortized.graph.logp import component_logps, elementwise_logp
+from pymc_amortized.model.complete_model import CompleteModel, Observation
+from pymc_amortized.model.reading.response import observation_inputs
+
+__all__ = ["densities_of", "missing_densities"]
+
+
+def densities_of(
+    observation: Observation, value: Variable, given: Sequence[Variable]
+) -> list[Variable]:
+    """Return the log density of each entry.
+
+    That of a mixture has a last axis of components where one distribution stands for all of them,
+    and otherwise one graph for each.
+    """
+    if observation.components is None:
+        return [elementwise_logp(observation.density_variable, value, given)]
+    return component_logps(observation.components, value, given)
+
+
+def missing_densities(complete: CompleteModel) -> dict[str, str]:
+    """Find the observed variables that have no density, and why."""
+    reasons = {}
+    for observation in complete.observations:
+        try:
+            given = observation_inputs(complete, observation)
+            densities_of(observation, observation.density_variable.type(), given)
+        except DensityUnavailableError as error:
+            reasons[observation.name] = str(error)
+    return reasons

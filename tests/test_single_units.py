@@ -99,10 +99,8 @@ def test_one_multivariate_observation():
         mean = np.asarray(result["posterior"]["theta"].mean(("chain", "draw")))
         assert np.abs(mean - (y if data is None else -y) / 2).max() < 0.06
     many = posterior.sample_many({"y": np.stack([y, -y])}, random_seed=1, draws=500)
-    assert (
-        many["posterior"]["theta"].shape == (2, 4, 500, 3)
-        or many["posterior"].sizes["dataset"] == 2
-    )
+    means = many["posterior"]["theta"].mean(("chain", "draw")).to_numpy()
+    assert np.abs(means - np.stack([y, -y]) / 2).max() < 0.15
     with pytest.raises(ObservationShapeError, match=r"of shape \(3\)"):
         posterior.sample({"y": np.zeros(5)})
 

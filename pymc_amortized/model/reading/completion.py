@@ -31,6 +31,7 @@ from pymc_amortized.model.complete_model import (
     current_value,
     without_casts,
 )
+from pymc_amortized.model.reading.xtensors import without_xtensors
 
 __all__ = ["complete_model"]
 
@@ -50,7 +51,7 @@ def complete_model(model: pm.Model | None = None) -> CompleteModel:
     UnsupportedModelError
         If a variable is of a kind that cannot be read.
     """
-    model = _check_model(model)
+    model = without_xtensors(_check_model(model))
     reading = _Reading(model)
     for variable in model.basic_RVs:
         _require_distribution(variable)

@@ -24,10 +24,10 @@ from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.describe import describe
 from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
 from pymc_amortized.model.ordered_prior import LabelOrder, OrderedPrior, with_label_order
+from pymc_amortized.model.reading.chains.states_from_draws import simulated_distribution
 from pymc_amortized.model.reading.completion import complete_model
 from pymc_amortized.model.reading.covariates import Covariate, find_covariates
 from pymc_amortized.model.reading.indicator_distribution import indicator_distribution
-from pymc_amortized.model.reading.states_from_draws import simulated_distribution
 from pymc_amortized.model.reading.unit_map import UnitMap, unit_map
 from pymc_amortized.model.restricted_prior import RestrictedPrior
 

@@ -11,8 +11,8 @@ from pymc.pytensorf import collect_default_updates
 
 import pymc_amortized as pma
 
+from pymc_amortized.model.reading.chains.markov_from_scan import read_scan_chain
 from pymc_amortized.model.reading.completion import complete_model
-from pymc_amortized.model.reading.markov_from_scan import read_scan_chain
 
 pytestmark = pytest.mark.filterwarnings("ignore:Scan return signature:DeprecationWarning")
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pymc as pm
 
-from pymc.distributions.distribution import PartialObservedRV, SymbolicRandomVariable
+from pymc.distributions.distribution import SymbolicRandomVariable
 from pymc.distributions.mixture import _BaseMixtureRV
 from pymc_extras.distributions.timeseries import DiscreteMarkovChainRV
-from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.basic import Variable
 from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.op import RandomVariable
@@ -31,6 +31,7 @@ from pymc_amortized.model.complete_model import (
     current_value,
     without_casts,
 )
+from pymc_amortized.model.reading.masks import Masked, read_masked
 from pymc_amortized.model.reading.xtensors import without_xtensors
 
 __all__ = ["complete_model"]
@@ -223,24 +224,39 @@ class _Reading:
         return name
 
     def _observe_masked(self, name: str, variable: Variable, values: np.ndarray) -> None:
-        joined = self.model[name]
+        masked = read_masked(name, self.model[name], variable, values)
         self.joined.add(name)
         self.missing.add(f"{name}_unobserved")
-        partial = isinstance(variable.owner.op, PartialObservedRV)
-        whole = variable.owner.inputs[0] if partial else joined
-        entries = _find_observed_entries(joined, variable, partial)
-        observed = _reduce_to_whole_values(name, entries, whole, partial)
-        shape = _static_shape(joined, entries)
-        data = np.full(shape, np.nan if values.dtype.kind == "f" else 0, dtype=values.dtype)
-        data[entries] = values
+        if values.dtype.kind != "f" and self._is_used(masked.joined):
+            self._observe_labels(masked)
+            return
         self._add_observation(
             name,
-            whole,
-            data,
+            masked.variable,
+            masked.data,
             dims_of=name,
-            density_variable=whole if partial else variable,
-            observed=observed,
-            split=not partial,
+            density_variable=variable if masked.is_split else masked.variable,
+            observed=masked.observed,
+            split=masked.is_split,
+        )
+
+    def _is_used(self, joined: Variable) -> bool:
+        """Tell whether other variables depend on one that is observed in part."""
+        others = [v for v in self.model.basic_RVs if not v.name.startswith(f"{joined.name}_")]
+        return joined in ancestors(others)
+
+    def _observe_labels(self, masked: Masked) -> None:
+        """Take labels that are known of some units for an indicator, and an observation of it."""
+        whole = masked.whole(self.model[f"{masked.name}_unobserved"])
+        dims = self._dims(masked.name)
+        self.indicators.append(Indicator(masked.name, whole, "explicit", _chain_order(whole), dims))
+        self.replacements[masked.joined] = whole
+        self._add_observation(
+            f"{masked.name}_observed",
+            pm.DiracDelta.dist(whole),
+            masked.data,
+            dims_of=masked.name,
+            observed=masked.entries,
         )
 
     def _free_name(self, name: str) -> str:
@@ -268,47 +284,6 @@ def _mixture_indicator(weights: Variable, units: Sequence[int], name: str) -> Va
 def _chain_order(variable: Variable) -> int:
     op = variable.owner.op
     return op.n_lags if isinstance(op, DiscreteMarkovChainRV) else 0
-
-
-def _find_observed_entries(joined: Variable, variable: Variable, partial: bool) -> np.ndarray:
-    """Find the mask with which PyMC puts the observed and the missing part together."""
-    if partial:
-        return ~current_value(variable.owner.inputs[1])
-    for ancestor in ancestors([joined]):
-        if ancestor.owner is not None and variable in ancestor.owner.inputs:
-            for index in ancestor.owner.inputs:
-                if isinstance(index, Constant) and index.type.dtype == "bool":
-                    return np.asarray(index.data)
-    raise UnsupportedModelError(
-        f"Expected the missing values of {joined.name!r} to be given by a constant mask; got a "
-        "mask that cannot be read. Give the observations as a masked array:\n\n"
-        "    observed=np.ma.masked_invalid(data)"
-    )
-
-
-def _reduce_to_whole_values(
-    name: str, observed: np.ndarray, whole: Variable, partial: bool
-) -> np.ndarray:
-    """Reduce a mask to one entry for each value of a multivariate variable."""
-    event_ndim = whole.owner.op.ndim_supp if partial else 0
-    num_axes = whole.type.ndim - event_ndim
-    if observed.ndim <= num_axes:
-        return observed
-    reduced = observed.reshape(*observed.shape[:num_axes], -1)
-    if (reduced != reduced[..., :1]).any():
-        raise UnsupportedModelError(
-            f"Expected each value of {name!r} to be observed or missing as a whole; some are "
-            "observed in part. Leave them out, or model their parts by scalar components:\n\n"
-            "    observed=np.where(np.isnan(data).any(axis=-1, keepdims=True), np.nan, data)"
-        )
-    return reduced[..., 0]
-
-
-def _static_shape(joined: Variable, observed: np.ndarray) -> tuple[int, ...]:
-    trailing = joined.type.shape[observed.ndim :]
-    if None in trailing:
-        trailing = tuple(int(length) for length in joined.shape.eval())[observed.ndim :]
-    return (*observed.shape, *trailing)
 
 
 def _replace_everywhere(

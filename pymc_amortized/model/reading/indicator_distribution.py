@@ -24,9 +24,9 @@ from pymc_amortized.model.complete_model import CompleteModel, Indicator
 from pymc_amortized.model.indicators.chain_distribution import ChainDistribution
 from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
 from pymc_amortized.model.indicators.unit_distribution import UnitDistribution
+from pymc_amortized.model.reading.chains.markov_from_logp import StateProbe
+from pymc_amortized.model.reading.chains.markov_from_scan import read_scan_chain
 from pymc_amortized.model.reading.covariates import Covariate
-from pymc_amortized.model.reading.markov_from_logp import StateProbe
-from pymc_amortized.model.reading.markov_from_scan import read_scan_chain
 
 __all__ = [
     "indicator_distribution",

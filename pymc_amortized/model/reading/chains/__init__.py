@@ -1,0 +1,1 @@
+"""Markov chains and other states that a model draws one after the other, read from its graph."""

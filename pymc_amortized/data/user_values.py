@@ -8,6 +8,7 @@ import numpy as np
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.tables import UnitTable
 from pymc_amortized.errors import InvalidDataError, ObservationShapeError
+from pymc_amortized.messages import warn
 from pymc_amortized.model.spec import CovariateSpec, ObservationSpec
 
 __all__ = [
@@ -41,7 +42,7 @@ def model_values(
     observed = {o.name: model_mask(o) for o in layout.spec.observations}
     values = {name: np.asarray(value) for name, value in data.items()}
     for name, mask in observed.items():
-        _require_finite(name, values[name], mask, masked=False)
+        _require_finite(name, values[name], mask)
     return values, observed
 
 
@@ -109,7 +110,8 @@ def _check_values(o: ObservationSpec, data: Any) -> tuple[np.ndarray, np.ndarray
             f"Expected data for {o.name!r}; got an empty data set.", o.name, o.shape, values.shape
         )
     observed = np.broadcast_to(~np.asarray(mask), values.shape)
-    _require_finite(o.name, values, observed, masked=True)
+    observed = observed & ~_take_for_missing(o.name, values, observed)
+    _require_finite(o.name, values, observed)
     clean = np.where(observed, values, 0)
     return _cast(o.name, clean, np.dtype(o.dtype)), observed
 
@@ -124,25 +126,37 @@ def _to_array(name: str, data: Any) -> np.ndarray:
         ) from error
 
 
-def _require_finite(
-    name: str, values: np.ndarray, observed: np.ndarray | bool = True, *, masked: bool
-) -> None:
+def _take_for_missing(name: str, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Return which values are NaN, which are missing as in a model's own data.
+
+    Warns
+    -----
+    UserWarning
+        If some are that no mask says to be missing.
+    """
+    if values.dtype.kind != "f":
+        return np.zeros(values.shape, dtype=bool)
+    missing = np.isnan(values)
+    if (missing & observed).any():
+        warn(
+            f"NaN in the data for {name!r} are taken for missing values, as in a model's own data. "
+            f"To say so yourself: np.ma.masked_invalid({name}).",
+            UserWarning,
+        )
+    return missing
+
+
+def _require_finite(name: str, values: np.ndarray, observed: np.ndarray | bool = True) -> None:
     if values.dtype.kind != "f":
         return
     for problem, found in (("NaN", np.isnan(values)), ("infinite", np.isinf(values))):
         bad = found & observed
         if bad.any():
             places = [tuple(map(int, place)) for place in np.argwhere(bad)[:3]]
-            way_out = "Leave them out, or replace them."
-            if problem == "NaN" and masked:
-                way_out = (
-                    "If they are missing, say so by a mask, and build the model with as many "
-                    f"missing values:\n\n    np.ma.masked_invalid({name})"
-                )
             raise InvalidDataError(
                 f"Expected finite values for {name!r}; {int(bad.sum())} of {values.size} are "
                 f"{problem}, at {', '.join(map(str, places))}"
-                f"{', ...' if bad.sum() > len(places) else ''}. {way_out}"
+                f"{', ...' if bad.sum() > len(places) else ''}. Leave them out, or replace them."
             )
 
 
@@ -178,7 +192,7 @@ def check_covariates(
                 f"Expected numbers of shape {tuple(expected)} for the covariate {name!r}; got "
                 f"{value.dtype} of shape {value.shape}."
             )
-        _require_finite(name, value, masked=False)
+        _require_finite(name, value)
         if value.shape == covariate.shape and np.array_equal(value, layout.covariates[name]):
             continue
         if not lengths:

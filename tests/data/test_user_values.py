@@ -1,5 +1,7 @@
 """Values that a user gives, checked."""
 
+import contextlib
+
 import numpy as np
 import pymc as pm
 import pytest
@@ -31,7 +33,6 @@ def with_(value, place=3, of=GOOD):
 
 
 REFUSED = {
-    "NaN": (scalar, {"y": with_(np.nan)}, InvalidDataError, "masked_invalid"),
     "inf": (scalar, {"y": with_(np.inf)}, InvalidDataError, "infinite"),
     "text": (scalar, {"y": with_("a")}, InvalidDataError, "numbers"),
     "complex": (scalar, {"y": GOOD + 1j}, InvalidDataError, "numbers"),
@@ -62,6 +63,22 @@ def test_refused(name):
         read_dataset(layout, simulator.observed_data, data)
     assert isinstance(caught.value, ValueError)
     assert "Expected" in str(caught.value)
+
+
+@pytest.mark.parametrize("mask", [False, True])
+def test_nan_are_missing_values_as_in_a_models_own_data(mask):
+    """A network for ten units refuses nine; where any number will do, they are answered."""
+    simulator, layout = layouts(scalar)
+    y = with_(np.nan)
+    data = {"y": np.ma.masked_invalid(y) if mask else y}
+    said = contextlib.nullcontext() if mask else pytest.warns(UserWarning, match="NaN in the data")
+    with said:
+        dataset = read_dataset(layout, simulator.observed_data, data, any_size=True)
+    assert int(dataset.frames.selected[0].sum()) == N - 1
+    np.testing.assert_array_equal(dataset.observations["y"], y)
+    said = contextlib.nullcontext() if mask else pytest.warns(UserWarning, match="NaN in the data")
+    with said, pytest.raises(ObservationShapeError, match="got 9"):
+        read_dataset(layout, simulator.observed_data, data)
 
 
 def test_integers_and_lists_are_taken_for_floats():

@@ -21,7 +21,7 @@ def test_many_data_sets(trained):
     _, posterior = trained("normal_mean")
     rng = np.random.default_rng(0)
     ys = [rng.normal(rng.normal(0, 2), 1, NUM_UNITS) for _ in range(12)]
-    bad = np.full(NUM_UNITS, np.nan)
+    bad = np.full(NUM_UNITS, np.inf)
     datasets = [{"y": y} for y in (*ys, bad)]
     with pytest.warns(AccuracyWarning, match="1 of 13 data sets could not be answered"):
         idata = sample_many(posterior, datasets)
@@ -34,7 +34,7 @@ def test_many_data_sets(trained):
     assert np.isnan(mu[..., 12]).all()
     table = pma.answers_table(idata)
     assert table["checked"].tolist() == ["accepted"] * 12 + ["failed"]
-    assert "NaN" in table["error"].iloc[12]
+    assert "infinite" in table["error"].iloc[12]
     assert (table["error"].iloc[:12] == "").all()
     found = table["log_evidence"].to_numpy()[:12]
     assert np.allclose(found, [exact_log_evidence(y) for y in ys], atol=0.1)
@@ -78,7 +78,7 @@ def test_names_of_statistics_and_what_failed():
         pm.Normal("y", lp + 10.0 * z, 1, observed=np.zeros(3))
     config = pma.TrainingConfig(steps=10, tolerance=None)
     posterior = pma.fit(model, training=config, random_seed=1, progressbar=False)
-    ys = [np.array([1290.0, 0.0, 1280.0]), np.full(3, np.nan)]
+    ys = [np.array([1290.0, 0.0, 1280.0]), np.full(3, np.inf)]
     with pytest.warns(AccuracyWarning, match="1 of 2 data sets could not be answered"):
         idata = sample_many(posterior, [{"y": y} for y in ys], draws=50, correction="adaptive")
     assert set(idata.posterior.data_vars) == {"lp", "positive", "z", "largest"}

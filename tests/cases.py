@@ -741,4 +741,42 @@ def deterministics_of_indicators():
     return model, hand
 
 
+@case(marginal="enumerate")
+def switch_point():
+    times = np.arange(N)
+
+    def model():
+        with pm.Model() as m:
+            z = pm.DiscreteUniform("z", 0, N - 1)
+            early, late = pm.Exponential("early", 1.0), pm.Exponential("late", 1.0)
+            pm.Poisson("y", pt.switch(z >= times, early, late), observed=COUNTS)
+        return m
+
+    def hand():
+        z = pm.DiscreteUniform.dist(0, N - 1)
+        early, late = pm.Exponential.dist(1.0), pm.Exponential.dist(1.0)
+        y = pm.Poisson.dist(pt.switch(z >= times, early, late))
+        return {"early": early, "late": late, "z": z, "y": y}
+
+    return model, hand
+
+
+@case()
+def censored_mixture():
+    upper = 1.0
+
+    def model():
+        with pm.Model() as m:
+            w, mu, sigma = _mixture_parameters()
+            inner = pm.NormalMixture.dist(w=w, mu=mu, sigma=sigma, shape=N)
+            pm.Censored("y", inner, lower=None, upper=upper, observed=np.minimum(Y, upper))
+        return m
+
+    def hand():
+        drawn = normal_mixture_ordered()[1]()
+        return {**drawn, "y": pt.minimum(drawn["y"], upper)}
+
+    return model, hand
+
+
 BY_NAME = {case.name: case for case in CASES}

@@ -20,10 +20,12 @@ from pymc_amortized.memory import MEMORY, MemoryBudget
 from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.density.distinct_units import DistinctUnits, distinct_units
 from pymc_amortized.model.density.likelihood import NamedData
-from pymc_amortized.model.spec import IndicatorSpec
+from pymc_amortized.model.spec import IndicatorSpec, ObservationSpec
 from pymc_amortized.typing import NamedTensors
 
-__all__ = ["ExactModel"]
+__all__ = ["OF_NO_UNIT", "ExactModel"]
+
+OF_NO_UNIT = "_of_no_unit"
 
 _DRAWS_OF_CHAINS = 1_000
 
@@ -64,7 +66,8 @@ class ExactModel:
             if self.layout.is_plain(frames):
                 return self._log_plain(part, frames).reshape(-1, len(frames))
             terms = [self._log_table(t, i, part, frames) for i, t in self._tables()]
-            terms += [self._log_without_unit(t, part, frames) for t in self.layout.tables]
+            others = [o for t in self.layout.tables for o in _partly_without_units(t)]
+            terms += [self._log_without_unit(o.name, part, frames).sum(-1) for o in others]
             return sum(terms)
 
         try:
@@ -151,7 +154,8 @@ class ExactModel:
         """Yield the log likelihood of each unit (S, B, m, *units), its indicator summed out.
 
         Under the name of the variable; units that are observed through several variables have one
-        for all of them together, under their joined names, with the first of their tables.
+        for all of them together, under their joined names, with the first of their tables. Values
+        of such variables that belong to no unit follow one by one (S, B, 1, n).
         """
         if table.indicator is None:
             pieces = [
@@ -172,6 +176,9 @@ class ExactModel:
                 for part in self._pieces(parameters, frames)
             ]
             yield "_".join(name for t in owners for name in t.names), torch.cat(pieces)
+        for o in _partly_without_units(table):
+            values = self._log_without_unit(o.name, parameters, frames)
+            yield f"{o.name}{OF_NO_UNIT}", values.unsqueeze(2)
 
     def chain(
         self, indicator: IndicatorSpec, parameters: NamedTensors, frames: Frames
@@ -261,21 +268,13 @@ class ExactModel:
         joint = self._joint(table.indicator, parameters, frames)
         return log_sum(joint).flatten(2).sum(-1)
 
-    def _log_without_unit(
-        self, table: UnitTable, parameters: NamedTensors, frames: Frames
-    ) -> Tensor:
-        """Log density (S, B) of values that belong to no unit, though others of theirs do."""
-        shape = (self._num_draws(parameters), len(frames))
-        total = torch.zeros(shape, dtype=torch.float64, device=frames.selected[0].device)
-        if not table.grouped:
-            return total
+    def _log_without_unit(self, name: str, parameters: NamedTensors, frames: Frames) -> Tensor:
+        """Log density (S, B, n) of values that belong to no unit, though others of theirs do."""
         flat, data = self._flat(parameters, frames)
-        for o in table.observations:
-            if (o.owner < 0).any():
-                values = self.density.log_without_unit(flat, data, o.name)
-                # Such a table is not resized: its values are those of the first frame.
-                total = total + values.reshape(*shape, -1)[..., 0]
-        return total
+        values = self.density.log_without_unit(flat, data, name)
+        shape = (self._num_draws(parameters), len(frames), frames.num_frames)
+        # Such a table is not resized: its values are those of the first frame.
+        return values.expand(math.prod(shape), -1).unflatten(0, shape)[:, :, 0]
 
     def _log_entries(self, table: UnitTable, parameters: NamedTensors, frames: Frames) -> Tensor:
         """Log density of rows without an indicator, (S, B, m, rows)."""
@@ -331,6 +330,11 @@ class ExactModel:
     @staticmethod
     def _num_draws(parameters: NamedTensors) -> int:
         return next(iter(parameters.values())).shape[0] if parameters else 1
+
+
+def _partly_without_units(table: UnitTable) -> list[ObservationSpec]:
+    """Return the variables of which some values belong to units, and others to none."""
+    return [o for o in table.observations if table.grouped and (o.owner < 0).any()]
 
 
 def _rows(x: Tensor, shape: tuple[int, int, int]) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pymc_amortized.data.tables import UnitTable
 from pymc_amortized.inference.answer import Answer
+from pymc_amortized.inference.exact import OF_NO_UNIT
 from pymc_amortized.results.axes import dataset_of
 from pymc_amortized.results.builder import ResultBuilder
 
@@ -16,7 +17,10 @@ __all__ = ["log_likelihood", "log_prior"]
 
 
 def log_likelihood(builder: ResultBuilder, answer: Answer) -> xarray.Dataset:
-    """Return log p(y_i given θ) of every unit; of chains, of each sequence as a whole."""
+    """Return log p(y_i given θ) of every unit; of chains, of each sequence as a whole.
+
+    Values that belong to no unit, while others of their variable do, are ``<name>_of_no_unit``.
+    """
     exact, arrays = builder.problem.exact, []
     parameters = {name: x.unsqueeze(1) for name, x in answer.draws.parameters.items()}
     for index, table in enumerate(exact.layout.tables):
@@ -53,7 +57,8 @@ def _log_likelihood_of_rows(
         if not table.grouped and not selected[where].all():
             rows = rows[:, :, selected[where]]
             own = (f"{name}_observed_dim_0", *(dims or ())[1:]) if dims else None
-        short = None if own is None else own[: rows.ndim - 2]
+        along = own is not None and not name.endswith(OF_NO_UNIT)
+        short = own[: rows.ndim - 2] if along else None
         yield builder.axes.array(name, rows, short, builder.leading)
 
 

@@ -179,6 +179,9 @@ def test_marginal_is_the_sum_of_the_complete_data(dense):
     repeated = {k: v.expand(len(paths), *v.shape[1:]) for k, v in parameters.items()}
     table = density.log_likelihood(repeated, data).gather(-1, z.unsqueeze(-1) - spec.support[0])
     joint = density.log_indicators(repeated, {spec.name: z}) + table.flatten(1).sum(1)
+    for o in simulator.spec.observations:
+        if (o.owner < 0).any():
+            joint = joint + density.log_without_unit(repeated, data, o.name).sum(-1)
     torch.testing.assert_close(
         joint.logsumexp(0), density.log_marginal(parameters, data)[0], rtol=1e-9, atol=1e-9
     )

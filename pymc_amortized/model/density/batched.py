@@ -200,8 +200,8 @@ class BatchedDensity:
 
         Returns
         -------
-        Tensor, shape (S,)
-            Their sum, in nats.
+        Tensor, shape (S, n)
+            In nats.
         """
         values = self._check_data(parameters, observations)
         likelihood = self._likelihoods[name]

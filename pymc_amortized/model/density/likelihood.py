@@ -105,7 +105,7 @@ class Likelihood:
         columns = self._columns(parameters, observations)
         units = None if self.distribution is None else self._add_up_columns(columns)
         free = bool((self.unit_map.owner < 0).any())
-        return units, self.without_unit(_side_by_side(columns)) if free else None
+        return units, self.without_unit(_side_by_side(columns)).sum(-1) if free else None
 
     def unit_table(
         self, parameters: NamedTensors, observations: NamedData, num_units: int | None = None
@@ -301,7 +301,7 @@ class Likelihood:
         return totals.movedim(-1, 0).reshape(-1, *units, table.shape[-1])
 
     def without_unit(self, table: Tensor) -> Tensor:
-        """Add up the entries that depend on no unit: (S, *entries, K or 1) to (S,).
+        """Select the entries that depend on no unit: (S, *entries, K or 1) to (S, n).
 
         Raises
         ------
@@ -317,7 +317,7 @@ class Likelihood:
                 "model was read; for these parameters they do. Give components priors under which "
                 "they differ, so that it shows which unit each value belongs to."
             )
-        return columns[..., 0].sum(-1)
+        return columns[..., 0]
 
 
 def _on_device(result: Tensor | np.ndarray, device: torch.device) -> Tensor:

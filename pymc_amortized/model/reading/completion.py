@@ -10,7 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 
+from pymc.distributions.censored import CensoredRV
 from pymc.distributions.distribution import SymbolicRandomVariable
 from pymc.distributions.mixture import _BaseMixtureRV
 from pymc_extras.distributions.timeseries import DiscreteMarkovChainRV
@@ -169,8 +171,8 @@ class _Reading:
         density_variable = variable if density_variable is None else density_variable
         components = weights = indicator_name = None
         dims = self._dims(dims_of)
-        if isinstance(density_variable.owner.op, _BaseMixtureRV):
-            _, weights, *components = density_variable.owner.inputs
+        if (mixture := _mixture(density_variable)) is not None:
+            weights, *components = mixture
             indicator_name = self._free_name(f"{name}_component")
             ndim_supp = density_variable.owner.op.ndim_supp
             unit_ndim = density_variable.type.ndim - ndim_supp
@@ -268,6 +270,24 @@ class _Reading:
     def _dims(self, name: str) -> tuple[str | None, ...] | None:
         dims = self.model.named_vars_to_dims.get(name)
         return None if dims is None else tuple(dims)
+
+
+def _mixture(variable: Variable) -> list[Variable] | None:
+    """Return the weights and the components of a mixture; None of other distributions.
+
+    A censored mixture is a mixture of censored components.
+    """
+    op, inputs = variable.owner.op, variable.owner.inputs
+    if isinstance(op, _BaseMixtureRV):
+        return list(inputs[1:])
+    inner = inputs[0].owner if isinstance(op, CensoredRV) else None
+    if inner is None or not isinstance(inner.op, _BaseMixtureRV):
+        return None
+    _, weights, *components = inner.inputs
+    bounds = inputs[1:]
+    if len(components) == 1:
+        bounds = [pt.shape_padright(b) if b.type.ndim else b for b in bounds]
+    return [weights, *(CensoredRV.rv_op(component, *bounds) for component in components)]
 
 
 def _mixture_indicator(weights: Variable, units: Sequence[int], name: str) -> Variable:

@@ -13,7 +13,9 @@ import pytensor.tensor as pt
 
 from pymc.distributions.censored import CensoredRV
 from pymc.distributions.mixture import _BaseMixtureRV
-from pytensor.graph.basic import Variable
+from pymc.distributions.truncated import TruncatedRV
+from pytensor.graph.basic import Constant, Variable
+from pytensor.tensor.random.op import RandomVariable
 
 __all__ = ["component_log_densities", "log_density"]
 
@@ -89,6 +91,8 @@ def _density_and_atoms(variable: Variable, value: Variable) -> tuple[Variable, V
             return pt.logsumexp(pt.log(weights) + table, axis=-1), anywhere
     density = pm.logp(variable, value, warn_rvs=False)
     if variable.dtype.startswith(("int", "uint", "bool")):
+        if isinstance(op, TruncatedRV):
+            density = _no_more_than_beside_bounds(variable, value, density)
         return density, None
     if isinstance(op, pm.DiracDelta.rv_type):
         return density, pt.gt(density, -np.inf)
@@ -101,3 +105,23 @@ def _density_and_atoms(variable: Variable, value: Variable) -> tuple[Variable, V
         _, _, shape, _ = inputs
         return pt.switch(pt.eq(value, 0) & pt.lt(shape, 1), np.inf, density), None
     return density, None
+
+
+def _no_more_than_beside_bounds(variable: Variable, value: Variable, density: Variable) -> Variable:
+    """Bound the log probability of a truncated discrete value by its ratio to those of the bounds.
+
+    The mass between the bounds is at least that of each. What PyMC computes of it underflows where
+    hardly any is left, of a Poisson variable above 0 whose rate is 1e-20, say.
+    """
+    op = variable.owner.op
+    if not isinstance(op.base_rv_op, RandomVariable):
+        return density
+    *parameters, lower, upper = variable.owner.inputs[2:]
+    base = op.base_rv_op(*parameters)
+    for bound in (lower, upper):
+        if not (isinstance(bound, Constant) and not np.isfinite(bound.data).any()):
+            whole = pt.cast(bound, variable.dtype)
+            ratio = pm.logp(base, value, warn_rvs=False) - pm.logp(base, whole, warn_rvs=False)
+            inside = pt.ge(value, lower) & pt.le(value, upper) & pt.ge(ratio, -np.inf)
+            density = pt.switch(inside, pt.minimum(density, ratio), density)
+    return density

@@ -11,6 +11,7 @@ from pymc_amortized.model.fingerprint import describe_value
 from tests import recorded
 
 pytestmark = pytest.mark.filterwarnings("ignore::pymc_amortized.errors.BackendFallbackWarning")
+OF_INDICATORS = {"mean"}  # what is computed from them
 NAMES = {
     label_order.LabelOrder: "pymc_amortized.compile.label_order.LabelOrder",
     pma.AbstractClassificationNetwork: (
@@ -81,6 +82,7 @@ def test_draws_that_are_not_of_the_same_distribution_are_seen():
 def test_draws_are_those_of_the_version_before(name):
     """Those of networks digit by digit. When adaptive rounds end, last digits of weights decide,
     which differ from one processor to the next: then it is the distribution that must be the same.
+    So it is of indicators, which are drawn from other random numbers since.
     """
     before = recorded.read("draws")
     if not before:
@@ -89,6 +91,7 @@ def test_draws_are_those_of_the_version_before(name):
     assert found.keys() == {key for key in before if key.split()[0] == name}
     for key, values in found.items():
         same = np.allclose(values, before[key], rtol=1e-4, atol=1e-4)
-        if key.split()[1] == "auto":
+        _, correction, variable = key.split()
+        if correction == "auto" or values.dtype.kind == "i" or variable in OF_INDICATORS:
             same = same or same_distribution(values, before[key])
         assert same, key

@@ -37,8 +37,8 @@ class IndependentConditional(AbstractConditional):
         for piece, joint in pieces(draws):
             count = len(range(*piece.indices(num_draws)))
             shares = _shares(joint.expand(count, *joint.shape[1:]))
-            total = total + (shares / shares.sum(0)).sum(-1, dtype=torch.float64)
-            codes = _draw_codes(shares, generator, places)
+            total = total + (shares / shares.sum(0)).sum(-1)
+            codes = _draw_codes(shares.float(), generator, places)
             values.append((codes.long() + lowest).to(smallest_type(self.indicator.support)))
         mean = (total / num_draws).movedim(0, -1)
         mean = mean if places is None else mean[places]
@@ -152,13 +152,10 @@ def _exp(logs: Tensor) -> Tensor:
 
 
 def _shares(log_joint: Tensor) -> Tensor:
-    """Return what components have (K, *units, s), the largest 1, of log densities (s, *units, K).
-
-    In half the precision, which is more than draws and averages over some thousands can show.
-    """
+    """Return what components have (K, *units, s), the largest 1, for logs (s, *units, K)."""
     columns = log_joint.movedim(0, -1).unbind(-2)
     largest = functools.reduce(torch.maximum, columns)
-    return torch.stack([_exp((column - largest).float()) for column in columns])
+    return torch.stack([_exp(column - largest) for column in columns])
 
 
 def _draw_codes(shares: Tensor, generator: torch.Generator, places: Tensor | None = None) -> Tensor:

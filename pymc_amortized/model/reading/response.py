@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytensor.tensor as pt
 import torch
 
+from pymc.distributions.truncated import TruncatedRV
 from pytensor.graph.basic import Variable
 from pytensor.tensor.random.op import RNGConsumerOp
 from torch import Tensor
@@ -197,6 +198,8 @@ def _response_of_distribution(
 def _parameters(variable: Variable) -> list[tuple[Variable, int]]:
     """Return the parameters of a distribution with their core axes, of those inside it too."""
     op = variable.owner.op
+    if isinstance(op, TruncatedRV):  # which does not say what its inputs are
+        return [(parameter, 0) for parameter in variable.owner.inputs[2:]]
     found = []
     for parameter, ndim in zip(op.dist_params(variable.owner), op.ndims_params, strict=True):
         nested = parameter.owner is not None and isinstance(parameter.owner.op, RNGConsumerOp)

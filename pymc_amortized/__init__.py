@@ -33,7 +33,8 @@ from pymc_amortized.networks.summary.soft_states import SoftStateNetwork
 from pymc_amortized.networks.units import Units, UnitShape
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.results.many import answers_table
-from pymc_amortized.sampling import AmortizedSampler, sample, teach_pymc
+from pymc_amortized.sampling.amortized_sampler import AmortizedSampler, sample, teach_pymc
+from pymc_amortized.sampling.component_numbers import NumberOfComponents, number_of_components
 from pymc_amortized.simulation.compiling import compile_simulator
 from pymc_amortized.simulation.simulated_data import Simulation
 from pymc_amortized.simulation.simulator import Simulator
@@ -57,6 +58,7 @@ __all__ = [
     "MixtureDensity",
     "ModelSpec",
     "Networks",
+    "NumberOfComponents",
     "OrderStatisticsNetwork",
     "ParameterSpace",
     "RecurrentNetwork",
@@ -81,6 +83,7 @@ __all__ = [
     "errors",
     "fit",
     "load",
+    "number_of_components",
     "relabel",
     "sample",
     "sampler",

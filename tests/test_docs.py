@@ -140,6 +140,12 @@ def run_example(name, options, monkeypatch):
     runpy.run_path(str(path), run_name="__main__")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:arviz.*")
+def test_number_of_components(capsys, monkeypatch):
+    run_example("number_of_components.py", ["--largest", "2"], monkeypatch)
+    assert "Most probable number of components: 2" in capsys.readouterr().out
+
+
 def pictures_in(path):
     return len(list(path.glob("*.png")))
 

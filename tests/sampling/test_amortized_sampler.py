@@ -10,7 +10,7 @@ import pytest
 import pymc_amortized as pma
 
 from pymc_amortized.errors import InvalidArgumentError, SamplerArgumentError
-from pymc_amortized.sampling import teach_pymc
+from pymc_amortized.sampling.amortized_sampler import teach_pymc
 from tests.trained import data, mixture, normal_mean
 
 pytestmark = [
@@ -55,7 +55,7 @@ def test_wrapped_once():
 
 @pytest.mark.parametrize("method", [{}, {"method": None}, {"method": "mcmc"}], ids=str)
 def test_other_calls_go_to_pymc_as_they_are(monkeypatch, method):
-    from pymc_amortized.sampling import _add_method
+    from pymc_amortized.sampling.amortized_sampler import _add_method
 
     calls = []
     hooked = _add_method(lambda *args, **kwargs: calls.append((args, kwargs)) or "theirs")

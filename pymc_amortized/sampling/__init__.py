@@ -1,0 +1,1 @@
+"""``pm.sample(method="amortized")``, and what is built on it."""

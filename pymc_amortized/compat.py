@@ -23,6 +23,7 @@ __all__ = [
     "has_time_varying_transitions",
     "inline",
     "is_marginal",
+    "marginalized_dims",
     "marginalized_name",
     "one_index_ops",
     "op_class",
@@ -98,6 +99,14 @@ def inline(op: Op, inputs: Sequence[Variable]) -> list[Variable]:
 def marginalized_name(node: Apply) -> str | None:
     """Return the name of the variable that was marginalized, if it is still known."""
     return getattr(node.op, "marginalized_name", None) or node.op.inner_outputs[0].name
+
+
+def marginalized_dims(node: Apply) -> tuple[str, ...] | None:
+    """Return the dims of the variable that was marginalized; None if it had none."""
+    dims = getattr(node.op, "marginalized_dims", None)
+    if dims is None:  # pymc-extras of PyMC 5 keeps them as constants
+        dims = [str(dim.data) for dim in getattr(node.op, "dims", ())]
+    return tuple(dims) or None
 
 
 def _marginal_class() -> type:

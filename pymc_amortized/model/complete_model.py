@@ -57,6 +57,8 @@ class Indicator:
         How many units back it depends on: 0 for independent indicators.
     dims : tuple of str, or None
         Names of the axes of its units.
+    value_dim : str or None
+        Name of the axis of its weights, which counts its values.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Indicator:
     origin: str
     order: int
     dims: tuple[str | None, ...] | None
+    value_dim: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,7 @@ def _indicator_spec(
         origin=indicator.origin,
         dims=indicator.dims,
         density=distribution.reason,
+        value_dim=indicator.value_dim,
     )
 
 

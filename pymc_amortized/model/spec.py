@@ -64,8 +64,7 @@ class IndicatorSpec:
     units : tuple of int
         Shape of the units that it belongs to.
     kind : {"independent", "markov", "simulated"}
-        How units depend on each other. ``"simulated"``: in a sequence of which only draws are
-        known, and no probabilities.
+        How units depend on each other. ``"simulated"``: in a sequence that is known by draws alone.
     order : int
         How many units back a chain looks; 0 where units are independent.
     time_varying : bool
@@ -76,6 +75,8 @@ class IndicatorSpec:
         Names of the axes.
     density : str or None
         Why its probabilities are not known; None where they are.
+    value_dim : str or None
+        Name of the axis of its weights.
     """
 
     name: str
@@ -87,6 +88,7 @@ class IndicatorSpec:
     origin: str
     dims: Dims
     density: str | None = None
+    value_dim: str | None = None
 
     @property
     def is_sequence(self) -> bool:

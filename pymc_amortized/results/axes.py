@@ -95,7 +95,14 @@ class ModelAxes:
         )
 
     def _component_dim(self, indicator: IndicatorSpec) -> str:
-        """Return ``component`` or ``state``, or a name of its own where that is something else."""
+        """Return the dim of its weights, if these have one; else ``component`` or ``state``.
+
+        Or a name of its own, where that is something else.
+        """
+        known = self.coords.get(indicator.value_dim)
+        of_units = any(indicator.value_dim in (i.dims or ()) for i in self.spec.indicators)
+        if known is not None and len(known) == indicator.num_components and not of_units:
+            return indicator.value_dim
         word = "state" if indicator.is_sequence else "component"
         alike = [i for i in self.spec.indicators if i.is_sequence == indicator.is_sequence]
         supports = {i.support for i in alike}

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pymc as pm
+import pymc_extras as pmx
 import pytest
 import torch
 
@@ -35,7 +36,33 @@ def wrong_coords():
     return model
 
 
+def named_groups():
+    """Weights with dims of their own: of a mixture, and of a categorical variable."""
+    coords = {"group": ["g0", "g1"], "kind": ["x", "y", "z"], "person": list("abcde")}
+    with pm.Model(coords=coords) as model:
+        w = pm.Dirichlet("w", np.ones(2), dims="group")
+        v = pm.Dirichlet("v", np.ones(3), dims="kind")
+        mu = pm.Normal("mu", [-1, 1], 1, dims="group")
+        nu = pm.Normal("nu", [-1, 0, 1], 1, dims="kind")
+        pm.NormalMixture("y", w, mu, 1, observed=np.zeros(NUM_UNITS), dims="person")
+        z = pm.Categorical("z", v, dims="person")
+        pm.Normal("x", nu[z], 1, observed=np.zeros(NUM_UNITS), dims="person")
+    return model
+
+
+def marginalized():
+    """As pymc-extras has it, which knows the dims that z had."""
+    coords = {"group": ["g0", "g1"], "person": list("abcde")}
+    with pm.Model(coords=coords) as model:
+        w = pm.Dirichlet("w", np.ones(2), dims="group")
+        z = pm.Categorical("z", w, dims="person")
+        pm.Normal("y", 2.0 * z, 1, observed=np.zeros(NUM_UNITS))
+    return pmx.marginalize(model, ["z"])
+
+
 MODELS = {
+    "named groups": named_groups,
+    "marginalized": marginalized,
     "mixture": lambda: mixture(np.zeros(NUM_UNITS)),
     "chain": lambda: chain(simulate_chain(NUM_UNITS, 1)[1]),
     "two indicators": two_indicators,
@@ -110,6 +137,23 @@ def test_probabilities_have_an_axis_for_values_of_the_indicator(model, indicator
     assert found[dim].values.tolist() == coordinate
     assert np.array_equal(found.values, table)
     assert axes.probabilities(indicator, table[0]).name == indicator
+
+
+@pytest.mark.parametrize(
+    ("model", "indicator", "dim"),
+    [
+        ("named groups", "y_component", "group"),
+        ("named groups", "z", "kind"),
+        ("marginalized", "z", "group"),
+    ],
+)
+def test_probabilities_have_the_dim_of_the_weights(model, indicator, dim):
+    axes = axes_of(model)
+    labels = axes.coords[dim]
+    found = axes.probabilities(indicator, np.full((NUM_UNITS, len(labels)), 0.5))
+    assert found.dims == ("person", dim)
+    assert found[dim].to_numpy().tolist() == labels.tolist()
+    assert found["person"].to_numpy().tolist() == list("abcde")
 
 
 def test_tables_of_chains_are_named_by_what_they_are_given():

@@ -5,23 +5,25 @@ models that pymc-extras has marginalized get back the one that they lost, and ma
 become whole again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pymc as pm
-import pytensor.tensor as pt
 
-from pymc.distributions.censored import CensoredRV
 from pymc.distributions.distribution import SymbolicRandomVariable
-from pymc.distributions.mixture import _BaseMixtureRV
 from pymc_extras.distributions.timeseries import DiscreteMarkovChainRV
 from pytensor.graph.basic import Variable
 from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.op import RandomVariable
 
-from pymc_amortized.compat import inline, is_marginal, marginalized_name
+from pymc_amortized.compat import (
+    inline,
+    is_marginal,
+    marginalized_dims,
+    marginalized_name,
+)
 from pymc_amortized.errors import ModelReadingError, UnsupportedModelError
 from pymc_amortized.graph.rules.selected_component import select_component
 from pymc_amortized.messages import door_with_model
@@ -34,6 +36,12 @@ from pymc_amortized.model.complete_model import (
     without_casts,
 )
 from pymc_amortized.model.reading.masks import Masked, read_masked
+from pymc_amortized.model.reading.mixture_parts import (
+    categorical_weights,
+    mixture_indicator,
+    mixture_parts,
+    value_dim,
+)
 from pymc_amortized.model.reading.xtensors import without_xtensors
 
 __all__ = ["complete_model"]
@@ -139,6 +147,7 @@ class _Reading:
                 "explicit",
                 _chain_order(variable),
                 self._dims(variable.name),
+                value_dim(self.model, categorical_weights(variable)),
             )
         )
 
@@ -171,16 +180,25 @@ class _Reading:
         density_variable = variable if density_variable is None else density_variable
         components = weights = indicator_name = None
         dims = self._dims(dims_of)
-        if (mixture := _mixture(density_variable)) is not None:
+        if (mixture := mixture_parts(density_variable)) is not None:
             weights, *components = mixture
             indicator_name = self._free_name(f"{name}_component")
             ndim_supp = density_variable.owner.op.ndim_supp
             unit_ndim = density_variable.type.ndim - ndim_supp
-            indicator = _mixture_indicator(weights, data.shape[:unit_ndim], indicator_name)
+            indicator = mixture_indicator(weights, data.shape[:unit_ndim], indicator_name)
             selected = select_component(indicator, components)
             self.replacements[density_variable] = selected
             unit_dims = None if dims is None else dims[:unit_ndim]
-            self.indicators.append(Indicator(indicator_name, indicator, "mixture", 0, unit_dims))
+            self.indicators.append(
+                Indicator(
+                    indicator_name,
+                    indicator,
+                    "mixture",
+                    0,
+                    unit_dims,
+                    value_dim(self.model, weights),
+                )
+            )
             variable = selected
         self.observations.append(
             Observation(
@@ -211,7 +229,14 @@ class _Reading:
                 )
             name = marginalized_name(node) or f"{variable.name}_indicator"
             self.indicators.append(
-                Indicator(name, hidden, "marginalized", _chain_order(hidden), None)
+                Indicator(
+                    name,
+                    hidden,
+                    "marginalized",
+                    _chain_order(hidden),
+                    marginalized_dims(node),
+                    value_dim(self.model, categorical_weights(hidden)),
+                )
             )
             self.replacements.update(zip(node.outputs, inner, strict=True))
         drawn = self.replacements[variable]
@@ -270,35 +295,6 @@ class _Reading:
     def _dims(self, name: str) -> tuple[str | None, ...] | None:
         dims = self.model.named_vars_to_dims.get(name)
         return None if dims is None else tuple(dims)
-
-
-def _mixture(variable: Variable) -> list[Variable] | None:
-    """Return the weights and the components of a mixture; None of other distributions.
-
-    A censored mixture is a mixture of censored components.
-    """
-    op, inputs = variable.owner.op, variable.owner.inputs
-    if isinstance(op, _BaseMixtureRV):
-        return list(inputs[1:])
-    inner = inputs[0].owner if isinstance(op, CensoredRV) else None
-    if inner is None or not isinstance(inner.op, _BaseMixtureRV):
-        return None
-    _, weights, *components = inner.inputs
-    bounds = inputs[1:]
-    if len(components) == 1:
-        bounds = [pt.shape_padright(b) if b.type.ndim else b for b in bounds]
-    return [weights, *(CensoredRV.rv_op(component, *bounds) for component in components)]
-
-
-def _mixture_indicator(weights: Variable, units: Sequence[int], name: str) -> Variable:
-    """Return the Categorical that a mixture draws and throws away.
-
-    Its shape is that of the data, and not the mixture's own: the graph of the indicator must not
-    hold the mixture, which is about to be replaced by what depends on the indicator.
-    """
-    indicator = pm.Categorical.dist(p=weights, shape=tuple(units))
-    indicator.name = name
-    return indicator
 
 
 def _chain_order(variable: Variable) -> int:

@@ -12,6 +12,7 @@ import torch
 from pymc.distributions.custom import CustomDistRV
 from pymc.distributions.discrete import DiscreteUniformRV
 from pymc.distributions.distribution import SymbolicRandomVariable
+from pymc.distributions.truncated import TruncatedRV
 from pymc_extras.distributions.timeseries import DiscreteMarkovChainRV
 from pytensor.graph.basic import Variable
 from torch import Tensor
@@ -34,6 +35,14 @@ __all__ = [
 
 
 _TOLERANCE = 1e-6
+_MANY_VALUES = 8
+_FROM_ZERO = (
+    ptr.PoissonRV,
+    ptr.NegBinomialRV,
+    ptr.BinomialRV,
+    ptr.BetaBinomialRV,
+    ptr.GeometricRV,
+)
 
 
 def indicator_distribution(
@@ -68,7 +77,8 @@ def indicator_distribution(
     if isinstance(op, DiscreteMarkovChainRV):
         every = [draws[parameter.name] for parameter in complete.parameters]
         return _read_known_chain(complete, indicator, units, every)
-    if isinstance(op, SymbolicRandomVariable | CustomDistRV):
+    is_truncated = isinstance(op, TruncatedRV)
+    if isinstance(op, SymbolicRandomVariable | CustomDistRV) and not is_truncated:
         return _custom_distribution(complete, indicator, units, values)
     support = _support(complete, indicator, values)
     covariates = tuple(covariates)
@@ -78,12 +88,20 @@ def indicator_distribution(
         weights = op.dist_params(indicator.variable.owner)[0]
         graph = density_graph(inputs, [pt.log(weights)])
         return UnitDistribution(support, units, graph, True, covariates)
+    if len(support) >= _MANY_VALUES:
+        # One graph for all of them, too, with an axis before those of units.
+        column = np.reshape(support, (-1, *(1,) * len(units)))
+        states = _constant_states(indicator, (len(support), *units), column)
+        table = pt.moveaxis(elementwise_logp(indicator.variable, states, inputs), 0, -1)
+        return UnitDistribution(support, units, density_graph(inputs, [table]), True, covariates)
     states = [_constant_states(indicator, units, value) for value in support]
     tables = [elementwise_logp(indicator.variable, state, inputs) for state in states]
     return UnitDistribution(support, units, density_graph(inputs, tables), False, covariates)
 
 
-def _constant_states(indicator: Indicator, shape: Sequence[int], value: int) -> Variable:
+def _constant_states(
+    indicator: Indicator, shape: Sequence[int], value: int | np.ndarray
+) -> Variable:
     return pt.constant(np.full(shape, value, dtype=indicator.variable.type.dtype))
 
 
@@ -94,9 +112,11 @@ def _support(
     node = indicator.variable.owner
     op = node.op
 
-    def parameter(position: int) -> np.ndarray | Tensor:
-        variable = op.dist_params(node)[position]
+    def value(variable: Variable) -> np.ndarray | Tensor:
         return BatchedGraph(complete.parameter_variables, [variable])(values)[0]
+
+    def parameter(position: int) -> np.ndarray | Tensor:
+        return value(op.dist_params(node)[position])
 
     if isinstance(op, ptr.CategoricalRV):
         return tuple(range(parameter(0).shape[-1]))
@@ -108,6 +128,13 @@ def _support(
         )
     if isinstance(op, ptr.BinomialRV | ptr.BetaBinomialRV):
         return tuple(range(_one_number(indicator, parameter(0)) + 1))
+    if isinstance(op, TruncatedRV):
+        bounds = [value(bound) for bound in node.inputs[-2:]]
+        if isinstance(op.base_rv_op, _FROM_ZERO) and not isinstance(bounds[0], Tensor):
+            bounds[0] = np.maximum(bounds[0], 0)
+        if not any(isinstance(x, np.ndarray) and np.isinf(x).any() for x in bounds):
+            lower, upper = (_one_number(indicator, x) for x in bounds)
+            return tuple(range(lower, upper + 1))
     raise _infinite_support_error(indicator)
 
 

@@ -80,6 +80,20 @@ def test_they_are_read_with_their_dims():
     assert model.named_vars == before
 
 
+def test_data_that_change_are_noticed():
+    """The model that is read holds the same data, and not a copy of them."""
+    model = with_dims()
+    simulator = pma.compile_simulator(model, device="cpu")
+    assert simulator.changed_data == ()
+    with model:
+        pm.set_data({"x": 2 * X})
+    assert simulator.changed_data == ("x",)
+    again = pma.compile_simulator(model, device="cpu")
+    [covariate] = (c for c in again.spec.covariates if c.name == "x")
+    assert covariate.unit_axes
+    assert np.array_equal(again.covariates["x"], 2 * X)
+
+
 def test_models_without_dims_stay_themselves():
     model = without_dims()
     assert without_xtensors(model) is model

@@ -4,7 +4,6 @@ import copy
 
 import numpy as np
 import pymc as pm
-import pytensor
 import pytensor.tensor as pt
 
 from pymc.distributions import transforms
@@ -15,6 +14,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
+from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.type import TensorType
 
 from pymc_amortized.errors import UnsupportedModelError
@@ -41,7 +41,7 @@ def without_xtensors(model: pm.Model) -> pm.Model:
     _lower(graph)
     for variable in list(graph.variables):
         if variable.owner is None and _is_xtensor(variable):
-            _replace(graph, variable, _root(variable))
+            _replace(graph, variable, _root(variable, model))
     for node in graph.toposort():
         if isinstance(node.op, ModelVar) and _is_xtensor(node.outputs[0]):
             _replace(graph, node.outputs[0], _model_variable(node))
@@ -65,15 +65,18 @@ def _replace(graph: FunctionGraph, variable: Variable, by: Variable) -> None:
     graph.replace(variable, with_dims, import_missing=True)
 
 
-def _root(variable: Variable) -> Variable:
+def _root(variable: Variable, model: pm.Model) -> Variable:
     """Return data, or the value of a variable, as a tensor of the same name."""
     if isinstance(variable, Constant):
         return pt.constant(np.asarray(variable.data), name=variable.name)
     shape, dtype = variable.type.shape, variable.type.dtype
+    tensor_type = TensorType(dtype=dtype, shape=shape)
     if isinstance(variable, SharedVariable):
-        value = np.asarray(variable.get_value(borrow=True))
-        return pytensor.shared(value, name=variable.name, shape=shape)
-    return TensorType(dtype=dtype, shape=shape)(name=variable.name)
+        # Of the same storage as the user's, so that it is seen when data are changed.
+        own = model.named_vars.get(variable.name, variable)
+        options = {"value": None, "strict": None, "container": own.container}
+        return TensorSharedVariable(type=tensor_type, name=variable.name, **options)
+    return tensor_type(name=variable.name)
 
 
 def _model_variable(node: Apply) -> Variable:

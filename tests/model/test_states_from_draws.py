@@ -67,6 +67,7 @@ def test_what_is_returned(trained):
         pma.fit(model, sizes={"y": (10, 30)})
 
 
+@pytest.mark.filterwarnings("ignore:NaN in the data:UserWarning")
 def test_many_data_sets_and_gaps(trained):
     _, posterior = trained("dwelling")
     y = np.stack([data(), data(2)])

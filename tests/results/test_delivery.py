@@ -165,7 +165,7 @@ def test_groups_that_are_not_asked_for_are_left_out():
 
 def test_of_many_data_sets_one_that_is_bad_leaves_the_others_answered():
     deliver = delivery("mean")
-    datasets = [{"y": Y}, {"y": np.full(4, np.nan)}, {"y": Y + 1}]
+    datasets = [{"y": Y}, {"y": np.full(4, np.inf)}, {"y": Y + 1}]
     with pytest.warns(AccuracyWarning, match="1 of 3 data sets could not be answered"):
         idata = deliver.many(datasets, deliver.ask(400, 1, "auto"), 1, None, show=False)
     mean = np.asarray(idata.posterior["mu"])[0].mean(0)

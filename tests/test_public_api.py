@@ -26,6 +26,7 @@ PUBLIC = {
     "DeepSet",
     "ModelSpec",
     "Networks",
+    "NumberOfComponents",
     "OrderStatisticsNetwork",
     "ParameterSpace",
     "RecurrentNetwork",
@@ -54,6 +55,7 @@ PUBLIC = {
     "compile_simulator",
     "fit",
     "load",
+    "number_of_components",
     "sample",
     "sampler",
 }

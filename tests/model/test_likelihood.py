@@ -8,6 +8,7 @@ import torch
 import pymc_amortized as pma
 
 from pymc_amortized import errors
+from pymc_amortized.model.density import likelihood
 
 pytestmark = pytest.mark.usefixtures("interpreted")
 
@@ -57,3 +58,23 @@ def test_missing_values_do_not_matter(simulators):
             simulator.density.log_marginal(parameters, data),
             simulator.density.log_marginal(parameters, {"y": other}),
         )
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("name", ["explicit_categorical", "switch_point"])
+def test_all_states_at_once_or_one_after_the_other(simulators, monkeypatch, name, paired):
+    """With data of one set, or of one for each draw."""
+    _, simulator = simulators(name)
+    simulation = simulator.sample(7, random_seed=2)
+    data = simulation.observations if paired else simulator.observed_data
+    tables = []
+    for most in (2, 1_000):
+        monkeypatch.setattr(likelihood, "_MANY_STATES", most)
+        density = simulator.density
+        table = density.log_likelihood(simulation.parameters, data)
+        tables.append((table, density.log_marginal(simulation.parameters, data)))
+    (first, first_total), (second, second_total) = tables
+    assert first.shape == second.shape
+    torch.testing.assert_close(first, second, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(first_total, second_total, rtol=1e-12, atol=1e-12)
+    assert float(first.std()) > 0.1

@@ -176,10 +176,9 @@ def number_of_components(
         model = build(number)
         data = _require_same_data(model, number, data)
         seed = int(generator.integers(_LARGEST_SEED))
-        kwargs = {
-            **options.get("idata_kwargs", {}),
-            **({"log_likelihood": True} if compare else {}),
-        }
+        kwargs = dict(options.get("idata_kwargs") or {})
+        if compare:
+            kwargs["log_likelihood"] = True
         given = {**options, "idata_kwargs": kwargs}
         results[number] = sample(model=model, random_seed=seed, progressbar=progressbar, **given)
     evidence = np.array([_evidence(result) for result in results.values()])

@@ -205,7 +205,8 @@ def test_cognitive_switch(capsys, monkeypatch, tmp_path):
 
 def test_every_example_is_run():
     files = {p.name for p in (ROOT / "examples").iterdir() if p.suffix in (".py", ".ipynb")}
-    assert files == {"quickstart.py", "cognitive_switch.py", "cognitive_switch.ipynb"}
+    scripts = {"quickstart.py", "cognitive_switch.py", "number_of_components.py"}
+    assert files == {*scripts, "cognitive_switch.ipynb"}
 
 
 def test_links_lead_somewhere():

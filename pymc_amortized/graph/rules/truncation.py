@@ -27,7 +27,7 @@ from pymc_amortized.graph.samplers import Sampler, align_parameters, sampler
 
 __all__: list[str] = []
 
-_ROUNDS_OF_DISCRETE = 50
+_ROUNDS_OF_DISCRETE = 20
 _NUM_VALUES = 1_000
 _NOTHING = -30.0
 _FARTHEST = 2**53

@@ -14,7 +14,7 @@ from pymc_amortized.graph.logp import density_graph, elementwise_logp
 
 pytestmark = pytest.mark.usefixtures("interpreted")
 
-NUM_DRAWS = 20_000
+NUM_DRAWS = 5_000
 RATES = np.array([1e-6, 0.5, 80.0, 900.0])
 
 

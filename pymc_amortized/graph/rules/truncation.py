@@ -24,6 +24,7 @@ from pymc_amortized.graph.interpreter import (
 )
 from pymc_amortized.graph.rules.control_flow import nested_rule
 from pymc_amortized.graph.samplers import Sampler, align_parameters, sampler
+from pymc_amortized.memory import MEMORY
 
 __all__: list[str] = []
 
@@ -107,17 +108,26 @@ def _draw_by_table(base: RandomVariable, run: Run, *arguments: Tensor) -> Tensor
     stand_ins = [pt.scalar(dtype=str(x.dtype).removeprefix("torch.")) for x in parameters]
     value = pt.lvector()
     graph = BatchedGraph([*stand_ins, value], [pm.logp(base(*stand_ins), value, warn_rvs=False)])
+    # One more than there are between the bounds, if these are so near to each other.
+    number = int(min(float((upper.double() - lower.double()).max()) + 2, _NUM_VALUES))
+    pieces = zip(*(x.split(MEMORY.at_once(number)) for x in arguments), strict=True)
+    found = [_draw_piece(graph, run, number, *piece) for piece in pieces]
+    return None if any(x is None for x in found) else torch.cat(found)
+
+
+def _draw_piece(graph: BatchedGraph, run: Run, number: int, *arguments: Tensor) -> Tensor | None:
+    *parameters, lower, upper = arguments
 
     def log_masses(values: Tensor) -> Tensor:
         [found] = graph([*parameters, values], batch=len(values))
         inside = (values >= lower.unsqueeze(1)) & (values <= upper.unsqueeze(1))
         return torch.where(inside, found, -torch.inf).nan_to_num(nan=-torch.inf)
 
-    steps = torch.arange(_NUM_VALUES, device=run.device)
     ends = torch.stack([lower.double().ceil(), upper.double().floor()], dim=1)
     known = ends.clamp(-_FARTHEST, _FARTHEST).long()
     from_above = log_masses(known).where(ends.abs() < _FARTHEST, -torch.inf).argmax(1) == 1
     first = known.gather(1, from_above.long().unsqueeze(1))
+    steps = torch.arange(number, device=run.device)
     values = first + torch.where(from_above, -1, 1).unsqueeze(1) * steps
     table = log_masses(values)
     peak = table.amax(1, keepdim=True)

@@ -1,6 +1,7 @@
 """How many components: models of several sizes, answered one after the other and compared."""
 
 import html
+import warnings
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -263,7 +264,11 @@ def _compare(results: Mapping[int, Any]) -> "pandas.DataFrame | None":
         variables = list(groups_of_result(result)["log_likelihood"].data_vars.values())
         if len(variables) != 1 or variables[0].ndim < 3:
             return None
-    return arviz.compare({str(number): result for number, result in results.items()})
+    with warnings.catch_warnings():
+        # Of what ArviZ calls, which is not the user's.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        return arviz.compare({str(number): result for number, result in results.items()})
 
 
 def _warn_of_doubt(found: NumberOfComponents) -> None:

@@ -54,7 +54,7 @@ class NumberOfComponents:
 
     @property
     def best(self) -> int:
-        """The most probable number; the smallest where no evidence is known."""
+        """The most probable number; the first where no evidence is known."""
         return self.numbers[int(np.argmax(np.nan_to_num(self.probabilities, nan=-1.0)))]
 
     @property

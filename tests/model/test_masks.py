@@ -128,6 +128,16 @@ def test_states_of_a_chain_that_are_known_at_some_times():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def test_what_depends_on_labels_may_begin_with_their_name():
+    labels = np.ma.masked_array(LABELS, mask=HIDDEN)
+    with pm.Model() as model:
+        w = pm.Dirichlet("w", np.ones(2))
+        g = pm.Categorical("g", w, observed=labels)
+        pm.Normal("g_size", 2.0 * g, 1, observed=Y)
+    [indicator] = pma.compile_simulator(model, device="cpu").spec.indicators
+    assert indicator.name == "g"
+
+
 def test_values_that_nothing_depends_on_are_missing_as_before():
     with pm.Model() as model:
         rate = pm.Gamma("rate", 2, 1)

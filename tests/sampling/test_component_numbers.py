@@ -100,7 +100,7 @@ def test_answers_that_are_not_accepted_have_no_evidence():
 
 
 def test_criteria_that_disagree_are_said():
-    """Under priors so wide that evidence knows one component only."""
+    """A prior of the number that all but excludes two of them, which predict better."""
 
     def vague(number):
         with pm.Model() as model:

@@ -62,7 +62,7 @@ def _truncation_rule(op: TruncatedRV, node: Apply) -> Rule:
             low, high = (bound.expand(shape)[pending] for bound in (lower, upper))
             drawn = drawn.masked_scatter(pending, fresh)
             accepted = accepted.masked_scatter(pending, (fresh >= low) & (fresh <= high))
-        if is_discrete:
+        if is_discrete and not any(base.ndims_params):
             pending = ~accepted
             chosen = [x.expand(shape)[pending] for x in (*parameters, lower, upper)]
             found = _draw_by_table(base, run, *chosen)
@@ -71,7 +71,7 @@ def _truncation_rule(op: TruncatedRV, node: Apply) -> Rule:
                 return drawn.to(dtype), *(None,) * num_others
         raise UnsupportedModelError(
             f"Expected a truncated {base.name!r} to have mass between its bounds; got none in "
-            f"{op.max_n_steps} rounds of draws. Widen the bounds, or raise `max_n_steps`."
+            f"{most} rounds of draws. Widen the bounds, or raise `max_n_steps`."
         )
 
     return rule

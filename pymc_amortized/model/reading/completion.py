@@ -140,16 +140,7 @@ class _Reading:
             transform = self.model.rvs_to_transforms[variable]
             self.parameters.append(Parameter(variable.name, variable, transform))
             return
-        self.indicators.append(
-            Indicator(
-                variable.name,
-                variable,
-                "explicit",
-                _chain_order(variable),
-                self._dims(variable.name),
-                value_dim(self.model, categorical_weights(variable)),
-            )
-        )
+        self._add_indicator(variable.name, variable, "explicit", self._dims(variable.name))
 
     def result(self) -> CompleteModel:
         model = self.model
@@ -164,6 +155,14 @@ class _Reading:
             data={v.name: v for v in model.data_vars if v not in observed},
         )
         return _replace_everywhere(complete, self.replacements)
+
+    def _add_indicator(
+        self, name: str, variable: Variable, origin: str, dims: tuple[str | None, ...] | None
+    ) -> None:
+        weights = categorical_weights(variable)
+        counted_by = value_dim(self.model, weights)
+        order = _chain_order(variable)
+        self.indicators.append(Indicator(name, variable, origin, order, dims, counted_by))
 
     def _add_observation(
         self,
@@ -189,16 +188,7 @@ class _Reading:
             selected = select_component(indicator, components)
             self.replacements[density_variable] = selected
             unit_dims = None if dims is None else dims[:unit_ndim]
-            self.indicators.append(
-                Indicator(
-                    indicator_name,
-                    indicator,
-                    "mixture",
-                    0,
-                    unit_dims,
-                    value_dim(self.model, weights),
-                )
-            )
+            self._add_indicator(indicator_name, indicator, "mixture", unit_dims)
             variable = selected
         self.observations.append(
             Observation(
@@ -228,16 +218,7 @@ class _Reading:
                     "`marginalize`."
                 )
             name = marginalized_name(node) or f"{variable.name}_indicator"
-            self.indicators.append(
-                Indicator(
-                    name,
-                    hidden,
-                    "marginalized",
-                    _chain_order(hidden),
-                    marginalized_dims(node),
-                    value_dim(self.model, categorical_weights(hidden)),
-                )
-            )
+            self._add_indicator(name, hidden, "marginalized", marginalized_dims(node))
             self.replacements.update(zip(node.outputs, inner, strict=True))
         drawn = self.replacements[variable]
         self._add_observation(variable.name, drawn, data, dims_of=variable.name)
@@ -269,14 +250,14 @@ class _Reading:
 
     def _is_used(self, joined: Variable) -> bool:
         """Tell whether other variables depend on one that is observed in part."""
-        others = [v for v in self.model.basic_RVs if not v.name.startswith(f"{joined.name}_")]
+        own = {f"{joined.name}_observed", f"{joined.name}_unobserved"}
+        others = [v for v in self.model.basic_RVs if v.name not in own]
         return joined in ancestors(others)
 
     def _observe_labels(self, masked: Masked) -> None:
         """Take labels that are known of some units for an indicator, and an observation of it."""
         whole = masked.whole(self.model[f"{masked.name}_unobserved"])
-        dims = self._dims(masked.name)
-        self.indicators.append(Indicator(masked.name, whole, "explicit", _chain_order(whole), dims))
+        self._add_indicator(masked.name, whole, "explicit", self._dims(masked.name))
         self.replacements[masked.joined] = whole
         self._add_observation(
             f"{masked.name}_observed",

@@ -18,6 +18,7 @@ __all__ = [
     "ObservationShapeError",
     "ParameterShapeError",
     "SamplerArgumentError",
+    "SeveralUnitsError",
     "TrainingError",
     "TrainingInterruptedWarning",
     "UnboundedDensityError",
@@ -36,6 +37,20 @@ class ModelReadingError(AmortizedError, ValueError):
 
 class UnsupportedModelError(AmortizedError, NotImplementedError):
     """The model is a valid PyMC model, but outside of what this package can answer."""
+
+
+class SeveralUnitsError(UnsupportedModelError):
+    """An observed value depends on several units of an indicator.
+
+    Attributes
+    ----------
+    indicator : str
+        Its name.
+    """
+
+    def __init__(self, message: str, indicator: str) -> None:
+        super().__init__(message)
+        self.indicator = indicator
 
 
 class UnconvertibleOpError(AmortizedError, NotImplementedError):

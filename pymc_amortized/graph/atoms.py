@@ -17,6 +17,8 @@ from pymc.distributions.truncated import TruncatedRV
 from pytensor.graph.basic import Constant, Variable
 from pytensor.tensor.random.op import RandomVariable
 
+from pymc_amortized.graph.rules.selected_component import SelectedComponentRV, selected_parts
+
 __all__ = ["component_log_densities", "log_density"]
 
 
@@ -89,6 +91,12 @@ def _density_and_atoms(variable: Variable, value: Variable) -> tuple[Variable, V
         if anywhere is not None:
             table = densities[0] if len(densities) == 1 else pt.stack(densities, axis=-1)
             return pt.logsumexp(pt.log(weights) + table, axis=-1), anywhere
+    if isinstance(op, SelectedComponentRV):
+        indicator, components = selected_parts(variable)
+        densities, anywhere = _settle(components, value)
+        table = densities[0] if len(densities) == 1 else pt.stack(densities, axis=-1)
+        index = pt.shape_padright(pt.cast(indicator, "int64"))
+        return pt.take_along_axis(table, index, axis=-1).squeeze(-1), anywhere
     density = pm.logp(variable, value, warn_rvs=False)
     if variable.dtype.startswith(("int", "uint", "bool")):
         if isinstance(op, TruncatedRV):

@@ -13,6 +13,7 @@ from pymc_amortized.inference.correction.ladder import Corrector
 from pymc_amortized.inference.draws import Correction, Draws
 from pymc_amortized.inference.indicators.conditional import IndicatorDraws
 from pymc_amortized.inference.indicators.kinds import condition_on_data
+from pymc_amortized.inference.indicators.members import read_members
 from pymc_amortized.inference.problem import Problem
 from pymc_amortized.inference.watch import Watch
 from pymc_amortized.symmetry.answer_labels import AnswerLabels
@@ -187,10 +188,10 @@ class Answering:
     ) -> Answer:
         """Draw indicators to go with draws of the parameters, and put both into their labels."""
         problem, estimator = self.inference.problem, self.inference.estimator
-        indicators = {
-            spec.name: condition_on_data(problem, estimator, spec, dataset).draw(draws, generator)
-            for spec in problem.spec.indicators
-            if spec.name in wanted.indicators
-        }
+        indicators = {}
+        for spec in problem.spec.indicators:
+            if spec.name in wanted.indicators:
+                given = condition_on_data(problem, estimator, spec, dataset)
+                indicators |= read_members(spec, given.draw(draws, generator))
         draws, indicators = wanted.labels.symmetrize(draws, indicators, generator)
         return Answer(dataset, draws, indicators, own_data)

@@ -77,7 +77,7 @@ def require_chains(
     """
     if kind not in _KINDS:
         raise InvalidArgumentError(f"Expected kind to be one of {list(_KINDS)}; got {kind!r}.")
-    chains = tuple(i for i in spec.indicators if i.is_sequence)
+    chains = tuple(i for i in spec.named_indicators if i.is_sequence)
     if not chains:
         raise UnsupportedModelError(
             "Expected a model with a Markov chain; this one has none. See the probabilities of "
@@ -134,7 +134,7 @@ def check_var_names(spec: ModelSpec, var_names: Sequence[str]) -> None:
     InvalidArgumentError
         If they are not a list of known names.
     """
-    known = [v.name for v in (*spec.parameters, *spec.indicators, *spec.deterministics)]
+    known = [v.name for v in (*spec.parameters, *spec.named_indicators, *spec.deterministics)]
     if isinstance(var_names, str) or any(name not in known for name in var_names):
         raise InvalidArgumentError(
             f"Expected var_names to be a list of names among {known}; got {var_names!r}."
@@ -148,4 +148,6 @@ def indicators_to_draw(spec: ModelSpec, var_names: Sequence[str] | None) -> froz
         return names
     wanted = set(var_names)
     needed = any(d.depends_on_indicators and d.name in wanted for d in spec.deterministics)
-    return names if needed else names & wanted
+    if needed:
+        return names
+    return frozenset(i.name for i in spec.indicators if wanted & {n.name for n in i.named})

@@ -17,6 +17,7 @@ from pymc_amortized.inference.answer import Answer
 from pymc_amortized.inference.draws import Draws
 from pymc_amortized.inference.indicators.conditional import IndicatorDraws
 from pymc_amortized.inference.indicators.kinds import condition_on_data
+from pymc_amortized.inference.indicators.members import read_members
 from pymc_amortized.inference.problem import Problem
 from pymc_amortized.labels.detect import switching_of_draws
 from pymc_amortized.messages import log_warning
@@ -111,10 +112,10 @@ def with_indicators(
     """Return the groups of a result with its indicators; see :func:`add_indicators`."""
     dataset, draws = _read_posterior(groups, problem)
     generator = torch_generator(random_seed, problem.device)
-    indicators = {
-        spec.name: condition_on_data(problem, None, spec, dataset).draw(draws, generator)
-        for spec in problem.spec.indicators
-    }
+    indicators: dict[str, IndicatorDraws] = {}
+    for spec in problem.spec.indicators:
+        given = condition_on_data(problem, None, spec, dataset)
+        indicators |= read_members(spec, given.draw(draws, generator))
     _require_possible(indicators)
     posterior = groups["posterior"]
     wanted = {
@@ -170,11 +171,15 @@ def memberships_of_result(
     dataset, draws = _read_posterior(groups, problem)
     tables = []
     for spec in problem.spec.indicators:
-        if spec.num_components == num_labels:
-            pieces = condition_on_data(problem, None, spec, dataset).memberships(draws)
-            tables.append(np.concatenate([_put_labels_first(piece) for piece in pieces]))
+        alike = [named for named in spec.named if named.num_components == num_labels]
+        if not alike:
+            continue
+        pieces = list(condition_on_data(problem, None, spec, dataset).memberships(draws))
+        for named in alike:
+            own = pieces if named is spec else [named.digits.marginal(piece) for piece in pieces]
+            tables.append(np.concatenate([_put_labels_first(piece) for piece in own]))
     if not tables:
-        found = {i.name: i.num_components for i in problem.spec.indicators}
+        found = {i.name: i.num_components for i in problem.spec.named_indicators}
         raise UnsupportedModelError(
             f"Expected an indicator with {num_labels} components, as many as the component dim is "
             f"long; got {found}."

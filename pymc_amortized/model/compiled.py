@@ -12,13 +12,13 @@ import torch
 from pytensor.graph.traversal import ancestors
 from torch import Tensor
 
-from pymc_amortized.errors import DensityUnavailableError, ModelReadingError, UnsupportedModelError
-from pymc_amortized.graph.backend import (
-    Backend,
-    BatchedFunction,
-    BatchedGraph,
-    batched_function,
+from pymc_amortized.errors import (
+    DensityUnavailableError,
+    ModelReadingError,
+    SeveralUnitsError,
+    UnsupportedModelError,
 )
+from pymc_amortized.graph.backend import Backend, BatchedGraph
 from pymc_amortized.model.complete_model import CompleteModel, Indicator, current_value
 from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.describe import describe
@@ -28,12 +28,13 @@ from pymc_amortized.model.reading.chains.states_from_draws import simulated_dist
 from pymc_amortized.model.reading.completion import complete_model
 from pymc_amortized.model.reading.covariates import Covariate, find_covariates
 from pymc_amortized.model.reading.indicator_distribution import indicator_distribution
+from pymc_amortized.model.reading.joining import with_joint_indicators
+from pymc_amortized.model.reading.stages import Stages
 from pymc_amortized.model.reading.unit_map import UnitMap, unit_map
 from pymc_amortized.model.restricted_prior import RestrictedPrior
 
 __all__ = ["CompiledModel", "compile_model"]
 
-_NUM_READING_DRAWS = 48
 _NUM_DRAWS_OF_STATES = 512
 
 
@@ -57,13 +58,11 @@ class CompiledModel:
     """
 
     def __init__(self, complete: CompleteModel, backend: Backend) -> None:
-        _refuse_unreadable(complete)
         self.complete = complete
         self._data_as_read = {v.name: current_value(v) for v in complete.model.data_vars}
         self.prior = RestrictedPrior(complete, backend)
-        self._draw_indicators = _stages(complete, "indicators", backend)
-        self._draw_observations = _stages(complete, "observations", backend)
-        draws = self._a_few_datasets()
+        self._stages = Stages(complete, backend)
+        draws = self._stages.a_few(self.prior)
         self.distributions = {i.name: self._distribution(i, draws) for i in complete.indicators}
         supports = {name: d.support for name, d in self.distributions.items()}
         generator = torch.Generator().manual_seed(0)
@@ -152,29 +151,7 @@ class CompiledModel:
         known: Mapping[str, Tensor] = {},
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Draw indicators, where not known, and observations given parameters in order."""
-        indicators = self._draw_states(values, batch, device, generator, known)
-        observations: dict[str, Tensor] = {}
-        for name, stage in self._draw_observations.items():
-            given = [*values, *indicators.values(), *observations.values()]
-            [observations[name]] = stage(given, batch=batch, device=device, generator=generator)
-        return indicators, observations
-
-    def _draw_states(
-        self,
-        values: list[Tensor],
-        batch: int,
-        device: torch.device,
-        generator: torch.Generator,
-        known: Mapping[str, Tensor] = {},
-    ) -> dict[str, Tensor]:
-        indicators: dict[str, Tensor] = {}
-        for name, stage in self._draw_indicators.items():
-            given = [*values, *indicators.values()]
-            if name in known:
-                indicators[name] = known[name]
-                continue
-            [indicators[name]] = stage(given, batch=batch, device=device, generator=generator)
-        return indicators
+        return self._stages.draw(values, batch, device, generator, known)
 
     def deterministics(
         self,
@@ -186,16 +163,16 @@ class CompiledModel:
 
         Those that depend on observed variables take their observed values, as in PyMC.
         """
-        complete = self.complete
+        complete, indicators = self.complete, self._with_members(indicators)
         inputs = [
             *complete.parameter_variables,
-            *complete.indicator_variables,
+            *(i.variable for i in complete.named_indicators),
             *(o.variable for o in complete.observations),
             *complete.data.values(),
         ]
         values = [
             *(parameters[p.name] for p in complete.parameters),
-            *(indicators.get(i.name, np.zeros((), "int64")) for i in complete.indicators),
+            *(indicators.get(i.name, np.zeros((), "int64")) for i in complete.named_indicators),
             *(o.data for o in complete.observations),
             *(self._data_as_read[v.name] for v in complete.data.values()),
         ]
@@ -205,6 +182,16 @@ class CompiledModel:
             name: _expand_to_batch(value, batch)
             for name, value in zip(names, graph(values, batch=batch), strict=True)
         }
+
+    def _with_members(self, indicators: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return indicators, and those that joint ones among them stand for."""
+        members = {
+            member.indicator.name: member.digits.decode(indicators[joint.name])
+            for joint in self.complete.indicators
+            if joint.name in indicators
+            for member in joint.members
+        }
+        return {**members, **indicators}
 
     def _distribution(
         self, indicator: Indicator, draws: Mapping[str, Tensor]
@@ -216,18 +203,8 @@ class CompiledModel:
             cpu, generator = torch.device("cpu"), torch.Generator().manual_seed(21)
             parameters = self.prior.sample(_NUM_DRAWS_OF_STATES, cpu, generator)
             values = list(parameters.values())
-            indicators = self._draw_states(values, _NUM_DRAWS_OF_STATES, cpu, generator)
+            indicators = self._stages.draw_indicators(values, _NUM_DRAWS_OF_STATES, cpu, generator)
             return simulated_distribution(indicator.name, indicators[indicator.name], str(error))
-
-    def _a_few_datasets(self) -> dict[str, Tensor]:
-        """Return data sets under which the model is asked how it responds."""
-        cpu = torch.device("cpu")
-        generator = torch.Generator().manual_seed(20)
-        parameters = self.prior.sample(_NUM_READING_DRAWS, cpu, generator)
-        indicators, observations = self.draw_given(
-            list(parameters.values()), _NUM_READING_DRAWS, cpu, generator
-        )
-        return {**parameters, **indicators, **observations}
 
 
 def _expand_to_batch(value: np.ndarray | Tensor, batch: int) -> Tensor:
@@ -245,32 +222,26 @@ def compile_model(model: pm.Model | None = None, backend: Backend = "auto") -> C
     backend : {"auto", "torch", "pytensor"}
         Where to simulate.
     """
-    return CompiledModel(complete_model(model), backend)
-
-
-def _stages(complete: CompleteModel, kind: str, backend: Backend) -> dict[str, BatchedFunction]:
-    """Return what draws each variable of a kind, given all variables before it."""
-    before = list(complete.parameter_variables)
-    if kind == "observations":
-        before += complete.indicator_variables
-    stages = {}
-    for item in getattr(complete, kind):
-        stages[item.name] = batched_function(list(before), [item.variable], backend)
-        before.append(item.variable)
-    return stages
+    complete = complete_model(model)
+    _refuse_unreadable(complete)
+    complete = with_joint_indicators(complete, backend)
+    try:
+        return CompiledModel(complete, backend)
+    except SeveralUnitsError as error:
+        return CompiledModel(with_joint_indicators(complete, backend, error.indicator), backend)
 
 
 def _refuse_unreadable(complete: CompleteModel) -> None:
     """Refuse dependencies outside of: parameters, then indicators, then observations."""
     indicators = {indicator.variable: indicator.name for indicator in complete.indicators}
     observed = {v: o.name for o in complete.observations for v in (o.variable, o.density_variable)}
-    for kind in ("parameters", "indicators"):
+    for kind, forbidden in (("parameters", {**indicators, **observed}), ("indicators", observed)):
         for item in getattr(complete, kind):
             above = set(ancestors([item.variable])) - {item.variable}
-            for variable, name in {**indicators, **observed}.items():
+            for variable, name in forbidden.items():
                 if variable in above:
                     raise UnsupportedModelError(
-                        f"Expected {kind} to depend on parameters alone; {item.name!r} depends on "
+                        f"Expected no {kind} below indicators or data; {item.name!r} depends on "
                         f"{name!r}. Let indicators select among parameters that do not depend on "
                         "them, and give what is always known as data:\n\n"
                         "    mu[z] instead of pm.Normal('x', mu[z], 1)\n"

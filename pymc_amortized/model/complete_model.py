@@ -1,7 +1,7 @@
 """What a complete-data model consists of: its variables, as they are in the graph."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pymc as pm
@@ -9,12 +9,16 @@ import pymc as pm
 from pymc.logprob.transforms import Transform
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.elemwise import Elemwise
+
+from pymc_amortized.model.indicators.digits import Digits
 
 __all__ = [
     "CompleteModel",
     "Indicator",
+    "Member",
     "Observation",
     "Parameter",
     "current_value",
@@ -51,7 +55,7 @@ class Indicator:
         Its own, or ``<observation>_component`` where the model hides it in a mixture.
     variable : Variable
         In the graph of the complete-data model.
-    origin : {"explicit", "mixture", "marginalized"}
+    origin : {"explicit", "mixture", "marginalized", "joint"}
         How the model had it.
     order : int
         How many units back it depends on: 0 for independent indicators.
@@ -59,6 +63,8 @@ class Indicator:
         Names of the axes of its units.
     value_dim : str or None
         Name of the axis of its weights, which counts its values.
+    members : tuple of Member
+        The indicators that it stands for, if it is a joint one of several.
     """
 
     name: str
@@ -67,6 +73,28 @@ class Indicator:
     order: int
     dims: tuple[str | None, ...] | None
     value_dim: str | None = None
+    members: tuple["Member", ...] = ()
+
+    @property
+    def named(self) -> tuple["Indicator", ...]:
+        """The indicators of the model that it stands for: its members, or itself."""
+        return tuple(member.indicator for member in self.members) or (self,)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An indicator that is part of a joint one.
+
+    Attributes
+    ----------
+    indicator : Indicator
+        As the model had it.
+    digits : Digits
+        Where it is found in the joint one.
+    """
+
+    indicator: Indicator
+    digits: Digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +169,11 @@ class CompleteModel:
         """The indicators, as they are in the graph."""
         return [indicator.variable for indicator in self.indicators]
 
+    @property
+    def named_indicators(self) -> list[Indicator]:
+        """The indicators as the model has them: those that a joint one stands for, each."""
+        return [named for indicator in self.indicators for named in indicator.named]
+
     def observations_behind(self, observation: Observation) -> list[Observation]:
         """Return the other observed variables that one depends on."""
         roots = set(ancestors(observation.components or (observation.density_variable,)))
@@ -149,6 +182,34 @@ class CompleteModel:
             for other in self.observations
             if other is not observation and roots & {other.variable, other.density_variable}
         ]
+
+    def replaced(self, replacements: Mapping[Variable, Variable]) -> "CompleteModel":
+        """Return the model with other variables in the places of some, below parameters."""
+
+        def new(variable: Variable) -> Variable:
+            if not replacements or set(ancestors([variable])).isdisjoint(replacements):
+                return variable
+            return graph_replace([variable], dict(replacements), strict=False)[0]
+
+        def renewed(observation: Observation) -> Observation:
+            if observation.components is None:
+                return replace(
+                    observation,
+                    variable=new(observation.variable),
+                    density_variable=new(observation.density_variable),
+                )
+            return replace(
+                observation,
+                components=tuple(new(component) for component in observation.components),
+                weights=new(observation.weights),
+            )
+
+        return replace(
+            self,
+            deterministics={name: new(v) for name, v in self.deterministics.items()},
+            potentials={name: new(v) for name, v in self.potentials.items()},
+            observations=tuple(renewed(observation) for observation in self.observations),
+        )
 
 
 def current_value(variable: Variable) -> np.ndarray:

@@ -8,6 +8,7 @@ from torch import Tensor
 from pymc_amortized.model.complete_model import (
     CompleteModel,
     Indicator,
+    Member,
     Observation,
     Parameter,
 )
@@ -75,6 +76,7 @@ def describe(
     unconstrained = prior.bijections.forward(draws)
     along_units = [c.variable for c in covariates if c.unit_axes]
     observed = [observation.variable for observation in complete.observations]
+    indicators = {indicator.variable for indicator in complete.named_indicators}
     return ModelSpec(
         parameters=tuple(
             _parameter_spec(complete, parameter, draws, unconstrained[parameter.name])
@@ -98,9 +100,7 @@ def describe(
         deterministics=tuple(
             DeterministicSpec(
                 name,
-                not set(ancestors([variable], blockers=observed)).isdisjoint(
-                    complete.indicator_variables
-                ),
+                not indicators.isdisjoint(ancestors([variable], blockers=observed)),
                 not set(ancestors([variable])).isdisjoint({*observed, *along_units}),
             )
             for name, variable in complete.deterministics.items()
@@ -124,6 +124,23 @@ def _indicator_spec(
         dims=indicator.dims,
         density=distribution.reason,
         value_dim=indicator.value_dim,
+        members=tuple(_member_spec(member) for member in indicator.members),
+    )
+
+
+def _member_spec(member: Member) -> IndicatorSpec:
+    indicator = member.indicator
+    return IndicatorSpec(
+        name=indicator.name,
+        support=member.digits.support,
+        units=member.digits.units,
+        kind="markov" if indicator.order else "independent",
+        order=indicator.order,
+        time_varying=False,
+        origin=indicator.origin,
+        dims=indicator.dims,
+        value_dim=indicator.value_dim,
+        digits=member.digits,
     )
 
 

@@ -9,6 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from pymc_amortized.model.indicators.indicator_spec import Dims, IndicatorSpec
+
 __all__ = [
     "CovariateSpec",
     "DeterministicSpec",
@@ -18,8 +20,6 @@ __all__ = [
     "ParameterSpec",
     "without_density",
 ]
-
-Dims = tuple[str | None, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,61 +49,6 @@ class ParameterSpec:
     distribution: str
     transform: str | None
     support: str
-
-
-@dataclass(frozen=True, slots=True)
-class IndicatorSpec:
-    """A discrete latent variable.
-
-    Attributes
-    ----------
-    name : str
-        Its own, or ``<observation>_component``.
-    support : tuple of int
-        The K values it can take.
-    units : tuple of int
-        Shape of the units that it belongs to.
-    kind : {"independent", "markov", "simulated"}
-        How units depend on each other. ``"simulated"``: in a sequence that is known by draws alone.
-    order : int
-        How many units back a chain looks; 0 where units are independent.
-    time_varying : bool
-        Whether a chain's transition differs from step to step.
-    origin : {"explicit", "mixture", "marginalized"}
-        How the model had it.
-    dims : tuple of str, or None
-        Names of the axes.
-    density : str or None
-        Why its probabilities are not known; None where they are.
-    value_dim : str or None
-        Name of the axis of its weights.
-    """
-
-    name: str
-    support: tuple[int, ...]
-    units: tuple[int, ...]
-    kind: Literal["independent", "markov", "simulated"]
-    order: int
-    time_varying: bool
-    origin: str
-    dims: Dims
-    density: str | None = None
-    value_dim: str | None = None
-
-    @property
-    def is_sequence(self) -> bool:
-        """Whether units are time points, along the last axis."""
-        return self.kind != "independent"
-
-    @property
-    def is_drawn_only(self) -> bool:
-        """Whether no more is known of it than its draws."""
-        return self.kind == "simulated"
-
-    @property
-    def num_components(self) -> int:
-        """K."""
-        return len(self.support)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,6 +177,15 @@ class ModelSpec:
         """Whether every observed variable and every indicator has a density."""
         return all(v.density is None for v in (*self.observations, *self.indicators))
 
+    @property
+    def named_indicators(self) -> tuple[IndicatorSpec, ...]:
+        """The indicators as the model has them: those that a joint one stands for, each."""
+        return tuple(named for indicator in self.indicators for named in indicator.named)
+
+    def whole_of(self, indicator: IndicatorSpec) -> IndicatorSpec:
+        """Return the joint indicator that one belongs to; itself, if there is none."""
+        return next(i for i in self.indicators if indicator in i.named)
+
     def __repr__(self) -> str:
         lines = [self._headline()]
         for title, rows in self._tables():
@@ -257,7 +211,7 @@ class ModelSpec:
 
     def _headline(self) -> str:
         size = sum(int(np.prod(p.unconstrained_shape)) for p in self.parameters)
-        names = ", ".join(i.name for i in self.indicators)
+        names = ", ".join(i.name for i in self.named_indicators)
         latent = names or "no indicator: parameters only"
         density = "with density" if self.has_density else "without density"
         return f"Model of a {self.structure}, {density}: {size} unconstrained parameters; {latent}"

@@ -83,7 +83,7 @@ class ModelAxes:
         called: str | None = None,
     ) -> xarray.DataArray:
         """Return probabilities (*leading, *units, K) of an indicator, under a name of its own."""
-        spec = next(i for i in self.spec.indicators if i.name == name)
+        spec = next(i for i in self.spec.named_indicators if i.name == name)
         array = self.array(name, table[..., 0], spec.dims, leading)
         dim = self._component_dim(spec)
         coordinate = self.coords.get(dim, np.asarray(spec.support))
@@ -100,14 +100,14 @@ class ModelAxes:
         Or a name of its own, where that is something else.
         """
         known = self.coords.get(indicator.value_dim)
-        of_units = any(indicator.value_dim in (i.dims or ()) for i in self.spec.indicators)
+        of_units = any(indicator.value_dim in (i.dims or ()) for i in self.spec.named_indicators)
         if known is not None and len(known) == indicator.num_components and not of_units:
             return indicator.value_dim
         word = "state" if indicator.is_sequence else "component"
-        alike = [i for i in self.spec.indicators if i.is_sequence == indicator.is_sequence]
+        alike = [i for i in self.spec.named_indicators if i.is_sequence == indicator.is_sequence]
         supports = {i.support for i in alike}
         taken = self.coords.get(word)
-        of_units = any(word in (i.dims or ()) for i in self.spec.indicators)
+        of_units = any(word in (i.dims or ()) for i in self.spec.named_indicators)
         wrong = taken is not None and len(taken) != indicator.num_components
         if len(supports) > 1 or of_units or wrong:
             return f"{indicator.name}_value"
@@ -141,4 +141,4 @@ def viterbi_name(spec: ModelSpec, indicator: IndicatorSpec) -> str:
 
 
 def _name(spec: ModelSpec, indicator: IndicatorSpec, kind: str) -> str:
-    return kind if len(spec.indicators) == 1 else f"{indicator.name}_{kind}"
+    return kind if len(spec.named_indicators) == 1 else f"{indicator.name}_{kind}"

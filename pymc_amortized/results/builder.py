@@ -78,7 +78,7 @@ class ResultBuilder:
         self.var_names = None if var_names is None else set(var_names)
         self.sink = MemorySink(len(datasets)) if sink is None else sink
         self.left_out: set[str] = set()
-        self._indicator_of = {spec.name: spec for spec in self.spec.indicators}
+        self._indicator_of = {spec.name: spec for spec in self.spec.named_indicators}
 
     @property
     def leading(self) -> tuple[str, ...]:
@@ -153,9 +153,8 @@ class ResultBuilder:
         skip = 0 if self.single else 1
         shapes = [(o.dims, observed[o.name].shape[skip:]) for o in self.spec.observations]
         sampled = self.sink.arrays(_POSTERIOR)
-        shapes += [
-            (i.dims, sampled[i.name].shape[2:]) for i in self.spec.indicators if i.name in sampled
-        ]
+        indicators = [i for i in self.spec.named_indicators if i.name in sampled]
+        shapes += [(i.dims, sampled[i.name].shape[2:]) for i in indicators]
         leading = {"chain": self.chains, "draw": self.num_draws // self.chains}
         if not self.single:
             leading["dataset"] = len(self.datasets)
@@ -189,7 +188,7 @@ class ResultBuilder:
     def _dims(self, name: str, group: str) -> Dims:
         if group == _STATS:
             return None
-        specs = {s.name: s for s in (*self.spec.parameters, *self.spec.indicators)}
+        specs = {s.name: s for s in (*self.spec.parameters, *self.spec.named_indicators)}
         if name in specs:
             return specs[name].dims
         return self.problem.simulator.model.named_vars_to_dims.get(name)
@@ -212,8 +211,9 @@ class ResultBuilder:
         if not names:
             return {}
         indicators = answer.indicators
-        complete = len(indicators) == len(self.spec.indicators) and all(
-            tuple(indicators[i.name].values.shape[1:]) == i.units for i in self.spec.indicators
+        complete = len(indicators) == len(self.spec.named_indicators) and all(
+            tuple(indicators[i.name].values.shape[1:]) == i.units
+            for i in self.spec.named_indicators
         )
         found = self.problem.simulator.deterministics(
             answer.draws.parameters,
@@ -243,7 +243,7 @@ class ResultBuilder:
             spec = self._indicator_of[name]
             unit_axis = 1 if group == _POSTERIOR else 0
             if spec.units:
-                shape[unit_axis] = max(shape[unit_axis], self._max_rows(spec.name))
+                shape[unit_axis] = max(shape[unit_axis], self._max_rows(spec))
             if group != _PROBABILITIES:
                 filler = min(-1, min(spec.support) - 1)
         elif dtype.kind == "b" and (group == _STATS or self.single):
@@ -252,10 +252,10 @@ class ResultBuilder:
             dtype, filler = (dtype, 0) if self.single else (np.dtype(float), math.nan)
         return Room(tuple(shape), dtype, filler)
 
-    def _max_rows(self, indicator: str) -> int:
+    def _max_rows(self, indicator: IndicatorSpec) -> int:
         """Return the largest number of units of an indicator in any data set."""
         layout = self.problem.layout
-        index = layout.table_of(indicator)
+        index = layout.table_of(self.spec.whole_of(indicator).name)
         if index is None or layout.tables[index].grouped or layout.tables[index].num_sequences > 1:
             return 0
         read = [d for d in self.datasets if isinstance(d, Dataset)]

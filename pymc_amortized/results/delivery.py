@@ -178,7 +178,7 @@ class Delivery:
             )
         wanted = self.ask(_DRAWS_FOR_PROBABILITIES, 1, correction)
         answer = self.answer(data, wanted, random_seed, show=show)
-        return self.built(answer, wanted, list(wanted.indicators)).probabilities()
+        return self.built(answer, wanted, list(answer.indicators)).probabilities()
 
     def states(
         self,
@@ -193,7 +193,7 @@ class Delivery:
         chains = require_chains(self.spec, kind)
         wanted = self.ask(draws, 1, correction)
         answer = self.answer(data, wanted, random_seed, show=show)
-        builder = self.built(answer, wanted, list(wanted.indicators))
+        builder = self.built(answer, wanted, list(answer.indicators))
         return states_dataset(builder, answer, kind, [c.name for c in chains])
 
     def built(

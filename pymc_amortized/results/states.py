@@ -32,7 +32,7 @@ def states_dataset(
 
 def _states(builder: ResultBuilder, answer: Answer, kind: str, name: str) -> xarray.DataArray:
     drawn, axes = answer.indicators[name], builder.axes
-    dims = next(i.dims for i in builder.spec.indicators if i.name == name)
+    dims = next(i.dims for i in builder.spec.named_indicators if i.name == name)
     if kind == "paths":
         return axes.array(name, builder.in_chains(drawn.values), dims, builder.leading)
     if kind == "viterbi":

@@ -146,7 +146,7 @@ class AnswerLabels:
         for order in self.labelling.orders:
             permutations = order.random_permutations(len(draws.log_q), generator)
             parameters = permuted(parameters, order.exchangeable, permutations)
-            for spec in self.spec.indicators:
+            for spec in self.spec.named_indicators:
                 if spec.name in order.exchangeable.indicators and spec.name in found:
                     found[spec.name] = _permute(found[spec.name], spec, order, permutations, best)
         vector = self.labelling.space.unconstrain(parameters) if parameters else draws.vector

@@ -26,7 +26,7 @@ from pymc_amortized.graph.interpreter import (
 )
 from pymc_amortized.graph.samplers import Sampler, sampler
 
-__all__ = ["SelectedComponentRV", "select_component"]
+__all__ = ["SelectedComponentRV", "select_component", "selected_parts"]
 
 
 class SelectedComponentRV(SymbolicRandomVariable):
@@ -36,6 +36,7 @@ class SelectedComponentRV(SymbolicRandomVariable):
     other. ``components`` holds those nodes as templates.
     """
 
+    default_output = 0
     _print_name = ("SelectedComponent", "\\operatorname{SelectedComponent}")
     fingerprint_name = "pymc_amortized.compile.selection.SelectedComponentRV"
 
@@ -92,6 +93,18 @@ def select_component(indicator: Variable, components: Sequence[Variable]) -> Var
         ndim_supp=ndim_supp,
     )
     return op.make_node(indicator, *outer).outputs[0]
+
+
+def selected_parts(variable: Variable) -> tuple[Variable, list[Variable]]:
+    """Return the indicator and the components of a variable of :func:`select_component`."""
+    indicator, *outer = variable.owner.inputs
+    components, start = [], 0
+    for template in variable.owner.op.components:
+        end = start + len(template.inputs)
+        copy = template.clone_with_new_inputs(outer[start:end])
+        components.append(copy.default_output())
+        start = end
+    return indicator, components
 
 
 @batch_rule.register(SelectedComponentRV)

@@ -5,16 +5,12 @@ models that pymc-extras has marginalized get back the one that they lost, and ma
 become whole again.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
-
 import numpy as np
 import pymc as pm
 
 from pymc.distributions.distribution import SymbolicRandomVariable
 from pymc_extras.distributions.timeseries import DiscreteMarkovChainRV
 from pytensor.graph.basic import Variable
-from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.op import RandomVariable
 
@@ -154,7 +150,7 @@ class _Reading:
             potentials={v.name: v for v in model.potentials},
             data={v.name: v for v in model.data_vars if v not in observed},
         )
-        return _replace_everywhere(complete, self.replacements)
+        return complete.replaced(self.replacements)
 
     def _add_indicator(
         self, name: str, variable: Variable, origin: str, dims: tuple[str | None, ...] | None
@@ -184,11 +180,17 @@ class _Reading:
             indicator_name = self._free_name(f"{name}_component")
             ndim_supp = density_variable.owner.op.ndim_supp
             unit_ndim = density_variable.type.ndim - ndim_supp
-            indicator = mixture_indicator(weights, data.shape[:unit_ndim], indicator_name)
+            units = data.shape[:unit_ndim]
+            unit_dims = None if dims is None else dims[:unit_ndim]
+            indicator = mixture_indicator(weights, units, indicator_name)
+            self._add_indicator(indicator_name, indicator, "mixture", unit_dims)
+            if len(components) > 1:
+                components = [
+                    self._unfold(component, f"{indicator_name}_{k}", units, unit_dims)
+                    for k, component in enumerate(components)
+                ]
             selected = select_component(indicator, components)
             self.replacements[density_variable] = selected
-            unit_dims = None if dims is None else dims[:unit_ndim]
-            self._add_indicator(indicator_name, indicator, "mixture", unit_dims)
             variable = selected
         self.observations.append(
             Observation(
@@ -204,6 +206,26 @@ class _Reading:
                 dims=dims,
             )
         )
+
+    def _unfold(
+        self,
+        component: Variable,
+        name: str,
+        units: tuple[int, ...],
+        dims: tuple[str | None, ...] | None,
+    ) -> Variable:
+        """Return a component; with an indicator of its own, if it is a mixture itself."""
+        if (mixture := mixture_parts(component)) is None:
+            return component
+        weights, *components = mixture
+        indicator = mixture_indicator(weights, units, self._free_name(name))
+        self._add_indicator(indicator.name, indicator, "mixture", dims)
+        if len(components) > 1:
+            components = [
+                self._unfold(inner, f"{indicator.name}_{k}", units, dims)
+                for k, inner in enumerate(components)
+            ]
+        return select_component(indicator, components)
 
     def _observe_marginal(self, variable: Variable, data: np.ndarray) -> None:
         """Take the model out of what ``pymc_extras.marginalize`` has wrapped it in."""
@@ -281,34 +303,3 @@ class _Reading:
 def _chain_order(variable: Variable) -> int:
     op = variable.owner.op
     return op.n_lags if isinstance(op, DiscreteMarkovChainRV) else 0
-
-
-def _replace_everywhere(
-    complete: CompleteModel, replacements: Mapping[Variable, Variable]
-) -> CompleteModel:
-    """Let whatever used a variable that has been made explicit use its new form."""
-
-    def new(variable: Variable) -> Variable:
-        if not replacements or set(ancestors([variable])).isdisjoint(replacements):
-            return variable
-        return graph_replace([variable], dict(replacements), strict=False)[0]
-
-    def renewed(observation: Observation) -> Observation:
-        if observation.components is None:
-            return replace(
-                observation,
-                variable=new(observation.variable),
-                density_variable=new(observation.density_variable),
-            )
-        return replace(
-            observation,
-            components=tuple(new(component) for component in observation.components),
-            weights=new(observation.weights),
-        )
-
-    return replace(
-        complete,
-        deterministics={name: new(v) for name, v in complete.deterministics.items()},
-        potentials={name: new(v) for name, v in complete.potentials.items()},
-        observations=tuple(renewed(observation) for observation in complete.observations),
-    )

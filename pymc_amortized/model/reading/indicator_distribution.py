@@ -15,6 +15,7 @@ from pymc.distributions.distribution import SymbolicRandomVariable
 from pymc.distributions.truncated import TruncatedRV
 from pymc_extras.distributions.timeseries import DiscreteMarkovChainRV
 from pytensor.graph.basic import Variable
+from pytensor.graph.replace import vectorize_graph
 from torch import Tensor
 
 from pymc_amortized.compat import has_time_varying_transitions
@@ -31,6 +32,7 @@ from pymc_amortized.model.reading.covariates import Covariate
 
 __all__ = [
     "indicator_distribution",
+    "indicator_support",
 ]
 
 
@@ -80,7 +82,7 @@ def indicator_distribution(
     is_truncated = isinstance(op, TruncatedRV)
     if isinstance(op, SymbolicRandomVariable | CustomDistRV) and not is_truncated:
         return _custom_distribution(complete, indicator, units, values)
-    support = _support(complete, indicator, values)
+    support = indicator_support(complete, indicator, draws)
     covariates = tuple(covariates)
     inputs = [*complete.parameter_variables, *(c.variable for c in covariates)]
     if isinstance(op, ptr.CategoricalRV):
@@ -105,37 +107,78 @@ def _constant_states(
     return pt.constant(np.full(shape, value, dtype=indicator.variable.type.dtype))
 
 
-def _support(
-    complete: CompleteModel, indicator: Indicator, values: Sequence[Tensor]
+def indicator_support(
+    complete: CompleteModel,
+    indicator: Indicator,
+    draws: Mapping[str, Tensor],
+    parents: Mapping[Variable, tuple[tuple[int, ...], tuple[int, ...]]] = {},
 ) -> tuple[int, ...]:
-    """Return the values that an indicator can take."""
+    """Return the values that an indicator can take.
+
+    Parameters
+    ----------
+    complete : CompleteModel
+        The complete-data model.
+    indicator : Indicator
+        One of its indicators.
+    draws : mapping of str to Tensor, shape (M, *shape)
+        Simulated data sets with their parameters.
+    parents : mapping of Variable to (support, units)
+        Indicators on which it depends: bounds are the widest under any of their values.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If there are infinitely many, or others for each unit or parameter.
+    """
     node = indicator.variable.owner
     op = node.op
+    values = [draws[parameter.name][:1] for parameter in complete.parameters]
+    every = _every_combination(parents)
 
     def value(variable: Variable) -> np.ndarray | Tensor:
+        variable = vectorize_graph(variable, every) if every else variable
         return BatchedGraph(complete.parameter_variables, [variable])(values)[0]
 
     def parameter(position: int) -> np.ndarray | Tensor:
         return value(op.dist_params(node)[position])
+
+    def between(lower: np.ndarray | Tensor, upper: np.ndarray | Tensor) -> tuple[int, ...]:
+        if every and not any(isinstance(x, Tensor) for x in (lower, upper)):
+            lower, upper = np.min(lower), np.max(upper)
+        return tuple(range(_one_number(indicator, lower), _one_number(indicator, upper) + 1))
 
     if isinstance(op, ptr.CategoricalRV):
         return tuple(range(parameter(0).shape[-1]))
     if isinstance(op, ptr.BernoulliRV):
         return (0, 1)
     if isinstance(op, DiscreteUniformRV):
-        return tuple(
-            range(_one_number(indicator, parameter(0)), _one_number(indicator, parameter(1)) + 1)
-        )
+        return between(parameter(0), parameter(1))
     if isinstance(op, ptr.BinomialRV | ptr.BetaBinomialRV):
-        return tuple(range(_one_number(indicator, parameter(0)) + 1))
+        return between(np.zeros(()), parameter(0))
     if isinstance(op, TruncatedRV):
         bounds = [value(bound) for bound in node.inputs[-2:]]
         if isinstance(op.base_rv_op, _FROM_ZERO) and not isinstance(bounds[0], Tensor):
             bounds[0] = np.maximum(bounds[0], 0)
         if not any(isinstance(x, np.ndarray) and np.isinf(x).any() for x in bounds):
-            lower, upper = (_one_number(indicator, x) for x in bounds)
-            return tuple(range(lower, upper + 1))
+            return between(*bounds)
     raise _infinite_support_error(indicator)
+
+
+def _every_combination(
+    parents: Mapping[Variable, tuple[tuple[int, ...], tuple[int, ...]]],
+) -> dict[Variable, Variable]:
+    """Return each parent with one value in all units, for all combinations of their values."""
+    supports = [support for support, _ in parents.values()]
+    columns = np.array(list(itertools.product(*supports))).T
+    return {
+        variable: pt.constant(
+            np.broadcast_to(column.reshape(-1, *(1,) * len(units)), (len(column), *units)).astype(
+                variable.dtype
+            )
+        )
+        for (variable, (_, units)), column in zip(parents.items(), columns, strict=True)
+    }
 
 
 def _one_number(indicator: Indicator, value: np.ndarray | Tensor) -> int:

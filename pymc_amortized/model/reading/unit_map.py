@@ -10,7 +10,7 @@ under which components are alike. The answer is then verified on random indicato
 import math
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,13 +19,24 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 from torch import Tensor
 
-from pymc_amortized.errors import UnsupportedModelError
+from pymc_amortized.errors import SeveralUnitsError
+from pymc_amortized.memory import MEMORY
 from pymc_amortized.model.complete_model import CompleteModel, Indicator, Observation
 from pymc_amortized.model.reading.response import Response, differs, entry_shape
 
-__all__ = ["UnitMap", "indicators_of", "unit_map"]
+__all__ = [
+    "UnitMap",
+    "depends_on",
+    "indicators_of",
+    "parents_of",
+    "response_of_indicator",
+    "unit_map",
+]
 
 _NUM_VERIFICATIONS = 16
+_MOST_VALUES = 8
+_MANY_VALUES = 64
+_WORK = 2**26
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +106,10 @@ def unit_map(
 
     Raises
     ------
-    UnsupportedModelError
-        If an entry depends on more than one unit, or on more than one indicator.
+    SeveralUnitsError
+        If an entry depends on more than one unit.
     """
     found = indicators_of(complete, observation)
-    if len(found) > 1:
-        raise UnsupportedModelError(
-            f"Expected each observation to depend on one indicator; {observation.name!r} depends "
-            f"on {[i.name for i in found]}. Supported are one indicator per observed variable, "
-            "shared by as many variables as you like, and Markov chains. Combine the two into "
-            "one indicator with a component for each pair of values:\n\n"
-            f'    both = pm.Categorical("both", p=weights_of_pairs, shape=...)\n'
-            f"    first, second = both // K, both % K"
-        )
     if not found:
         return UnitMap(None, np.full(entry_shape(observation), -1))
     [indicator] = found
@@ -146,6 +148,8 @@ class _Probe:
 
     def owner(self, support: Sequence[int], generator: torch.Generator) -> np.ndarray:
         num_units = math.prod(self.shape)
+        if num_units == 1 and len(support) > _MANY_VALUES:
+            return np.zeros(self._response.entry_shape, dtype=int)
         num_bits = max(1, num_units.bit_length())
         codes = torch.arange(1, num_units + 1)
         bits = torch.stack([(codes >> bit) & 1 for bit in range(num_bits)])  # (bits, units)
@@ -182,9 +186,79 @@ class _Probe:
             for response, table in zip(responses, tables, strict=True):
                 agrees = agrees and not bool(differs(response, table[:, chosen, entries]).any())
         if not agrees:
-            raise UnsupportedModelError(
+            raise SeveralUnitsError(
                 f"Expected each value of {self.name!r} to depend on one unit of "
                 f"{self.indicator_name!r}; some depend on several. Supported are independent "
                 "indicators, one per unit, and Markov chains through the chain's own "
-                "distribution:\n\n    pmx.DiscreteMarkovChain(name, P=P, init_dist=..., shape=T)"
+                "distribution:\n\n    pmx.DiscreteMarkovChain(name, P=P, init_dist=..., shape=T)",
+                self.indicator_name,
             )
+
+
+def parents_of(complete: CompleteModel, indicator: Indicator) -> list[Indicator]:
+    """Return the indicators on which another depends directly."""
+    others = [i for i in complete.indicators if i is not indicator]
+    above = set(ancestors([indicator.variable], blockers=[i.variable for i in others]))
+    return [i for i in others if i.variable in above]
+
+
+def response_of_indicator(
+    complete: CompleteModel, indicator: Indicator, draws: Mapping[str, Tensor]
+) -> Response:
+    """Return how the probability of an indicator responds to others."""
+    others = tuple(i for i in complete.indicators if i is not indicator)
+    as_observation = Observation(
+        name=indicator.name,
+        variable=indicator.variable,
+        density_variable=indicator.variable,
+        components=None,
+        weights=None,
+        mixture_indicator=None,
+        data=np.empty(draws[indicator.name].shape[1:]),
+        observed=None,
+        split=False,
+        dims=None,
+    )
+    rest = replace(complete, indicators=others, observations=(as_observation,))
+    return Response(rest, as_observation, draws)
+
+
+def depends_on(response: Response, name: str, values: Tensor, support: Sequence[int]) -> np.ndarray:
+    """Tell which entries respond to which units of an indicator.
+
+    Parameters
+    ----------
+    response : Response
+        Of an observed variable, or of an indicator.
+    name : str
+        The indicator whose units are changed.
+    values : Tensor of int, shape (M, *units)
+        Its values in the draws of the response.
+    support : sequence of int
+        The values that it can take.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (entries, units)
+        Under some draw, and some change of the unit alone.
+    """
+    units = tuple(values.shape[1:])
+    num_units, num_entries = math.prod(units), math.prod(response.entry_shape)
+    found = torch.zeros(num_entries, num_units, dtype=torch.bool)
+    codes, known = values.reshape(len(values), -1) - support[0], torch.as_tensor(support)
+    shifts = np.unique(np.linspace(1, len(support) - 1, _MOST_VALUES, dtype=int))
+    each = len(shifts) * num_units * max(1, num_entries)
+    rows = torch.arange(max(2, min(response.num_draws, _WORK // each)))
+    before = response({}, rows=rows)
+    for some in torch.arange(num_units).split(MEMORY.at_once(len(rows) * num_entries)):
+        for shift in shifts:
+            changed = codes[rows].repeat(len(some), 1, 1)  # (some, rows, units)
+            own = torch.arange(len(some))
+            changed[own, :, some] = (changed[own, :, some] + int(shift)) % len(support)
+            runs = known[changed].reshape(-1, *units)
+            after = response({name: runs}, rows=rows.repeat(len(some)))
+            for x, y in zip(before, after, strict=True):
+                y = y.reshape(len(some), len(rows), num_entries, -1)
+                x = x.reshape(1, len(rows), num_entries, -1)
+                found[:, some] |= differs(x, y).any(1).T
+    return found.numpy()

@@ -136,7 +136,7 @@ def summarize(idata: Any, title: str) -> None:
         f"{attrs['importance_ess']:.0f} of {attrs['num_proposals']:,} draws, "
         f"{attrs['sampling_time']:.1f} s"
     )
-    z = np.asarray(idata.posterior["z"]).reshape(-1, idata.posterior["z"].shape[-1])
+    z = np.asarray(idata.indicators["z"]).reshape(-1, idata.indicators["z"].shape[-1])
     switches = (z[:, 1:] != z[:, :-1]).sum(1)
     low, high = np.percentile(switches, [3, 97])
     print(f"switches: {switches.mean():.1f} ({low:.0f} to {high:.0f}), from joint paths")
@@ -148,7 +148,7 @@ def plot_states(idata: Any, signed_rt: np.ndarray, path: pathlib.Path) -> None:
     import matplotlib.pyplot as plt
 
     smoothing = np.asarray(idata.indicator_probabilities["smoothing"])
-    paths = np.asarray(idata.posterior["z"])[0]
+    paths = np.asarray(idata.indicators["z"])[0]
     trials = np.arange(len(signed_rt))
     fig, (above, below) = plt.subplots(
         2, 1, figsize=(11, 5.5), sharex=True, height_ratios=[3, 1], layout="constrained"

@@ -99,7 +99,7 @@ class AmortizedPosterior:
         Returns
         -------
         InferenceData or DataTree
-            With ``posterior``, ``indicator_probabilities``, ``sample_stats``, ``observed_data``.
+            ``posterior``, ``indicators``, ``indicator_probabilities``, ``sample_stats``, ...
 
         Raises
         ------
@@ -124,7 +124,7 @@ class AmortizedPosterior:
         >>> options = {"random_seed": 1, "progressbar": False, "cache": False}
         >>> posterior = pma.fit(model, training=pma.TrainingConfig(steps=200), **options)
         >>> idata = posterior.sample(draws=500, random_seed=1)
-        >>> idata.posterior["z"].shape, abs(float(idata.posterior["p"].mean()) - 0.5) < 0.1
+        >>> idata.indicators["z"].shape, abs(float(idata.posterior["p"].mean()) - 0.5) < 0.1
         ((4, 500, 20), True)
         """
         check_request(self.spec, correction, var_names, idata_kwargs)

@@ -65,6 +65,7 @@ class MyRV(RandomVariable):
 
 
 @pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AtypicalDataWarning")
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 def test_using(monkeypatch, tmp_path):
     """With a cache of its own: answers begin at any network that the cache has for the model.
 

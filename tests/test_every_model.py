@@ -37,7 +37,8 @@ def check(model):
         assert np.isfinite(values).all()
         parameters[p.name] = torch.as_tensor(values.reshape(12, *p.shape))
     for i in spec.indicators:
-        values = np.asarray(idata.posterior[i.name])
+        group = idata.indicators if i.units else idata.posterior
+        values = np.asarray(group[i.name])
         assert values.shape == (2, 6, *i.units)
         assert np.isin(values, i.support).all()
         for name in [i.name] if i.kind == "independent" else ["smoothing", "filtering"]:

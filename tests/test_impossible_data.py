@@ -142,8 +142,7 @@ def by_own_data(name):
 def by_add_indicators(name):
     build, _, _, bad, _ = CASES[name]
     drawn = groups_of_result(fitted(build).sample(draws=50, random_seed=1))["posterior"]
-    parameters = drawn.drop_vars(["z", "y_component"], errors="ignore")
-    idata = result_of_groups({"posterior": parameters})
+    idata = result_of_groups({"posterior": drawn})
     return pma.add_indicators(idata, build(bad), random_seed=1)
 
 

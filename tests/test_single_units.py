@@ -11,6 +11,7 @@ from scipy.special import gammaln, softmax
 import pymc_amortized as pma
 
 from pymc_amortized.errors import ObservationShapeError
+from tests.answered import flat
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AccuracyWarning"),
@@ -50,9 +51,9 @@ def test_a_switch_point(shape):
     exact = switch_probabilities(COUNTS)
     found = np.asarray(result["indicator_probabilities"]["when"]).ravel()
     assert np.abs(found - exact).max() < 0.015
-    drawn = np.bincount(np.asarray(result["posterior"]["when"]).ravel(), minlength=NUM_TIMES)
+    drawn = np.bincount(flat(result, "when").ravel(), minlength=NUM_TIMES)
     assert np.abs(drawn / drawn.sum() - exact).max() < 0.04
-    assert result["posterior"]["when"].shape[2:] == shape
+    assert flat(result, "when").shape[1:] == shape
     before = np.cumsum(COUNTS)
     early = (exact * (before + 1) / (np.arange(NUM_TIMES) + 2)).sum()
     assert abs(float(result["posterior"]["early"].mean()) - early) < 0.05

@@ -23,7 +23,7 @@ from pymc_amortized.labels.detect import switching_of_draws
 from pymc_amortized.messages import log_warning
 from pymc_amortized.model.spec import ModelSpec, without_density
 from pymc_amortized.results.builder import ResultBuilder, made_by
-from pymc_amortized.results.reading import SAMPLED, groups_with_posterior
+from pymc_amortized.results.reading import INDICATORS, SAMPLED, groups_with_posterior, sampled
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.simulation.compiling import compile_simulator
 
@@ -61,8 +61,9 @@ def add_indicators(
     Returns
     -------
     InferenceData or DataTree
-        A new one. Its ``posterior`` has the indicators also, dims (chain, draw, *units), and the
-        deterministics that need them, unless it had them; its group ``indicator_probabilities`` has
+        A new one. Its group ``indicators`` has them, dims (chain, draw, *units). A scalar indicator
+        is in ``posterior``, as are deterministics that need indicators. What the result had stays
+        where it was. Its group ``indicator_probabilities`` has
         p(z_i = k given y), dims (*units, component), and of chains ``smoothing``, ``filtering``
         and the ``viterbi`` path under the most probable draw.
 
@@ -97,7 +98,7 @@ def add_indicators(
     >>> mu = xarray.DataArray([[[-2.0, 2.0]] * 50], dims=("chain", "draw", "component"))
     >>> idata = xarray.DataTree.from_dict({"posterior": xarray.Dataset({"mu": mu})})
     >>> found = pma.add_indicators(idata, model, random_seed=1)
-    >>> found.posterior["y_component"].dims
+    >>> found.indicators["y_component"].dims
     ('chain', 'draw', 'unit')
     >>> found.indicator_probabilities["y_component"].round(2).values.tolist()
     [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
@@ -126,22 +127,36 @@ def with_indicators(
         problem, [dataset], len(draws), posterior.sizes["chain"], wanted, single=True
     )
     builder.put(0, Answer(dataset, draws, indicators, own_data=True))
-    drawn = builder.posterior()
-    probabilities = builder.probabilities().assign_attrs(made_by())
-    coords = {dim: posterior[dim] for dim in SAMPLED if dim in posterior.coords}
-    new = {
-        name: array.assign_coords(coords)
-        for name, array in drawn.data_vars.items()
-        if name not in posterior
+    changed = {
+        "posterior": posterior.assign(_new(builder.posterior(), groups)),
+        INDICATORS: _merged(groups, INDICATORS, _new(builder.indicators(), groups)),
+        "indicator_probabilities": _merged(
+            groups, "indicator_probabilities", builder.probabilities().data_vars
+        ),
     }
-    before = groups.get("indicator_probabilities")
-    merged = probabilities if before is None else before.assign(probabilities.data_vars)
-    changed = {"posterior": posterior.assign(new), "indicator_probabilities": merged}
+    changed = {name: group for name, group in changed.items() if group.data_vars}
     if "relabelled_by" not in posterior.attrs:
         exchangeable, chains = problem.simulator.exchangeable, posterior.sizes["chain"]
         for switching in switching_of_draws(exchangeable, draws.parameters, chains):
             log_warning(repr(switching))
     return _insert(groups, changed)
+
+
+def _new(
+    drawn: xarray.Dataset, groups: Mapping[str, xarray.Dataset]
+) -> dict[str, xarray.DataArray]:
+    """Return what a result has not yet, in either group, with its numbers of chains and draws."""
+    posterior, known = groups["posterior"], sampled(groups)
+    coords = {dim: posterior[dim] for dim in SAMPLED if dim in posterior.coords}
+    return {n: x.assign_coords(coords) for n, x in drawn.data_vars.items() if n not in known}
+
+
+def _merged(
+    groups: Mapping[str, xarray.Dataset], name: str, new: Mapping[str, xarray.DataArray]
+) -> xarray.Dataset:
+    """Return a group with more variables, whether it was there or not."""
+    before = groups.get(name)
+    return xarray.Dataset(new, attrs=made_by()) if before is None else before.assign(new)
 
 
 def _require_possible(indicators: Mapping[str, IndicatorDraws]) -> None:

@@ -9,7 +9,7 @@ import xarray
 from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.labels.component_dims import component_dims
 from pymc_amortized.messages import warn
-from pymc_amortized.results.reading import SAMPLED
+from pymc_amortized.results.reading import SAMPLED, sampled
 from pymc_amortized.simulation.simulator import Simulator
 
 __all__ = ["LabelledDraws", "of_components"]
@@ -42,7 +42,7 @@ class LabelledDraws:
         model: Simulator | None = None,
     ) -> "LabelledDraws":
         """Check names; a model knows which dims are exchanged together."""
-        posterior = groups["posterior"]
+        posterior = sampled(groups)
         dims = component_dims(posterior, component_dim, model)
         if indicators is None:
             known = groups.get("indicator_probabilities", {})
@@ -63,8 +63,8 @@ class LabelledDraws:
 
     @property
     def posterior(self) -> xarray.Dataset:
-        """Its draws."""
-        return self.groups["posterior"]
+        """Its draws, of parameters and of indicators."""
+        return sampled(self.groups)
 
     @property
     def num_labels(self) -> int:

@@ -26,7 +26,7 @@ from pymc_amortized.labels.algorithms import (
 )
 from pymc_amortized.labels.labelled_draws import LabelledDraws
 from pymc_amortized.messages import warn
-from pymc_amortized.results.reading import SAMPLED, groups_with_posterior
+from pymc_amortized.results.reading import SAMPLED, groups_with_posterior, sampled
 from pymc_amortized.rng import RandomSeed
 from pymc_amortized.symmetry.exchangeable import Exchangeable
 
@@ -299,7 +299,7 @@ def _shares(draws: LabelledDraws, groups: dict[str, xarray.Dataset]) -> xarray.D
         table = next((n for n in own if n in before), None)
         if table is None:
             continue
-        labels = groups["posterior"][name]
+        labels = sampled(groups)[name]
         last = before[table].dims[-1]
         shares = [(labels == k).mean(SAMPLED) for k in range(draws.num_labels)]
         array = xarray.concat(shares, dim=last).transpose(..., last)

@@ -10,13 +10,15 @@ from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.inference.draws import Draws
 from pymc_amortized.inference.typicality import LARGEST_TYPICAL
 from pymc_amortized.messages import log_info, warn
-from pymc_amortized.model.spec import ModelSpec, without_density
+from pymc_amortized.model.spec import IndicatorSpec, ModelSpec, without_density
+from pymc_amortized.results.reading import INDICATORS
 
 __all__ = [
     "answer_facts",
     "answer_line",
     "is_atypical",
     "log_answer",
+    "note_of_place",
     "warn_of",
     "warn_of_left_out",
 ]
@@ -82,11 +84,24 @@ def answer_line(draws: Draws) -> str:
     return f"{text}: {verdict}; {seconds}."
 
 
-def log_answer(draws: Draws, note: str = "") -> None:
-    """Log a line, and perhaps a note, at the level INFO of the logger ``pymc_amortized``."""
-    log_info(answer_line(draws))
-    if note:
-        log_info(note)
+def log_answer(draws: Draws, *notes: str) -> None:
+    """Log a line, and what notes there are, at the level INFO of the logger ``pymc_amortized``."""
+    for text in (answer_line(draws), *notes):
+        if text:
+            log_info(text)
+
+
+def note_of_place(aside: Iterable[IndicatorSpec]) -> str:
+    """Say what PyMC does not see: variables of the model whose draws are not in the posterior."""
+    names = [i.name for i in aside if i.origin == "explicit"]
+    if not names:
+        return ""
+    return (
+        f"Draws of {', '.join(names)} are in the group {INDICATORS!r}. "
+        "pm.sample_posterior_predictive, which sees the posterior alone, draws them anew given the "
+        "parameters, as of new units. To predict for these units, put them there first:\n\n"
+        f"    idata.posterior.update(idata.{INDICATORS})"
+    )
 
 
 def is_atypical(quantile: float) -> bool:

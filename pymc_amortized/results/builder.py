@@ -20,6 +20,7 @@ from pymc_amortized.inference.answer import Answer
 from pymc_amortized.inference.problem import Problem
 from pymc_amortized.model.spec import Dims, IndicatorSpec
 from pymc_amortized.results.axes import ModelAxes, dataset_of, probability_tables, viterbi_name
+from pymc_amortized.results.reading import INDICATORS
 from pymc_amortized.results.sink import AbstractSink, MemorySink, Room
 
 __all__ = ["ResultBuilder", "made_by"]
@@ -90,7 +91,8 @@ class ResultBuilder:
         for name, values in answer.draws.parameters.items():
             self._keep(name, i, values)
         for name, drawn in answer.indicators.items():
-            self._keep(name, i, drawn.values)
+            group = INDICATORS if self._indicator_of[name].units else _POSTERIOR
+            self._keep(name, i, drawn.values, group)
             if self._is_wanted(name):
                 self._put_probabilities(i, self._indicator_of[name], answer)
         for name, values in self._deterministics(answer).items():
@@ -115,6 +117,8 @@ class ResultBuilder:
         """
         everything = {**made_by(), **attrs}
         groups = {"posterior": self.posterior().assign_attrs(everything)}
+        if self.sink.arrays(INDICATORS):
+            groups[INDICATORS] = self.indicators().assign_attrs(made_by())
         if self.sink.arrays(_PROBABILITIES):
             groups["indicator_probabilities"] = self.probabilities().assign_attrs(made_by())
         groups["sample_stats"] = self._build_group(_STATS).assign_attrs(everything)
@@ -127,8 +131,15 @@ class ResultBuilder:
         return result_of_groups(groups)
 
     def posterior(self) -> xarray.Dataset:
-        """Return what was sampled, dims (chain, draw, [dataset,] *dims)."""
-        return self._build_group(_POSTERIOR)
+        """Return parameters, deterministics, and indicators without an axis of units.
+
+        Dims are (chain, draw, [dataset,] *dims).
+        """
+        return self._build_group(_POSTERIOR).assign_coords(self.axes.leading)
+
+    def indicators(self) -> xarray.Dataset:
+        """Return indicators of units or time points, dims (chain, draw, [dataset,] *units)."""
+        return self._build_group(INDICATORS)
 
     def probabilities(self) -> xarray.Dataset:
         """Return p(z_i = k given y), dims ([dataset,] *units, component), and Viterbi paths."""
@@ -152,7 +163,7 @@ class ResultBuilder:
         observed = {o.name: self._observed(o.name) for o in self.spec.observations}
         skip = 0 if self.single else 1
         shapes = [(o.dims, observed[o.name].shape[skip:]) for o in self.spec.observations]
-        sampled = self.sink.arrays(_POSTERIOR)
+        sampled = self.sink.arrays(INDICATORS)
         indicators = [i for i in self.spec.named_indicators if i.name in sampled]
         shapes += [(i.dims, sampled[i.name].shape[2:]) for i in indicators]
         leading = {"chain": self.chains, "draw": self.num_draws // self.chains}
@@ -223,9 +234,9 @@ class ResultBuilder:
         self.left_out |= set(names) - set(found)
         return {name: x for name, x in found.items() if name in names}
 
-    def _keep(self, name: str, i: int, values: Tensor) -> None:
+    def _keep(self, name: str, i: int, values: Tensor, group: str = _POSTERIOR) -> None:
         if self._is_wanted(name):
-            self._write(_POSTERIOR, name, i, values)
+            self._write(group, name, i, values)
 
     def _write(self, group: str, name: str, i: int, values: Tensor) -> None:
         array = values.detach().cpu().numpy()
@@ -241,7 +252,7 @@ class ResultBuilder:
         shape, dtype, filler = list(values.shape), values.dtype, math.nan
         if name in self._indicator_of and group != _STATS:
             spec = self._indicator_of[name]
-            unit_axis = 1 if group == _POSTERIOR else 0
+            unit_axis = 0 if group in (_PROBABILITIES, _PATHS) else 1
             if spec.units:
                 shape[unit_axis] = max(shape[unit_axis], self._max_rows(spec))
             if group != _PROBABILITIES:

@@ -24,6 +24,7 @@ from pymc_amortized.inference.watch import Watch, check_max_time
 from pymc_amortized.results.answer_report import (
     answer_facts,
     log_answer,
+    note_of_place,
     warn_of,
     warn_of_left_out,
 )
@@ -31,6 +32,7 @@ from pymc_amortized.results.builder import ResultBuilder
 from pymc_amortized.results.log_densities import log_likelihood, log_prior
 from pymc_amortized.results.many import AnswersTable, fill
 from pymc_amortized.results.network_report import network_attrs
+from pymc_amortized.results.reading import INDICATORS
 from pymc_amortized.results.states import states_dataset
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.symmetry.answer_labels import AnswerLabels, Labels
@@ -121,8 +123,9 @@ class Delivery:
         started = time.perf_counter()
         answer = self.answer(data, wanted, random_seed, show=show)
         seconds = time.perf_counter() - started
-        log_answer(answer.draws, wanted.labels.note_of(answer.draws))
         builder = self.built(answer, wanted, var_names)
+        aside = [i for i in self.spec.indicators if builder.sink.holds(INDICATORS, i.name)]
+        log_answer(answer.draws, wanted.labels.note_of(answer.draws), note_of_place(aside))
         warn_of_left_out(builder.left_out)
         of_kind = {"log_likelihood": log_likelihood, "log_prior": log_prior}
         asked = [kind for kind in of_kind if (idata_kwargs or {}).get(kind)]

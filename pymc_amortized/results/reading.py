@@ -1,5 +1,6 @@
 """Groups of a result that somebody gives us."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import xarray
@@ -7,7 +8,10 @@ import xarray
 from pymc_amortized.compat import groups_of_result
 from pymc_amortized.errors import InvalidDataError
 
-__all__ = ["SAMPLED", "groups_with_posterior"]
+__all__ = ["INDICATORS", "SAMPLED", "groups_with_posterior", "sampled"]
+
+INDICATORS = "indicators"
+"""Group of the draws of indicators that have an axis of their own, one for each unit or time."""
 
 SAMPLED = ("chain", "draw")
 """Dims that every sampled variable begins with."""
@@ -30,3 +34,12 @@ def groups_with_posterior(idata: Any) -> dict[str, xarray.Dataset]:
             f"got {found}. Sample one:\n\n    idata = pm.sample()"
         )
     return groups
+
+
+def sampled(groups: Mapping[str, xarray.Dataset]) -> xarray.Dataset:
+    """Return all draws of a result: its posterior, and the indicators beside it, if there are any.
+
+    Samplers of PyMC leave indicators among the parameters; both places are read.
+    """
+    posterior = groups["posterior"]
+    return posterior.assign(groups[INDICATORS].data_vars) if INDICATORS in groups else posterior

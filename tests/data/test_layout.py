@@ -85,9 +85,9 @@ def test_a_name_that_is_taken():
         mu = pm.Normal("mu", 0, 1, shape=2)
         pm.Deterministic("y_component", mu * 2)
         pm.NormalMixture("y", w=[0.5, 0.5], mu=mu, sigma=1, observed=X)
-    posterior = pma.fit(model, **FIT).sample(**DRAW).posterior
-    assert posterior["y_component"].shape == (1, 5, 2)
-    assert posterior["y_component_"].shape == (1, 5, 4)
+    idata = pma.fit(model, **FIT).sample(**DRAW)
+    assert idata.posterior["y_component"].shape == (1, 5, 2)
+    assert idata.indicators["y_component_"].shape == (1, 5, 4)
 
 
 def test_dims_of_several_lengths_and_supports_are_kept_apart():
@@ -99,10 +99,10 @@ def test_dims_of_several_lengths_and_supports_are_kept_apart():
         pm.Normal("u", mu[0] * t, 1, observed=X, dims="unit")
     posterior = pma.fit(model, sizes={"y": (2, 8), "u": (2, 8)}, **FIT)
     own = posterior.sample(**DRAW)
-    assert own.posterior["t"].dims[-1] == own.posterior["z"].dims[-1] == "unit"
+    assert own.indicators["t"].dims[-1] == own.indicators["z"].dims[-1] == "unit"
     idata = posterior.sample({"y": np.arange(6.0), "u": np.arange(5.0)}, **DRAW)
-    assert idata.posterior["t"].dtype.kind == "i"
-    assert idata.posterior["z"].shape == (1, 5, 6)
+    assert idata.indicators["t"].dtype.kind == "i"
+    assert idata.indicators["z"].shape == (1, 5, 6)
     assert idata.observed_data["u"].shape == (5,)
     assert dict(idata.indicator_probabilities["z"].sizes) == {"z_dim_0": 6, "z_value": 2}
     assert idata.indicator_probabilities["t"]["t_value"].values.tolist() == [1, 2, 3]

@@ -123,8 +123,8 @@ def test_many_mixtures(trained, tmp_path):
     _, posterior = trained("mixture")
     ys = posterior.inference.problem.simulator.sample(5, 3).observations["y"].numpy()
     idata = sample_many(posterior, {"y": ys}, draws=100)
-    assert idata.posterior["y_component"].dims == ("chain", "draw", "dataset", "unit")
-    assert idata.posterior["y_component"].dtype == np.int8
+    assert idata.indicators["y_component"].dims == ("chain", "draw", "dataset", "unit")
+    assert idata.indicators["y_component"].dtype == np.int8
     assert idata.indicator_probabilities["y_component"].dims == ("dataset", "unit", "component")
     mu = np.asarray(idata.posterior["mu"])
     assert np.allclose(idata.posterior["distance"], mu[..., 1] - mu[..., 0])

@@ -70,7 +70,7 @@ def test_several_sequences_share_parameters():
     config = pma.TrainingConfig(steps=60, tolerance=None)
     posterior = pma.fit(model, training=config, random_seed=1, progressbar=False)
     idata = sample(posterior)
-    assert idata.posterior["z"].dims == ("chain", "draw", "person", "time")
+    assert idata.indicators["z"].dims == ("chain", "draw", "person", "time")
     assert idata.indicator_probabilities["smoothing"].dims == ("person", "time", "state")
     mu, stay = grid()
     observed = ~np.isnan(y)
@@ -117,7 +117,7 @@ def test_many_sequences_of_unequal_length(trained):
         expected = grid_posterior(one["y"])[2]
         assert np.abs(np.asarray(smoothing)[b, :length] - expected).max() < 0.06
         assert np.isnan(np.asarray(smoothing)[b, length:]).all()
-        assert (np.asarray(idata.posterior["z"])[:, :, b, length:] == -1).all()
+        assert (np.asarray(idata.indicators["z"])[:, :, b, length:] == -1).all()
 
 
 def test_the_same_draws_whether_saved_or_not(trained, tmp_path):
@@ -125,7 +125,7 @@ def test_the_same_draws_whether_saved_or_not(trained, tmp_path):
     posterior.save(tmp_path / "chain.amortized")
     again = pma.load(tmp_path / "chain.amortized", model)
     a, b = sample(posterior, draws=50), sample(again, draws=50)
-    assert np.array_equal(a.posterior["z"], b.posterior["z"])
+    assert np.array_equal(a.indicators["z"], b.indicators["z"])
 
 
 def test_the_log_likelihood_is_of_the_whole_sequence(trained):

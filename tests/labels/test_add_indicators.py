@@ -35,7 +35,7 @@ def test_indicators_of_a_marginal_mixture_are_exact(build):
     table = found["indicator_probabilities"]["y_component"]
     assert table.dims == ("unit", "component")
     assert np.abs(table.to_numpy() - exact.mean((0, 1))).max() < 1e-10
-    z = found["posterior"]["y_component"]
+    z = found["indicators"]["y_component"]
     assert z.dims == ("chain", "draw", "unit")
     assert z["draw"].to_numpy().tolist() == (2 * np.arange(NUM_DRAWS)).tolist()
     assert z["chain"].to_numpy().tolist() == [3, 7]
@@ -55,8 +55,8 @@ def test_indicators_of_a_marginal_mixture_are_exact(build):
 def test_indicators_that_are_there_are_kept():
     first = with_indicators()
     again = pma.add_indicators(first, mixture(), random_seed=2)
-    z = again["posterior"]["y_component"]
-    assert z.equals(first["posterior"]["y_component"])
+    z = again["indicators"]["y_component"]
+    assert z.equals(first["indicators"]["y_component"])
 
 
 def test_states_of_a_chain():
@@ -72,7 +72,7 @@ def test_states_of_a_chain():
     assert np.abs(tables["smoothing"].to_numpy() - gamma.mean(0)).max() < 1e-10
     assert np.abs(tables["filtering"].to_numpy() - alpha.mean(0)).max() < 1e-10
     assert tables["viterbi"].dims == ("time",)
-    z = found["posterior"]["z"]
+    z = found["indicators"]["z"]
     assert z.dims == ("chain", "draw", "time")
     error = np.sqrt(gamma.mean(0)[:, 1] * gamma.mean(0)[:, 0] / 200)
     assert (np.abs(z.mean(("chain", "draw")) - gamma.mean(0)[:, 1]) < 4.5 * error + 0.01).all()
@@ -86,8 +86,9 @@ def test_deterministics_of_indicators_are_added():
         pm.Normal("y", 3.0 * z, 1, observed=[0.0, 3.0, 3.1])
     posterior = xarray.Dataset({"p": (("chain", "draw"), np.full((1, 50), 0.5))})
     idata = xarray.DataTree.from_dict({"posterior": posterior})
-    found = pma.add_indicators(idata, model, random_seed=1)["posterior"]
-    assert np.array_equal(found["how_many"], found["z"].sum("z_dim_0"))
+    found = pma.add_indicators(idata, model, random_seed=1)
+    how_many = found["indicators"]["z"].sum("z_dim_0")
+    assert np.array_equal(found["posterior"]["how_many"], how_many)
 
 
 def without(name):

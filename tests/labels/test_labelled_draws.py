@@ -27,13 +27,13 @@ def test_labels_that_are_not_named_are_said():
 
 def test_indicators_of_other_mixtures_are_left_alone():
     groups = dict(groups_of_result(with_indicators()))
-    for name in ("posterior", "indicator_probabilities"):
+    for name in ("indicators", "indicator_probabilities"):
         groups[name] = groups[name].assign(other_z=groups[name]["y_component"])
     idata = result_of_groups(groups)
     with pytest.raises(InvalidArgumentError, match="which indicators count"):
         pma.relabel(idata)
     found = groups_of_result(pma.relabel(idata, indicators=["y_component"]))
-    for name in ("posterior", "indicator_probabilities"):
+    for name in ("indicators", "indicator_probabilities"):
         assert found[name]["other_z"].equals(groups[name]["other_z"])
         assert not found[name]["y_component"].equals(groups[name]["y_component"])
 

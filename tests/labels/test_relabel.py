@@ -40,9 +40,9 @@ def test_every_method_on_a_result(method):
     assert np.array_equal(np.sort(first[..., 0], -1), np.sort(old[..., 0] // 10, -1))
     second = posterior["P"].to_numpy() % 10
     assert np.array_equal(first[..., 0], second[..., 0, :])
-    z = posterior["y_component"].to_numpy()
+    z = after["indicators"]["y_component"].to_numpy()
     own = np.take_along_axis(mu, z, axis=-1)
-    z_before = before["posterior"]["y_component"].to_numpy()
+    z_before = before["indicators"]["y_component"].to_numpy()
     own_before = np.take_along_axis(before["posterior"]["mu"].to_numpy(), z_before, axis=-1)
     assert np.array_equal(own, own_before)
     for name in ("other", "sigma"):
@@ -101,5 +101,5 @@ def test_draws_of_components_that_are_told_apart_are_not_permuted_silently():
     with pytest.warns(AccuracyWarning, match="components 0 and 1 are exchangeable: w, mu"):
         pma.relabel(result(), "ordering", model=mixture(location=[0, 0, 2]), **options)
     found = [pma.relabel(result(), "ordering", model=mixture(), **options) for _ in range(2)]
-    z = [f["posterior"]["y_component"].to_numpy() for f in found]
+    z = [f["indicators"]["y_component"].to_numpy() for f in found]
     np.testing.assert_array_equal(*z)

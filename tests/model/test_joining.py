@@ -6,7 +6,6 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
-import torch
 import xarray
 
 from scipy.special import logsumexp
@@ -14,7 +13,6 @@ from scipy.special import logsumexp
 import pymc_amortized as pma
 
 from pymc_amortized.compat import reference_mode
-from pymc_amortized.errors import UnsupportedModelError
 
 RNG = np.random.default_rng(11)
 

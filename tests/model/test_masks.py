@@ -82,7 +82,7 @@ def test_known_labels_are_answered_as_known():
     with semi_supervised(False, False):
         result = pma.sample(draws=500, **OPTIONS)
     posterior = result["posterior"]
-    z = posterior["g"].to_numpy()
+    z = result["indicators"]["g"].to_numpy()
     assert (z[..., ~HIDDEN] == LABELS[~HIDDEN]).all()
     table = np.asarray(result["indicator_probabilities"]["g"])
     assert np.array_equal(table[~HIDDEN, 1], LABELS[~HIDDEN])
@@ -99,7 +99,7 @@ def test_a_network_for_partly_observed_labels():
     posterior = pma.fit(semi_supervised(False, False), training=brief, **OPTIONS)
     labels = np.ma.masked_array(LABELS, mask=HIDDEN)
     result = posterior.sample({"y": Y, "g_observed": labels}, draws=100, random_seed=1)
-    z = result["posterior"]["g"].to_numpy()
+    z = result["indicators"]["g"].to_numpy()
     assert (z[..., ~HIDDEN] == LABELS[~HIDDEN]).all()
     assert z[..., HIDDEN].std() > 0
 

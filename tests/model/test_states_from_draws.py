@@ -41,8 +41,8 @@ def test_learned_paths_are_those_of_the_model(trained):
 def test_what_is_returned(trained):
     model, posterior = trained("dwelling")
     idata = sample(posterior, draws=200, chains=2)
-    assert idata.posterior["z"].dims == ("chain", "draw", "time")
-    assert set(np.unique(idata.posterior["z"])) == {0, 1}
+    assert idata.indicators["z"].dims == ("chain", "draw", "time")
+    assert set(np.unique(idata.indicators["z"])) == {0, 1}
     assert idata.posterior.attrs["checked"] == "no"
     assert list(idata.indicator_probabilities.data_vars) == ["smoothing", "filtering"]
     smoothing = idata.indicator_probabilities["smoothing"]
@@ -50,7 +50,7 @@ def test_what_is_returned(trained):
     assert list(smoothing["state"].values) == ["low", "high"]
     assert np.allclose(smoothing.sum("state"), 1)
     # The smoothing distribution is that of the paths.
-    share = np.asarray(idata.posterior["z"]).reshape(-1, NUM_TIMES).mean(0)
+    share = np.asarray(idata.indicators["z"]).reshape(-1, NUM_TIMES).mean(0)
     assert np.abs(share - smoothing.sel(state="high")).max() < 3.5 * np.sqrt(0.25 / 400)
     with pytest.warns(AccuracyWarning):
         paths = posterior.indicators(kind="paths", draws=30, random_seed=1)
@@ -82,7 +82,7 @@ def test_the_same_draws_whether_saved_or_not(trained, tmp_path):
     posterior.save(tmp_path / "dwelling")
     loaded = pma.load(tmp_path / "dwelling", model, networks=QUICK)
     first, second = (sample(p, draws=20) for p in (posterior, loaded))
-    assert np.array_equal(first.posterior["z"], second.posterior["z"])
+    assert np.array_equal(first.indicators["z"], second.indicators["z"])
 
 
 def test_states_of_a_python_function_side_by_side():
@@ -97,7 +97,7 @@ def test_states_of_a_python_function_side_by_side():
     config = pma.TrainingConfig(steps=5, tolerance=None)
     posterior = pma.fit(opaque(y), training=config, random_seed=1, progressbar=False)
     idata = sample(posterior, draws=10)
-    assert idata.posterior["z"].shape[2:] == (3, 8)
+    assert idata.indicators["z"].shape[2:] == (3, 8)
     assert idata.indicator_probabilities["smoothing"].shape == (3, 8, 2)
 
 

@@ -74,7 +74,7 @@ def test_they_are_read_with_their_dims():
     posterior = result["posterior"]
     assert posterior["mu"].dims == ("chain", "draw", "group")
     assert posterior["mu"]["group"].to_numpy().tolist() == ["a", "b"]
-    assert posterior["z"].dims == ("chain", "draw", "unit")
+    assert result["indicators"]["z"].dims == ("chain", "draw", "unit")
     assert np.array_equal(posterior["twice"], 2 * posterior["mu"])
     assert torch.isfinite(torch.as_tensor(posterior["effect"].to_numpy())).all()
     assert model.named_vars == before

@@ -18,7 +18,9 @@ import torch
 
 import pymc_amortized as pma
 
+from pymc_amortized.compat import groups_of_result
 from pymc_amortized.networks.classification.unit_classifier import UnitClassifier
+from pymc_amortized.results.reading import sampled
 from pymc_amortized.version import package_versions
 from tests import trained
 from tests.dwelling import dwelling
@@ -90,7 +92,7 @@ def draws(name: str) -> dict[str, np.ndarray]:
                 idata = posterior.sample(
                     draws=DRAWS, chains=1, correction=correction, random_seed=7
                 )
-                for variable, values in idata.posterior.data_vars.items():
+                for variable, values in sampled(groups_of_result(idata)).data_vars.items():
                     found[f"{name} {correction} {variable}"] = np.asarray(values)
     finally:
         torch.set_num_threads(threads)

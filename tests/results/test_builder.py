@@ -19,7 +19,7 @@ def test_one_data_set_is_the_first_of_many(trained, name):
     _, posterior = trained(name)
     one = posterior.sample(DATA[name], **OPTIONS)
     many = posterior.sample_many([DATA[name]], progressbar=False, **OPTIONS)
-    for group in ("posterior", "sample_stats", "indicator_probabilities"):
+    for group in ("posterior", "indicators", "sample_stats", "indicator_probabilities"):
         alone, among = one[group], many[group]
         assert set(alone.data_vars) == set(among.data_vars)
         for variable in alone.data_vars:
@@ -37,7 +37,7 @@ def test_indicators_are_of_the_smallest_type(trained, name):
         posterior.sample_many([DATA[name]], progressbar=False, **OPTIONS),
         posterior.sample(labels="symmetric", **OPTIONS),
     ):
-        values = np.asarray(idata.posterior[indicator.name])
+        values = np.asarray(idata.indicators[indicator.name])
         assert values.dtype == np.int8
         assert set(np.unique(values)) <= set(indicator.support)
 
@@ -72,7 +72,7 @@ def test_indicators_are_drawn_where_a_deterministic_needs_them(trained):
     whole = posterior.sample(**OPTIONS)
     assert list(idata.posterior.data_vars) == ["mean"]
     assert np.array_equal(idata.posterior["mean"], whole.posterior["mean"])
-    slope, z = (np.asarray(whole.posterior[name]) for name in ("slope", "z"))
+    slope, z = np.asarray(whole.posterior["slope"]), np.asarray(whole.indicators["z"])
     expected = np.take_along_axis(slope, z.astype(int), -1) * np.linspace(-1, 1, z.shape[-1])
     assert np.allclose(whole.posterior["mean"], expected)
 

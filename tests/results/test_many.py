@@ -57,7 +57,7 @@ def test_many_of_different_sizes(trained):
     datasets = [{"y": data(n, seed=n)} for n in (15, 60, 200, 33)]
     with pytest.warns(AccuracyWarning, match="1 of 4 data sets could not be answered"):
         idata = sample_many(posterior, datasets, draws=50)
-    z = np.asarray(idata.posterior["y_component"])
+    z = np.asarray(idata.indicators["y_component"])
     assert z.shape == (4, 50, 4, 60)
     p = np.asarray(idata.indicator_probabilities["y_component"])
     for i, n in enumerate((15, 60, 0, 33)):
@@ -81,8 +81,8 @@ def test_names_of_statistics_and_what_failed():
     ys = [np.array([1290.0, 0.0, 1280.0]), np.full(3, np.inf)]
     with pytest.warns(AccuracyWarning, match="1 of 2 data sets could not be answered"):
         idata = sample_many(posterior, [{"y": y} for y in ys], draws=50, correction="adaptive")
-    assert set(idata.posterior.data_vars) == {"lp", "positive", "z", "largest"}
-    z = np.asarray(idata.posterior["z"])
+    assert set(idata.posterior.data_vars) == {"lp", "positive", "largest"}
+    z = np.asarray(idata.indicators["z"])
     assert (z[:, :, 0] == [129, 0, 128]).all()
     assert (z[:, :, 1] == -1).all()
     for name in ("lp", "positive", "largest"):

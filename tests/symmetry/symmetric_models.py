@@ -4,6 +4,8 @@ import functools
 
 import pymc_amortized as pma
 
+from pymc_amortized.compat import groups_of_result
+from pymc_amortized.results.reading import sampled
 from pymc_amortized.symmetry.order_choice import choose_orders
 from tests.symmetry.mixtures import build
 
@@ -27,5 +29,5 @@ def simulators_of(name):
 
 
 def flat(result, name):
-    x = result["posterior"][name].to_numpy()
+    x = sampled(groups_of_result(result))[name].to_numpy()
     return x.reshape(-1, *x.shape[2:])

@@ -9,7 +9,7 @@ __all__ = ["read_members"]
 
 
 def read_members(indicator: IndicatorSpec, drawn: IndicatorDraws) -> dict[str, IndicatorDraws]:
-    """Return what is known of each indicator that one stands for, by name; itself if it is no joint.
+    """Return what is known of each indicator that one stands for, by name; if only itself, of it.
 
     Parameters
     ----------

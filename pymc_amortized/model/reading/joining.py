@@ -17,7 +17,7 @@ import pytensor.tensor as pt
 import torch
 
 from pytensor.graph.basic import Variable
-from pytensor.graph.replace import graph_replace, vectorize_graph
+from pytensor.graph.replace import vectorize_graph
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
@@ -61,7 +61,7 @@ def with_joint_indicators(
     Raises
     ------
     UnsupportedModelError
-        If there are more than ``MOST_COMBINATIONS`` values to be combined, or if they are not known.
+        If there are more than ``MOST_COMBINATIONS`` combinations, or if values are not known.
     """
     groups = [[i for i in complete.indicators if i.name in names] for names in _groups(complete)]
     if alone is not None:
@@ -231,7 +231,7 @@ class _Joining:
         return digits
 
     def _in_order(self, label: np.ndarray) -> np.ndarray:
-        """Number joint units as the part does that has one unit in each, if there is one."""
+        """Return numbers of joint units: those of the part with one unit in each, if there is one."""
         for part in self.parts:
             own = label[part.nodes]
             if len(np.unique(own)) == len(own) == label.max() + 1:
@@ -243,7 +243,7 @@ class _Joining:
         total = math.prod(sizes)
         if total > MOST_COMBINATIONS:
             found = ", ".join(
-                f"{part.indicator.name!r} ({len(part.support)} values, {math.prod(part.units)} units)"
+                f"{part.indicator.name!r} ({len(part.support)} values, {len(part.nodes)} units)"
                 for part in self.parts
             )
             raise UnsupportedModelError(

@@ -115,6 +115,29 @@ def sorted_raw_means():
 
 
 @case()
+def components_of_their_own():
+    def model():
+        with pm.Model() as m:
+            w = pm.Beta("w", 2, 2)
+            mu_0, mu_1 = pm.Normal("mu_0", 0, 3), pm.Normal("mu_1", 0, 3)
+            s_0, s_1 = pm.HalfNormal("s_0", 1), pm.HalfNormal("s_1", 1)
+            components = [pm.Normal.dist(mu_0, s_0), pm.Normal.dist(mu_1, s_1)]
+            pm.Mixture("y", pt.stack([1 - w, w]), components, observed=Y)
+        return m
+
+    def hand():
+        w = pm.Beta.dist(2, 2)
+        mu_0, mu_1 = pm.Normal.dist(0, 3), pm.Normal.dist(0, 3)
+        s_0, s_1 = pm.HalfNormal.dist(1), pm.HalfNormal.dist(1)
+        z = pm.Bernoulli.dist(w, shape=N)
+        y = pm.Normal.dist(pt.stack([mu_0, mu_1])[z], pt.stack([s_0, s_1])[z])
+        first = {"w": w, "mu_0": mu_0, "mu_1": mu_1, "s_0": s_0, "s_1": s_1}
+        return {**first, "y_component": z, "y": y}
+
+    return model, hand
+
+
+@case()
 def unlike_components():
     def model():
         with pm.Model() as m:

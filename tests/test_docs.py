@@ -96,7 +96,7 @@ def test_labels():
     quick = "draws=50, tune=20, chains=2, cores=1, progressbar=False, step=pm.Metropolis()"
     quick += ", compute_convergence_checks=False"
     for block in code_blocks("docs/labels.md"):
-        block = block.replace("pma.fit(model", f"pma.fit(model, {SHORT}")
+        block = re.sub(r"pma\.fit\((\w+)", rf"pma.fit(\1, {SHORT}", block)
         exec(block.replace("pm.sample(", f"pm.sample({quick}, "), names)
     assert names["idata_mu"].posterior.attrs["labels_ordered_by"] == "mu"
     assert (names["idata_mu"].posterior["mu"].diff("component") > 0).all()

@@ -64,8 +64,9 @@ def fit(
         Which networks. Default: chosen from the reading of the model.
     order_by : str or sequence of str, optional
         Where components are exchangeable, so that the posterior has a mode for each order of their
-        labels: the parameter in whose ascending order they are trained and answered. Default: that
-        by which simulated data tell them apart best.
+        labels: the parameter in whose ascending order they are trained and answered; of components
+        with variables of their own (``mu_0``, ``mu_1``) one of these, or all. Default: that by
+        which simulated data tell them apart best.
     device : str
         ``"auto"`` (the GPU when there is one), or a torch device.
     random_seed : int, sequence of int, numpy.random.Generator or None

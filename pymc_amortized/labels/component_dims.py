@@ -10,6 +10,7 @@ import numpy as np
 import xarray
 
 from pymc_amortized.errors import InvalidArgumentError
+from pymc_amortized.labels.single_components import SingleComponents
 from pymc_amortized.messages import warn
 from pymc_amortized.results.reading import SAMPLED
 from pymc_amortized.simulation.simulator import Simulator
@@ -54,7 +55,9 @@ def component_dims(
     if not dims or missing:
         raise InvalidArgumentError(
             f"Expected component_dim to name dims of the posterior, among {known}; got {given!r}. "
-            f"For instance:\n\n    component_dim={_suggestion(posterior, known)}"
+            f"For instance:\n\n    component_dim={_suggestion(posterior, known)}\n\nWhere "
+            "components are variables of their own, the model knows them:\n\n"
+            "    pma.relabel(idata, model=model)"
         )
     lengths = {dim: posterior.sizes[dim] for dim in dims}
     if len(set(lengths.values())) > 1 or min(lengths.values()) < 2:
@@ -62,8 +65,33 @@ def component_dims(
             f"Expected dims of the same length, at least 2, for they count the same components; "
             f"got {lengths}."
         )
+    if given is None and model is None:
+        _require_no_single_components(posterior, dims)
     _require_all(posterior, dims, of_model)
     return dims
+
+
+def _require_no_single_components(posterior: xarray.Dataset, dims: tuple[str, ...]) -> None:
+    """Refuse to guess where names tell of components that are variables of their own.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there are as many names with one stem and a number as the dims are long.
+    """
+    stems: dict[tuple, list[str]] = {}
+    for name, array in posterior.data_vars.items():
+        stem = str(name).rstrip("0123456789")
+        if array.dtype.kind == "f" and stem != name and not set(dims) & set(array.dims):
+            stems.setdefault((stem, array.shape), []).append(str(name))
+    likely = next((n for n in stems.values() if len(n) == posterior.sizes[dims[0]]), None)
+    if likely is not None:
+        raise InvalidArgumentError(
+            f"Expected all that belongs to components to have a dim that counts them, such as "
+            f"{dims}; {likely} may be variables of single components, and would be left as they "
+            "are. Give the model, which knows, or say that they are none:\n\n"
+            f"    pma.relabel(idata, model=model)\n    component_dim={dims}"
+        )
 
 
 def _dims_of_model(
@@ -87,9 +115,13 @@ def _dims_of_model(
 def _dims_of(
     posterior: xarray.Dataset, exchangeable: Exchangeable, parameters: Collection[str]
 ) -> Iterator[str]:
-    """Yield the dims of parameters that are exchanged, and of what is computed from them."""
-    seen = []
-    for name, axis in exchangeable.axes:
+    """Yield the dims of parameters that are exchanged, and of what is computed from them.
+
+    Parameters of single components lie side by side, along a dim of the name of them all.
+    """
+    singles = SingleComponents(None, exchangeable.parts.variables, exchangeable.parts.mirrored)
+    seen = [dim for dim in singles.dims_of(exchangeable.names) if dim in posterior.dims]
+    for name, axis in exchangeable.parts.axes:
         if name in posterior:
             seen.append(str(posterior[name].transpose(*SAMPLED, ...).dims[2 + axis]))
     for name, dims in _automatic_dims(posterior):

@@ -11,6 +11,7 @@ import numpy as np
 
 from pymc_amortized.labels.algorithms import nearest_to_mean, permute
 from pymc_amortized.labels.labelled_draws import LabelledDraws, of_components
+from pymc_amortized.labels.single_components import SingleComponents
 from pymc_amortized.results.reading import groups_with_posterior
 from pymc_amortized.simulation.compiling import compile_simulator
 from pymc_amortized.symmetry.exchangeable import Exchangeable
@@ -142,7 +143,8 @@ def detect_label_switching(
     (True, False)
     """
     simulator = None if model is None else compile_simulator(model)
-    draws = LabelledDraws.read(groups_with_posterior(idata), component_dim, [], simulator)
+    groups = SingleComponents.of_model(simulator).fold(groups_with_posterior(idata))
+    draws = LabelledDraws.read(groups, component_dim, [], simulator)
     draws.parameters()  # refuses results without any
     return _switching(", ".join(draws.dims), dict(draws.columns_by_name()), draws.shape[0])
 
@@ -162,18 +164,31 @@ def switching_of_draws(
         Of how many chains.
     """
     for found in exchangeable:
-        columns = {
-            name: of_components(
-                parameters[name].cpu().numpy(), [axis + 1 for n, axis in found.axes if n == name]
-            )
-            for name in found.names
-        }
+        columns = dict(_columns(found, {n: parameters[n].cpu().numpy() for n in found.names}))
         what = ", ".join((*found.names, *found.indicators))
         for block in found.blocks:
             of_block = {name: x[:, list(block)] for name, x in columns.items()}
             switching = _switching(what, of_block, num_chains)
             if switching.found:
                 yield switching
+
+
+def _columns(
+    found: Exchangeable, draws: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield all that belongs to components, as (S, K, J)."""
+    parts = found.parts
+    for name in dict.fromkeys(name for name, _ in parts.axes):
+        yield name, of_components(draws[name], [a + 1 for n, a in parts.axes if n == name])
+    for name, total in parts.mirrored:
+        both = np.stack([draws[name], total - draws[name]], axis=1)
+        yield name, both.reshape(len(both), 2, -1)
+    for members in parts.variables:
+        names = [name for name in members if name is not None]
+        missing = np.zeros_like(draws[names[0]])
+        each = [missing if name is None else draws[name] for name in members]
+        stacked = np.stack(each, axis=1)
+        yield ", ".join(names), stacked.reshape(*stacked.shape[:2], -1)
 
 
 def _switching(what: str, columns: Mapping[str, np.ndarray], num_chains: int) -> LabelSwitching:

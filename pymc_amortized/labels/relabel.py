@@ -1,6 +1,6 @@
 """Relabelling of any ArviZ result, draw by draw, and whether its labels switch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -9,7 +9,6 @@ import xarray
 
 from pymc_amortized.compat import result_of_groups
 from pymc_amortized.errors import AccuracyWarning, InvalidArgumentError
-from pymc_amortized.inference.problem import Problem
 from pymc_amortized.labels.add_indicators import memberships_of_result, read_model, with_indicators
 from pymc_amortized.labels.algorithms import (
     Relabelling,
@@ -25,6 +24,7 @@ from pymc_amortized.labels.algorithms import (
     stephens,
 )
 from pymc_amortized.labels.labelled_draws import LabelledDraws
+from pymc_amortized.labels.single_components import SingleComponents
 from pymc_amortized.messages import warn
 from pymc_amortized.results.reading import SAMPLED, groups_with_posterior, sampled
 from pymc_amortized.rng import RandomSeed
@@ -89,7 +89,8 @@ def relabel(
         without one ``"component"`` or ``"state"``, or else all dims without a name, if they are
         of one length. Attributes of the result's posterior say which (``relabelled_dims``).
     by : str, optional
-        A variable with one number for each component. For ``"ordering"``, by which each draw is
+        A variable with one number for each component, or with a ``model`` one of those that are
+        single components'. For ``"ordering"``, by which each draw is
         ordered; for other methods, by whose means components are numbered in the end.
     indicators : sequence of str, optional
         Variables whose values are labels, from 0 to K - 1. Default: those with probabilities in the
@@ -146,17 +147,24 @@ def relabel(
     groups = groups_with_posterior(idata)
     problem = None if model is None else read_model(model)
     simulator = None if problem is None else problem.simulator
-    draws = LabelledDraws.read(groups, component_dim, indicators, simulator)
+    singles = SingleComponents.of_model(simulator)
+    draws = LabelledDraws.read(singles.fold(groups), component_dim, indicators, simulator)
+    by = singles.together(by)
     if method == "auto":
         method = (
             "stephens" if model is not None else "ecr_iterative_1" if draws.indicators else "pra"
         )
     if problem is not None:
         _warn_of_unlike(simulator.exchangeable, draws)
-    found = _find(draws, method, by=by, data=data, pivot=pivot, problem=problem)
+
+    def memberships() -> np.ndarray:
+        return memberships_of_result(groups, problem, draws.num_labels)
+
+    known = None if problem is None else memberships
+    found = _find(draws, method, by=by, data=data, pivot=pivot, memberships=known)
     if by is not None and method != "ordering":
         found = _number(found, draws.of(by))
-    relabelled = _relabel_group(draws, found, method)
+    relabelled = singles.unfold(_relabel_group(draws, found, method), groups)
     if problem is not None:
         relabelled = with_indicators(relabelled, problem, random_seed)
     return result_of_groups(relabelled)
@@ -190,20 +198,19 @@ def _find(
     by: str | None,
     data: str | None,
     pivot: tuple[int, int] | None,
-    problem: Problem | None,
+    memberships: Callable[[], np.ndarray] | None,
 ) -> Relabelling:
     """Find permutations (S, K)."""
     labels = draws.labels() if method in _OF_LABELS else None
     if method in _OF_PROBABILITIES:
-        if problem is None:
+        if memberships is None:
             raise InvalidArgumentError(
                 f"Expected a model, for {method!r} compares memberships of each draw; got none:"
                 f"\n\n    pma.relabel(idata, {method!r}, model=model)"
             )
-        probabilities = memberships_of_result(draws.groups, problem, draws.num_labels)
         if method == "stephens":
-            return stephens(probabilities)
-        return ecr_iterative_2(labels, probabilities)
+            return stephens(memberships())
+        return ecr_iterative_2(labels, memberships())
     if method == "ordering":
         return ordering(draws.of(by))
     if method == "aic":

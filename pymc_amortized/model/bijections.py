@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from pytensor.graph.basic import Variable
+from pytensor.graph.replace import graph_replace
 from pytensor.tensor.type import TensorType
 from torch import Tensor
 
@@ -151,4 +152,7 @@ def apply_transform(
 
     tensors = [v for v in inputs if isinstance(v.type, TensorType)]
     [result] = conditioned_on(given, tensors, apply)
+    # Of components in order, a transform refers to the parameter of the component before its own.
+    if isinstance(given, Mapping):
+        [result] = graph_replace([result], dict(given), strict=False)
     return result

@@ -23,7 +23,7 @@ from pymc_amortized.model.complete_model import CompleteModel, Indicator, curren
 from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.describe import describe
 from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
-from pymc_amortized.model.ordered_prior import LabelOrder, OrderedPrior, with_label_order
+from pymc_amortized.model.ordered_prior import OrderedPrior
 from pymc_amortized.model.reading.chains.states_from_draws import simulated_distribution
 from pymc_amortized.model.reading.completion import complete_model
 from pymc_amortized.model.reading.covariates import Covariate, find_covariates
@@ -93,7 +93,7 @@ class CompiledModel:
 
     def in_order(
         self,
-        orders: Mapping[str, LabelOrder],
+        ordered_model: CompleteModel,
         arrange: Callable[[dict[str, Tensor]], dict[str, Tensor]],
         log_count: float,
     ) -> "CompiledModel":
@@ -101,18 +101,17 @@ class CompiledModel:
 
         Parameters
         ----------
-        orders : mapping of str to LabelOrder
-            By the parameter that is in order.
+        ordered_model : CompleteModel
+            With transforms that keep parameters in that order.
         arrange : callable
-            Permutes draws of all parameters into these orders.
+            Permutes draws of all parameters into it.
         log_count : float
             Logarithm of the number of orders, which have the same prior probability each.
         """
         ordered = copy.copy(self)
         ordered.__dict__.pop("density", None)
-        for name, order in orders.items():
-            ordered.complete = with_label_order(ordered.complete, name, order)
-        ordered.prior = OrderedPrior(self.prior, ordered.complete, arrange, log_count)
+        ordered.complete = ordered_model
+        ordered.prior = OrderedPrior(self.prior, ordered_model, arrange, log_count)
         return ordered
 
     @cached_property

@@ -1,5 +1,7 @@
 """Unconstrained coordinates of parameters whose components are in ascending order."""
 
+import itertools
+
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +16,7 @@ from torch import Tensor
 from pymc_amortized.model.complete_model import CompleteModel
 from pymc_amortized.model.restricted_prior import RestrictedPrior
 
-__all__ = ["LabelOrder", "OrderedPrior", "with_label_order"]
+__all__ = ["LabelGap", "LabelOrder", "OrderedPrior", "with_label_gaps", "with_label_order"]
 
 
 class LabelOrder(Transform):
@@ -88,6 +90,54 @@ class LabelOrder(Transform):
         return pt.set_subtensor(value[self._place], column)
 
 
+class LabelGap(Transform):
+    """The map of one component's parameter, above that of the component before it, to all of space.
+
+    Parameters
+    ----------
+    before : Variable
+        The unconstrained value of the component before, a graph of the model's variables.
+    column : tuple of int
+        An index of the value by which components are ordered.
+    descending : bool
+        Whether these values descend.
+    """
+
+    name = "label_gap"
+    ndim_supp = 0
+
+    def __init__(self, before: Variable, column: tuple[int, ...], *, descending: bool) -> None:
+        self.before = before
+        self.column = tuple(column)
+        self.descending = descending
+
+    def forward(self, value: Variable, *_: Any) -> Variable:
+        """Replace the value in order by the logarithm of its gap."""
+        return self._replace(value, pt.log(self._sign * (self._key(value) - self._before)))
+
+    def backward(self, value: Variable, *_: Any) -> Variable:
+        """Add the gap."""
+        return self._replace(value, self._before + self._sign * pt.exp(self._key(value)))
+
+    def log_jac_det(self, value: Variable, *_: Any) -> Variable:
+        """Return the logarithm of the gap where it stands, and 0 elsewhere."""
+        return self._replace(pt.zeros_like(value), self._key(value))
+
+    @property
+    def _sign(self) -> float:
+        return -1.0 if self.descending else 1.0
+
+    @property
+    def _before(self) -> Variable:
+        return self._key(self.before)
+
+    def _key(self, value: Variable) -> Variable:
+        return value[self.column] if self.column else value
+
+    def _replace(self, value: Variable, key: Variable) -> Variable:
+        return pt.set_subtensor(value[self.column], key) if self.column else key
+
+
 def _index(labels: Sequence[int]) -> slice | list[int]:
     """Return an index of labels: a slice, where they follow each other."""
     first, last = labels[0], labels[-1]
@@ -137,6 +187,34 @@ class OrderedPrior:
 
 def with_label_order(complete: CompleteModel, name: str, order: LabelOrder) -> CompleteModel:
     """Return a model of which one parameter is in order, after its own transform."""
+    return _chained(complete, name, order)
+
+
+def with_label_gaps(
+    complete: CompleteModel, names: Sequence[str], column: tuple[int, ...], *, descending: bool
+) -> CompleteModel:
+    """Return a model of which several parameters are in order, in that of their names.
+
+    Parameters
+    ----------
+    complete : CompleteModel
+        The model; it has the parameters in the same order.
+    names : sequence of str
+        Of the parameters, of one shape.
+    column, descending
+        As in :class:`LabelGap`.
+    """
+    known = {parameter.name: parameter for parameter in complete.parameters}
+    for previous, name in itertools.pairwise(names):
+        variable, transform = known[previous].variable, known[previous].transform
+        inputs = variable.owner.inputs
+        before = variable if transform is None else transform.forward(variable, *inputs)
+        complete = _chained(complete, name, LabelGap(before, column, descending=descending))
+    return complete
+
+
+def _chained(complete: CompleteModel, name: str, order: Transform) -> CompleteModel:
+    """Return a model of which one parameter has another transform after its own."""
 
     def ordered(transform: Transform | None) -> Transform:
         return order if transform is None else ChainedTransform([transform, order])

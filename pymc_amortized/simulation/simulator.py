@@ -21,7 +21,11 @@ from pymc_amortized.model.spec import ModelSpec
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.simulation.simulated_data import Simulation, check_finite
 from pymc_amortized.symmetry.canonical_order import CanonicalOrder, Labelling
-from pymc_amortized.symmetry.exchangeable import Exchangeable, find_exchangeable
+from pymc_amortized.symmetry.exchangeable import (
+    Exchangeable,
+    find_exchangeable,
+    may_be_exchangeable,
+)
 from pymc_amortized.symmetry.parts_invariance import invariance_of
 from pymc_amortized.typing import NamedTensors
 
@@ -179,11 +183,10 @@ class Simulator:
         if not orders:
             return self
         labelling = Labelling(tuple(orders), self.parameters)
-        compiled = self._compiled.in_order(
-            {order.name: order.transform for order in orders},
-            labelling.arrange,
-            labelling.log_count,
-        )
+        complete = self._compiled.complete
+        for order in orders:
+            complete = order.restrict(complete)
+        compiled = self._compiled.in_order(complete, labelling.arrange, labelling.log_count)
         ordered = Simulator(compiled, self.device)
         ordered.labelling = labelling
         ordered._as_written = self
@@ -211,9 +214,7 @@ class Simulator:
         """
         if self._as_written is not None:
             return self._as_written.exchangeable
-        counts = {indicator.num_components for indicator in self.spec.indicators}
-        lengths = {length for p in self.spec.parameters for length in p.shape}
-        if any(i.is_drawn_only for i in self.spec.indicators) or counts.isdisjoint(lengths):
+        if not may_be_exchangeable(self.spec):
             return ()
         few = self.sample(_NUM_FOR_SYMMETRY, 0)
         invariance = invariance_of(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.model.spec import IndicatorSpec, ModelSpec
-from pymc_amortized.symmetry.canonical_order import CanonicalOrder, Labelling, permuted
+from pymc_amortized.symmetry.canonical_order import CanonicalOrder, Labelling
 
 __all__ = ["AnswerLabels", "Labels", "check_labels"]
 
@@ -102,7 +102,7 @@ class AnswerLabels:
         for order in self.labelling.orders:
             values = order.values(unconstrained)
             others = values.roll(len(values) // 2, 0)
-            for block in order.exchangeable.blocks:
+            for block in order.blocks:
                 below, above = values[:, list(block[:-1])], others[:, list(block[1:])]
                 shares += (below > above).double().mean(0).tolist()
         return max(shares)
@@ -145,7 +145,7 @@ class AnswerLabels:
         best = int(score.argmax())
         for order in self.labelling.orders:
             permutations = order.random_permutations(len(draws.log_q), generator)
-            parameters = permuted(parameters, order.exchangeable, permutations)
+            parameters = order.exchangeable.parts.permuted(parameters, permutations)
             for spec in self.spec.named_indicators:
                 if spec.name in order.exchangeable.indicators and spec.name in found:
                     found[spec.name] = _permute(found[spec.name], spec, order, permutations, best)

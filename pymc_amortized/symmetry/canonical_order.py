@@ -3,20 +3,22 @@
 import itertools
 import math
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from torch import Tensor
 
-from pymc_amortized.model.ordered_prior import LabelOrder
+from pymc_amortized.model.complete_model import CompleteModel
+from pymc_amortized.model.ordered_prior import LabelOrder, with_label_gaps, with_label_order
 from pymc_amortized.model.parameter_space import ParameterSpace
+from pymc_amortized.symmetry.component_parts import Members
 from pymc_amortized.symmetry.exchangeable import Exchangeable
 from pymc_amortized.typing import NamedTensors
 
-__all__ = ["CanonicalOrder", "Labelling", "permuted", "possible_orders"]
+__all__ = ["CanonicalOrder", "Labelling", "possible_orders"]
 
 _MAX_COLUMNS = 64
 
@@ -30,13 +32,18 @@ class CanonicalOrder:
     exchangeable : Exchangeable
         The components, and all that is permuted with them.
     name : str
-        Of a parameter.
+        Of a parameter with an axis of components, or of the first of those of single components.
     column : tuple of int or None
-        An index of one unconstrained value per component: None at the axis of components.
+        An index of one unconstrained value per component: None at the axis of components, if any.
     descending : bool
         Whether unconstrained values descend where the parameter ascends.
     monotonic : bool
         Whether the parameter itself is in order, or its unconstrained value alone.
+    members : tuple of str or None
+        For each label, the parameter that is its own; empty where one has an axis of components.
+    blocks : tuple of tuple of int
+        Labels that are ordered among themselves, in ascending order: of parameters of single
+        components, the order in which the model has them.
     """
 
     exchangeable: Exchangeable
@@ -44,28 +51,63 @@ class CanonicalOrder:
     column: tuple[int | None, ...]
     descending: bool = False
     monotonic: bool = True
+    members: Members = ()
+    blocks: tuple[tuple[int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.blocks:
+            object.__setattr__(self, "blocks", self.exchangeable.blocks)
 
     def __str__(self) -> str:
         index = ""
-        if len(self.column) > 1:
+        if len(self.column) > (not self.members):
             index = f"[{', '.join(':' if i is None else str(i) for i in self.column)}]"
-        return f"{self.name}{index}" + ("" if self.monotonic else " (unconstrained)")
+        said = ", ".join(f"{name}{index}" for name in self.names)
+        return said + ("" if self.monotonic else " (unconstrained)")
 
     @property
-    def transform(self) -> LabelOrder:
-        """PyMC's transform of parameters that are in this order."""
-        return LabelOrder(self.column, self.exchangeable.blocks, descending=self.descending)
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters that are in order, in that order."""
+        if not self.members:
+            return (self.name,)
+        return tuple(self.members[label] for block in self.blocks for label in block)
 
     @property
     def log_count(self) -> float:
         """Logarithm of the number of orders."""
-        return sum(math.lgamma(len(block) + 1) for block in self.exchangeable.blocks)
+        return sum(math.lgamma(len(block) + 1) for block in self.blocks)
+
+    def restrict(self, complete: CompleteModel) -> CompleteModel:
+        """Return a model whose parameters are in this order."""
+        if not self.members:
+            order = LabelOrder(self.column, self.blocks, descending=self.descending)
+            return with_label_order(complete, self.name, order)
+        for block in self.blocks:
+            names = [self.members[label] for label in block]
+            complete = with_label_gaps(complete, names, self.column, descending=self.descending)
+        return complete
 
     def values(self, unconstrained: NamedTensors) -> Tensor:
-        """Return the values (S, K) that ascend."""
-        at = tuple(slice(None) if i is None else i for i in self.column)
-        values = unconstrained[self.name][(slice(None), *at)]
+        """Return the values (S, K) that ascend; NaN for labels without a parameter."""
+        at = (slice(None), *(slice(None) if i is None else i for i in self.column))
+        if not self.members:
+            values = unconstrained[self.name][at]
+        else:
+            own = [None if name is None else unconstrained[name][at] for name in self.members]
+            missing = torch.full_like(unconstrained[self.name][at], math.nan)
+            values = torch.stack([missing if x is None else x for x in own], dim=1)
         return -values if self.descending else values
+
+    def with_values_of(
+        self, unconstrained: NamedTensors, others: NamedTensors
+    ) -> dict[str, Tensor]:
+        """Return unconstrained parameters with the values that are in order from others."""
+        at = (slice(None), *(slice(None) if i is None else i for i in self.column))
+        result = dict(unconstrained)
+        for name in self.names:
+            result[name] = result[name].clone()
+            result[name][at] = others[name][at]
+        return result
 
     def permutations(self, unconstrained: NamedTensors) -> Tensor:
         """Return which component (S, K) goes to each place, so that values ascend."""
@@ -85,7 +127,7 @@ class CanonicalOrder:
     def _permute_blocks(self, num_draws: int, device: torch.device, order: Any) -> Tensor:
         permutations = torch.arange(self.exchangeable.num_labels, device=device)
         permutations = permutations.expand(num_draws, -1).clone()
-        for block in self.exchangeable.blocks:
+        for block in self.blocks:
             members = torch.as_tensor(block, device=device)
             permutations[:, members] = members[order(list(block))]
         return permutations
@@ -97,17 +139,13 @@ class CanonicalOrder:
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> "CanonicalOrder":
         """Undo :meth:`as_record`."""
-        found = record["exchangeable"]
         return CanonicalOrder(
             **{
                 **record,
                 "column": tuple(record["column"]),
-                "exchangeable": Exchangeable(
-                    axes=tuple((name, int(axis)) for name, axis in found["axes"]),
-                    num_labels=int(found["num_labels"]),
-                    blocks=tuple(tuple(block) for block in found["blocks"]),
-                    indicators=tuple(found["indicators"]),
-                ),
+                "exchangeable": Exchangeable.from_record(record["exchangeable"]),
+                "members": tuple(record.get("members", ())),
+                "blocks": tuple(tuple(block) for block in record.get("blocks", ())),
             }
         )
 
@@ -137,7 +175,7 @@ class Labelling:
         arranged = dict(parameters)
         for order in self.orders:
             found = order.permutations(self.space.split(self.space.unconstrain(arranged)))
-            arranged = permuted(arranged, order.exchangeable, found)
+            arranged = order.exchangeable.parts.permuted(arranged, found)
         return arranged
 
     def log_jacobian(self, parameters: NamedTensors) -> Tensor:
@@ -151,26 +189,12 @@ class Labelling:
         total = 0.0
         for order in self.orders:
             values = order.values(unconstrained)
-            for block in order.exchangeable.blocks:
+            for block in order.blocks:
                 total = total + values[:, list(block)].diff(dim=1).log().sum(1)
         return total
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.orders))
-
-
-def permuted(
-    parameters: NamedTensors, exchangeable: Exchangeable, permutations: Tensor
-) -> dict[str, Tensor]:
-    """Permute components of parameters (S, *shape) by permutations (S, K)."""
-    result = dict(parameters)
-    for name, axis in exchangeable.axes:
-        x = result[name]
-        shape = [1] * x.ndim
-        shape[0], shape[axis + 1] = permutations.shape
-        index = permutations.to(x.device).reshape(shape).expand(x.shape)
-        result[name] = x.gather(axis + 1, index)
-    return result
 
 
 def possible_orders(
@@ -196,37 +220,68 @@ def possible_orders(
     for block in exchangeable.blocks:
         order[list(block)] = order[list(block)].roll(1)
     [num_draws] = {len(x) for x in parameters.values()}
-    moved = permuted(parameters, exchangeable, order.expand(num_draws, -1))
+    moved = exchangeable.parts.permuted(parameters, order.expand(num_draws, -1))
     after = space.split(space.unconstrain(moved))
-    names = [name for name, _ in exchangeable.axes]
     found = []
-    for name, axis in exchangeable.axes:
-        x, y = before[name], after[name]
-        has_axis = axis + 1 < x.ndim and x.shape[axis + 1] == exchangeable.num_labels
-        if names.count(name) > 1 or not has_axis:
+    for name, axis, members in _by_which(exchangeable, space):
+        labels = [k for k in range(exchangeable.num_labels) if not members or members[k]]
+        x, y, constrained = (
+            torch.stack([p[members[k]] for k in labels], dim=1) if members else p[name]
+            for p in (before, after, parameters)
+        )
+        if axis + 1 >= x.ndim or x.shape[axis + 1] != len(labels):
             continue
-        follows = torch.isclose(y, x.index_select(axis + 1, order.to(x.device)), atol=1e-10)
+        places = torch.tensor([labels.index(k) for k in order.tolist() if k in labels])
+        follows = torch.isclose(y, x.index_select(axis + 1, places.to(x.device)), atol=1e-10)
         if bool((follows | ~torch.isfinite(y)).all()):
-            found += _columns(exchangeable, name, axis, parameters[name], x)
+            blocks = _in_order_of_model(exchangeable, members, space)
+            first = members[blocks[0][0]] if members else name
+            one = CanonicalOrder(exchangeable, first, (), members=members, blocks=blocks)
+            found += _columns(one, axis, constrained, x)
     return found
 
 
+def _by_which(
+    exchangeable: Exchangeable, space: ParameterSpace
+) -> Iterator[tuple[str, int, Members]]:
+    """Yield parameters with an axis of components, or those of single components side by side."""
+    parts = exchangeable.parts
+    axes, orders = [name for name, _ in parts.axes], []
+    of_blocks = {label for block in exchangeable.blocks for label in block}
+    for name, axis in parts.axes:
+        if axes.count(name) == 1 and not any(name in members for members in parts.variables):
+            orders.append((name, axis, ()))
+    for members in parts.variables:
+        own = [members[label] for label in of_blocks]
+        if None not in own and not set(own) & set(axes):
+            orders.append((min(own, key=space.names.index), 0, members))
+    yield from sorted(orders, key=lambda order: space.names.index(order[0]))
+
+
+def _in_order_of_model(
+    exchangeable: Exchangeable, members: Members, space: ParameterSpace
+) -> tuple[tuple[int, ...], ...]:
+    """Return blocks of labels, of single parameters in the order in which the model has them."""
+    if not members:
+        return exchangeable.blocks
+    return tuple(
+        tuple(sorted(block, key=lambda label: space.names.index(members[label])))
+        for block in exchangeable.blocks
+    )
+
+
 def _columns(
-    exchangeable: Exchangeable, name: str, axis: int, constrained: Tensor, x: Tensor
-) -> list[CanonicalOrder]:
-    """Return an order for each column of unconstrained values (S, *unconstrained shape)."""
+    order: CanonicalOrder, axis: int, constrained: Tensor, x: Tensor
+) -> Iterator[CanonicalOrder]:
+    """Yield an order for each column of unconstrained values (S, *unconstrained shape)."""
     places = [range(n) if a != axis else [None] for a, n in enumerate(x.shape[1:])]
-    columns = itertools.islice(itertools.product(*places), _MAX_COLUMNS)
     finite = torch.isfinite(x).flatten(1).all(1)
-    orders = []
-    for column in columns:
+    for column in itertools.islice(itertools.product(*places), _MAX_COLUMNS):
         descending, monotonic = False, False
         if x.shape == constrained.shape:
-            one = CanonicalOrder(exchangeable, name, column)
-            rises, grows = (
-                one.values({name: values[finite]}).diff(dim=1) > 0 for values in (x, constrained)
-            )
+            at = (finite, *(slice(None) if i is None else i for i in column))
+            rises, grows = (values[at].diff(dim=1) > 0 for values in (x, constrained))
             descending = bool((rises != grows).all())
             monotonic = descending or bool((rises == grows).all())
-        orders.append(CanonicalOrder(exchangeable, name, column, descending, monotonic))
-    return orders
+        index = column[1:] if order.members else column
+        yield replace(order, column=index, descending=descending, monotonic=monotonic)

@@ -2,21 +2,25 @@
 
 Where several parameters have an axis of components, all of them have to be permuted together. Axes
 are not traced: every set of axes that are as long as an indicator has components is tried, the
-smallest first, on draws of the prior. A set under which the model does not change, and of which no
-part has this property, is a set of exchangeable components.
+smallest first, on draws of the prior. Variables of single components are exchanged as wholes, all
+of them or none. A set under which the model does not change, and of which no part has this
+property, is a set of exchangeable components.
 """
 
 import itertools
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pymc_amortized.model.spec import ModelSpec
-from pymc_amortized.symmetry.invariance import Axis, Invariance, Swap
+from pymc_amortized.symmetry.component_parts import ComponentParts
+from pymc_amortized.symmetry.invariance import Invariance, Swap
+from pymc_amortized.symmetry.own_variables import own_variables
 
-__all__ = ["Exchangeable", "find_exchangeable"]
+__all__ = ["Exchangeable", "find_exchangeable", "may_be_exchangeable"]
 
-_MAX_AXES = 10
+_MAX_PARTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +29,10 @@ class Exchangeable:
 
     Attributes
     ----------
-    axes : tuple of (str, int)
-        Axes of parameters that are permuted together, by name and position.
+    parts : ComponentParts
+        What is permuted together.
     num_labels : int
-        K, their length.
+        K, their number.
     blocks : tuple of tuple of int
         Labels that can be permuted among themselves: all of them in one block, or several blocks
         of at least two where some components have priors of their own.
@@ -36,7 +40,7 @@ class Exchangeable:
         Whose values follow.
     """
 
-    axes: tuple[Axis, ...]
+    parts: ComponentParts
     num_labels: int
     blocks: tuple[tuple[int, ...], ...]
     indicators: tuple[str, ...]
@@ -44,7 +48,7 @@ class Exchangeable:
     @property
     def names(self) -> tuple[str, ...]:
         """Of the parameters, each once."""
-        return tuple(dict.fromkeys(name for name, _ in self.axes))
+        return self.parts.names
 
     @property
     def is_partial(self) -> bool:
@@ -62,6 +66,26 @@ class Exchangeable:
             some = " " + ", ".join(" and ".join(map(str, block)) for block in self.blocks)
         return f"components{some} are exchangeable: {', '.join((*self.names, *self.indicators))}"
 
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> "Exchangeable":
+        """Return what JSON holds; networks of before there were parts have axes alone."""
+        return Exchangeable(
+            parts=ComponentParts.from_record(record.get("parts", record)),
+            num_labels=int(record["num_labels"]),
+            blocks=tuple(tuple(block) for block in record["blocks"]),
+            indicators=tuple(record["indicators"]),
+        )
+
+
+def may_be_exchangeable(spec: ModelSpec) -> bool:
+    """Tell whether a model has axes, or pairs of parameters, that might belong to components."""
+    counts = {indicator.num_components for indicator in spec.indicators}
+    if any(i.is_drawn_only for i in spec.indicators):
+        return False
+    lengths = {length for p in spec.parameters for length in p.shape}
+    kinds = [(p.shape, p.unconstrained_shape, p.transform) for p in spec.parameters]
+    return bool(counts) and (not counts.isdisjoint(lengths) or len(set(kinds)) < len(kinds))
+
 
 def find_exchangeable(spec: ModelSpec, asked: Invariance) -> tuple[Exchangeable, ...]:
     """Find the components of a model that are exchangeable.
@@ -76,28 +100,49 @@ def find_exchangeable(spec: ModelSpec, asked: Invariance) -> tuple[Exchangeable,
     lengths = sorted({indicator.num_components for indicator in spec.indicators})
     found = []
     for length in lengths:
-        axes = [(p.name, a) for p in spec.parameters for a, n in enumerate(p.shape) if n == length]
-        found += list(_minimal(asked, axes[:_MAX_AXES], length))
+        parts = list(_candidates(spec, asked, length))
+        found += list(_minimal(asked, parts[:_MAX_PARTS], length))
     return tuple(found)
 
 
-def _minimal(asked: Invariance, axes: Sequence[Axis], length: int) -> Iterator[Exchangeable]:
-    """Yield the smallest sets of axes under which something can be exchanged."""
+def _candidates(spec: ModelSpec, asked: Invariance, length: int) -> Iterator[ComponentParts]:
+    """Yield what may have to be permuted: variables of their own, mirrored ones, then axes."""
+    own = own_variables(spec, asked, length)
+    yield from (ComponentParts(variables=together) for together in own)
+    if length == 2:
+        yield from (ComponentParts(mirrored=(one,)) for one in asked.mirrored())
+    shapes = {p.name: p.shape for p in spec.parameters}
+    singles = [(name,) for name in shapes]
+    members = [tuple(filter(None, m)) for together in own for m in together]
+    taken = {name for names in members for name in names}
+    for names in (*(s for s in singles if s[0] not in taken), *members):
+        for axis, size in enumerate(shapes[names[0]]):
+            if size == length:
+                yield ComponentParts(axes=tuple((name, axis) for name in names))
+
+
+def _minimal(
+    asked: Invariance, parts: Sequence[ComponentParts], length: int
+) -> Iterator[Exchangeable]:
+    """Yield the smallest sets of parts under which something can be exchanged."""
     swaps = list(itertools.combinations(range(length), 2))
-    done: list[frozenset[Axis]] = []
-    for size in range(1, len(axes) + 1):
-        sets = [s for s in itertools.combinations(axes, size) if not any(d <= set(s) for d in done)]
-        cases = [Swap(chosen, pair, length) for chosen in sets for pair in swaps]
-        unchanged = asked.unchanged(cases)
-        for place, chosen in enumerate(sets):
-            allowed = unchanged[place * len(swaps) :][: len(swaps)]
-            pairs = [pair for pair, same in zip(swaps, allowed, strict=True) if same]
+    done: list[set[int]] = []
+    for size in range(1, len(parts) + 1):
+        sets = [
+            chosen
+            for chosen in itertools.combinations(range(len(parts)), size)
+            if not any(d <= set(chosen) for d in done)
+        ]
+        joined = [ComponentParts.joined(parts[i] for i in chosen) for chosen in sets]
+        cases = [Swap(j, pair, length) for j in joined for pair in swaps if j.can_exchange(*pair)]
+        unchanged = dict(zip(cases, asked.unchanged(cases), strict=True))
+        for chosen, together in zip(sets, joined, strict=True):
+            pairs = [pair for pair in swaps if unchanged.get(Swap(together, pair, length))]
             if pairs:
-                done.append(frozenset(chosen))
-                if not asked.tells_of({name for name, _ in chosen}):
-                    continue
-                indicators = asked.followers(Swap(chosen, pairs[0], length))
-                yield Exchangeable(chosen, length, _blocks(pairs, length), indicators)
+                done.append(set(chosen))
+                indicators = asked.followers(Swap(together, pairs[0], length))
+                if asked.tells_of(set(together.names)) and (indicators or not together.variables):
+                    yield Exchangeable(together, length, _blocks(pairs, length), indicators)
 
 
 def _blocks(pairs: Sequence[tuple[int, int]], length: int) -> tuple[tuple[int, ...], ...]:

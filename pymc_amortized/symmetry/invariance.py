@@ -15,32 +15,30 @@ from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.density.prior_density import PriorDensity
 from pymc_amortized.model.parameter_space import ParameterSpace
 from pymc_amortized.model.reading.response import differs
-from pymc_amortized.model.spec import ModelSpec
+from pymc_amortized.model.spec import IndicatorSpec, ModelSpec
+from pymc_amortized.symmetry.component_parts import ComponentParts
 from pymc_amortized.typing import NamedTensors
 
-__all__ = ["Axis", "DensityInvariance", "Invariance", "Swap"]
-
-Axis = tuple[str, int]
-"""Of a parameter, by name and position."""
+__all__ = ["DensityInvariance", "Invariance", "Swap", "rows_touched"]
 
 _TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """Two labels that are exchanged along axes of parameters.
+    """Two labels that are exchanged in all that belongs to components.
 
     Attributes
     ----------
-    axes : sequence of (str, int)
-        All of them together.
+    parts : ComponentParts
+        All of it.
     pair : (int, int)
         The labels.
     length : int
         How many labels there are.
     """
 
-    axes: Sequence[Axis]
+    parts: ComponentParts
     pair: tuple[int, int]
     length: int
 
@@ -54,10 +52,8 @@ class Swap:
 
     def of(self, parameters: NamedTensors) -> dict[str, Tensor]:
         """Return parameters (S, *shape) with the labels exchanged."""
-        moved = dict(parameters)
-        for name, axis in self.axes:
-            moved[name] = self.along(moved[name], axis + 1)
-        return moved
+        num_draws = len(next(iter(parameters.values())))
+        return self.parts.permuted(parameters, torch.tensor(self.order).expand(num_draws, -1))
 
     def along(self, x: Tensor, axis: int) -> Tensor:
         """Return a tensor with the labels exchanged along one of its axes."""
@@ -100,6 +96,63 @@ class Invariance(ABC):
     @abstractmethod
     def followers(self, swap: Swap) -> tuple[str, ...]:
         """Return the indicators whose values have to be exchanged with the components."""
+
+    @abstractmethod
+    def touched(self, indicator: IndicatorSpec) -> Tensor:
+        """Tell (V, K) on which labels' data each parameter has an effect: all, if on weights."""
+
+    @abstractmethod
+    def profile(self, indicator: IndicatorSpec) -> Tensor:
+        """Return what a change of each parameter, where all are alike, does to labels (V, K)."""
+
+    def dependents(self) -> Tensor:
+        """Tell (V, V) whether the prior of the second parameter depends on the first."""
+        names, base = list(self.parameters), self.prior.log_terms(self.parameters)
+        found = torch.zeros(len(names), len(names), dtype=torch.bool)
+        for v, name in enumerate(names):
+            terms = self.prior.log_terms(self.others({name}))
+            for child in range(v + 1, len(names)):
+                found[v, child] = bool(differs(terms[names[child]], base[names[child]]).any())
+        return found
+
+    def prior_profile(self) -> Tensor:
+        """Return log p(θ) (V,) where one parameter is changed, and all else is alike."""
+        return self.log_prior(self._changed_one_by_one())
+
+    def mirrored(self) -> list[tuple[str, float]]:
+        """Return parameters x of weights, with c, for which c - x is as probable."""
+        center = self.space.constrain(torch.zeros(1, self.space.size, dtype=torch.float64))
+        before = self.space.split(self.space.unconstrain(self.parameters))
+        log_prior, found = self.log_prior(self.parameters), []
+        weights = [self.touched(i).all(1) for i in self.spec.indicators if i.num_components == 2]
+        for v, (name, x) in enumerate(self.parameters.items()):
+            total = 2 * center[name].double()
+            if not any(bool(w[v]) for w in weights) or not bool(torch.isfinite(total).all()):
+                continue
+            if not torch.allclose(total, total.flatten()[0]):
+                continue
+            opposite = total - x
+            if any(n == 2 and torch.allclose(opposite, x.flip(a)) for a, n in enumerate(x.shape)):
+                continue  # two weights that are exchanged, rather
+            moved = {**self.parameters, name: opposite}
+            after = self.space.split(self.space.unconstrain(moved))[name]
+            if torch.allclose(after, -before[name]) and _are_same(self.log_prior(moved), log_prior):
+                found.append((name, float(total.flatten()[0])))
+        return found
+
+    def _changed_one_by_one(self) -> dict[str, Tensor]:
+        """Return V points at which one parameter is changed, of one at which all are alike.
+
+        That is zero in unconstrained space, which no exchange of components moves.
+        """
+        size, start = self.space.size, 0
+        vector = torch.zeros(len(self.space.specs), size, dtype=torch.float64)
+        for v, spec in enumerate(self.space.specs):
+            length = math.prod(spec.unconstrained_shape)
+            generator = torch.Generator().manual_seed(length)
+            vector[v, start : start + length] = torch.randn(length, generator=generator) / 2
+            start += length
+        return {n: x.double() for n, x in self.space.constrain(vector).items()}
 
     def others(self, names: set[str]) -> dict[str, Tensor]:
         """Return the draws, with parameters of these names from other draws."""
@@ -171,10 +224,48 @@ class DensityInvariance(Invariance):
                 found.append(indicator.name)
         return tuple(found)
 
+    def touched(self, indicator: IndicatorSpec) -> Tensor:
+        """Tell (V, K) on which labels' data each parameter has an effect: all, if on weights."""
+        distribution, rows = self.density.indicator_distribution(indicator.name), []
+
+        def tables(parameters: NamedTensors) -> tuple[Tensor, Tensor]:
+            emission = self.density.log_likelihood(parameters, self.data, indicator.name)
+            return emission, distribution.tables(list(parameters.values()))[-1]
+
+        base = tables(self.parameters)
+        for name in self.parameters:
+            emission, table = (
+                differs(after.unsqueeze(-1), before.unsqueeze(-1))
+                for after, before in zip(tables(self.others({name})), base, strict=True)
+            )
+            rows.append(emission.flatten(0, -2).any(0) | rows_touched(table, indicator))
+        return torch.stack(rows)
+
+    def profile(self, indicator: IndicatorSpec) -> Tensor:
+        """Return log likelihoods (V, K) where one parameter is changed, and all else is alike."""
+        points = self._changed_one_by_one()
+        found = []
+        for v in range(len(points)):
+            one = {name: x[v : v + 1] for name, x in points.items()}
+            data = {name: x[:1] for name, x in self.data.items()}
+            table = self.density.log_likelihood(one, data, indicator.name)
+            found.append(table.flatten(0, -2).sum(0))
+        return torch.stack(found)
+
     def _log_joint(self, parameters: NamedTensors, data: NamedTensors) -> Tensor:
         """Return log p(θ, y) (S,) without Jacobians; -inf outside of the support."""
         log_prior = self.log_prior(parameters)
         return log_prior + self.density.log_marginal(parameters, data).reshape(len(log_prior))
+
+
+def rows_touched(changed: Tensor, indicator: IndicatorSpec) -> Tensor:
+    """Tell (K,) the labels whose probabilities change, in a table (S, ..., K) of what does.
+
+    Each state of a chain has a row of its own; other weights add up to 1, and change together.
+    """
+    if indicator.order == 1:
+        return changed.any(-1).flatten(0, -2).any(0)
+    return changed.any().expand(indicator.num_components)
 
 
 def _same(x: Tensor, y: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.model.parameter_space import ParameterSpace
-from pymc_amortized.symmetry.canonical_order import CanonicalOrder, Labelling, permuted
+from pymc_amortized.symmetry.canonical_order import CanonicalOrder, Labelling
 from pymc_amortized.typing import NamedTensors
 
 __all__ = ["LabelSwaps"]
@@ -66,19 +66,16 @@ class LabelSwaps:
         """Exchange neighbours of parameters (S, *shape), and give their values back."""
         num_draws = len(next(iter(parameters.values())))
         options = {"generator": generator, "device": next(iter(parameters.values())).device}
-        pairs = [pair for b in order.exchangeable.blocks for pair in itertools.pairwise(b)]
+        pairs = [pair for b in order.blocks for pair in itertools.pairwise(b)]
         pairs = torch.tensor(pairs, device=options["device"])
         pair = pairs[torch.randint(len(pairs), (num_draws,), **options)]
         places = torch.arange(order.exchangeable.num_labels, device=pair.device)
         places = places.expand(num_draws, -1).scatter(1, pair, pair.flip(1))
         model = self.labelling.space
         before = model.split(model.unconstrain(parameters))
-        after = model.split(model.unconstrain(permuted(parameters, order.exchangeable, places)))
-        at = (slice(None), *(slice(None) if i is None else i for i in order.column))
-        kept = after[order.name].clone()
-        kept[at] = before[order.name][at]
-        after = {**after, order.name: kept}
-        return model.constrain(model.join(after))
+        moved = order.exchangeable.parts.permuted(parameters, places)
+        after = model.split(model.unconstrain(moved))
+        return model.constrain(model.join(order.with_values_of(after, before)))
 
     def _is_linear(self, order: CanonicalOrder) -> bool:
         """Whether exchanging components is linear in unconstrained coordinates.
@@ -94,7 +91,7 @@ class LabelSwaps:
         places[[first, last]] = places[[last, first]]
 
         def exchanged(v: Tensor) -> Tensor:
-            found = permuted(model.constrain(v), order.exchangeable, places.expand(len(v), -1))
-            return model.unconstrain(found)
+            parts = order.exchangeable.parts
+            return model.unconstrain(parts.permuted(model.constrain(v), places.expand(len(v), -1)))
 
         return torch.allclose(exchanged(one + other), exchanged(one) + exchanged(other))

@@ -75,8 +75,8 @@ def choose_orders(
     simulator : SimulatedModel
         Of the model as it is.
     order_by : str or sequence of str, optional
-        Parameters to order by. Default: for each set, that which separates its components best in
-        simulations.
+        Parameters to order by; of components with variables of their own, any of these, or all of
+        them. Default: for each set, that which separates its components best in simulations.
 
     Raises
     ------
@@ -97,12 +97,12 @@ def choose_orders(
             continue  # permuted already, with other components
         possible = possible_orders(found, simulator.parameters, draws)
         every += possible
-        asked = [order for order in possible if order.name in wanted]
+        asked = [order for order in possible if not set(wanted).isdisjoint(order.names)]
         if possible:
             orders.append(_best(simulator, draws, asked or possible))
             taken |= set(found.names)
     for name in wanted:
-        if all(order.name != name for order in orders):
+        if not any(name in order.names for order in orders):
             raise _order_error(name, simulator, every)
     return tuple(orders)
 
@@ -120,7 +120,7 @@ def _names(order_by: OrderBy) -> list[str]:
 def _order_error(
     name: str, simulator: SimulatedModel, possible: Sequence[CanonicalOrder]
 ) -> InvalidArgumentError:
-    names = list(dict.fromkeys(order.name for order in possible))
+    names = list(dict.fromkeys(name for order in possible for name in order.names))
     found = "; ".join(map(str, simulator.exchangeable)) or "no components are exchangeable"
     way_out = f"    order_by={names[0]!r}" if names else "    pma.fit(model)  # without order_by"
     after = "\n    pma.relabel(idata, 'ordering', by=...)  # afterwards, by anything"

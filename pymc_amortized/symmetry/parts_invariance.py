@@ -14,7 +14,7 @@ from pymc_amortized.model.complete_model import Observation
 from pymc_amortized.model.density.prior_density import PriorDensity
 from pymc_amortized.model.fingerprint import describe_value
 from pymc_amortized.model.parameter_space import ParameterSpace
-from pymc_amortized.model.reading.response import Response
+from pymc_amortized.model.reading.response import Response, differs
 from pymc_amortized.model.spec import IndicatorSpec
 from pymc_amortized.symmetry.invariance import (
     DensityInvariance,
@@ -22,6 +22,7 @@ from pymc_amortized.symmetry.invariance import (
     Swap,
     _are_equal,
     _are_same,
+    rows_touched,
 )
 from pymc_amortized.typing import NamedTensors
 
@@ -80,6 +81,52 @@ class PartsInvariance(Invariance):
     def followers(self, swap: Swap) -> tuple[str, ...]:
         """Return the indicators that have to be exchanged so that all parts stay the same."""
         return self._find_followers(swap) or ()
+
+    def touched(self, indicator: IndicatorSpec) -> Tensor:
+        """Tell (V, K) on which labels' data each parameter has an effect: all, if on weights."""
+        rows, base = [], self.base_tables[indicator.name][-1]
+        for name in self.parameters:
+            other = self.others({name})
+            after = self._tables(indicator, other)[-1]
+            table = differs(after.unsqueeze(-1), base.unsqueeze(-1))
+            row = rows_touched(table, indicator)
+            for observation in self.compiled.complete.observations:
+                row = row | self._labels_touched(observation, indicator, other)
+            rows.append(row)
+        return torch.stack(rows)
+
+    def profile(self, indicator: IndicatorSpec) -> Tensor:
+        """Return nothing: data without a density do not tell what a change does to them."""
+        return torch.zeros(len(self.parameters), indicator.num_components, dtype=torch.float64)
+
+    def _labels_touched(
+        self, observation: Observation, indicator: IndicatorSpec, other: NamedTensors
+    ) -> Tensor:
+        """Tell (K,) the labels under which other parameters give other arguments."""
+        after = self._arguments(observation.name, other, {})
+        found = torch.zeros(indicator.num_components, dtype=torch.bool)
+        if observation.mixture_indicator == indicator.name:
+            _, *arguments = zip(after, self.base[observation.name], strict=True)
+            each = max(len(arguments) // indicator.num_components, 1)
+            for place, (x, y) in enumerate(arguments):
+                if len(observation.components) > 1:
+                    found[place // each] |= bool(differs(x, y).any())
+                elif x.shape[-1] % indicator.num_components == 0:
+                    apart = (indicator.num_components, -1)
+                    changed = differs(x.unflatten(-1, apart), y.unflatten(-1, apart))
+                    found |= changed.flatten(0, -2).any(0)
+            return found
+        [spec] = (o for o in self.spec.observations if o.name == observation.name)
+        if spec.indicator != indicator.name:
+            return found
+        codes = (self.draws[indicator.name] - indicator.support[0]).flatten(1)
+        owner = torch.as_tensor(spec.owner.ravel(), device=codes.device)
+        of_entries = codes[:, owner.clamp(min=0)]  # (S, entries)
+        for x, y in zip(after, self.base[observation.name], strict=True):
+            changed = differs(x, y).reshape(len(x), -1)
+            if changed.shape[1] == owner.numel():
+                found[of_entries.expand_as(changed)[changed & (owner >= 0)]] = True
+        return found
 
     def _find_followers(self, swap: Swap) -> tuple[str, ...] | None:
         """Return the fewest indicators that have to follow; None if nothing helps."""

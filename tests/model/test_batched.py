@@ -12,7 +12,6 @@ from pymc.model.transform.optimization import freeze_dims_and_data
 from pymc_extras import marginalize
 
 from pymc_amortized.compat import reference_mode
-from pymc_amortized.symmetry.canonical_order import permuted
 from tests.cases import CASES
 
 pytestmark = pytest.mark.usefixtures("interpreted")
@@ -195,7 +194,7 @@ def test_exchangeable_components_can_be_permuted(dense):
         order = torch.arange(found.num_labels)
         for block in found.blocks:
             order[list(block)] = order[list(block)].roll(1)
-        moved = permuted(parameters, found, order.expand(len(vector), -1))
+        moved = found.parts.permuted(parameters, order.expand(len(vector), -1))
         again = simulator.parameters.unconstrain(moved)
         before, after = (log_joint(simulator, x) for x in (vector, again))
         torch.testing.assert_close(after, before, rtol=1e-8, atol=1e-8)

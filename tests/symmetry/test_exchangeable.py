@@ -34,7 +34,7 @@ def test_exchangeable_components(options, names, indicators, density):
     assert set(found.names) == names
     assert found.indicators == indicators
     assert not found.is_partial
-    assert ("P", 0) not in found.axes or ("P", 1) in found.axes
+    assert ("P", 0) not in found.parts.axes or ("P", 1) in found.parts.axes
     assert f"components are exchangeable: {', '.join(found.names)}" in repr(simulator)
 
 

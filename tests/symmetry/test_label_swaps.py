@@ -10,6 +10,7 @@ import pymc_amortized as pma
 from pymc_amortized.importance.bridge import Effort, bridge
 from pymc_amortized.importance.walk import Walk
 from pymc_amortized.symmetry.canonical_order import CanonicalOrder, Labelling
+from pymc_amortized.symmetry.component_parts import ComponentParts
 from pymc_amortized.symmetry.exchangeable import Exchangeable
 from pymc_amortized.symmetry.label_swaps import LabelSwaps
 
@@ -129,7 +130,7 @@ class _LogRatios:
 
 @pytest.mark.parametrize(("space", "possible"), [(_LogRatios, True), (_Sticks, False)])
 def test_coordinates_that_exchanges_stretch(space, possible):
-    exchangeable = Exchangeable((("w", 0),), 3, ((0, 1, 2),), ())
+    exchangeable = Exchangeable(ComponentParts(axes=(("w", 0),)), 3, ((0, 1, 2),), ())
     order = CanonicalOrder(exchangeable, "w", (None,))
     labelling = Labelling((order,), space)
     assert LabelSwaps(labelling, space).is_possible == possible

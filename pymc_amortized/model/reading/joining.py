@@ -231,7 +231,7 @@ class _Joining:
         return digits
 
     def _in_order(self, label: np.ndarray) -> np.ndarray:
-        """Return numbers of joint units: those of the part with one unit in each, if there is one."""
+        """Return numbers of joint units: of the part with one unit in each, if there is one."""
         for part in self.parts:
             own = label[part.nodes]
             if len(np.unique(own)) == len(own) == label.max() + 1:

@@ -78,7 +78,7 @@ def fuse(outputs: Sequence[Variable]) -> list[Variable]:
 
 def _read(variable: Variable) -> _Parts | None:
     """Return the parts of a normal log density, or None where a variable is none."""
-    if variable.type.dtype != "float64":
+    if getattr(variable.type, "dtype", None) != "float64":
         return None
     if (inputs := _inputs(variable, scalar.Sub)) is not None:
         if (parts := _read(inputs[0])) is not None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytensor.tensor as pt
 
 from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.graph.basic import Variable
+from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.replace import clone_replace, graph_replace
 from pytensor.graph.rewriting.utils import rewrite_graph
@@ -13,6 +13,7 @@ from pytensor.graph.traversal import ancestors, graph_inputs
 from pytensor.tensor.random.op import RNGConsumerOp
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.rewriting.shape import ShapeFeature
+from pytensor.tensor.type import TensorType
 
 from pymc_amortized.errors import DensityUnavailableError
 from pymc_amortized.graph.atoms import component_log_densities, log_density
@@ -21,6 +22,8 @@ from pymc_amortized.graph.fusion import fuse
 from pymc_amortized.graph.interpreter import unconvertible_op
 
 __all__ = ["component_logps", "conditioned_on", "density_graph", "elementwise_logp"]
+
+_FULL = {"int8": "int64", "int16": "int64", "int32": "int64", "float32": "float64"}
 
 
 def elementwise_logp(
@@ -81,7 +84,7 @@ def _logps(
 
     def built(*conditioned: Variable) -> list[Variable]:
         try:
-            densities = build(*conditioned)
+            densities = _in_full_precision(build(*conditioned))
         except (NotImplementedError, RuntimeError, ValueError, TypeError) as error:
             first_line = str(error).strip().split("\n")[0]
             raise DensityUnavailableError(f"{name}: {first_line}") from error
@@ -138,7 +141,7 @@ def density_graph(inputs: Sequence[Variable], outputs: Sequence[Variable]) -> Ba
     shared = [v for v in graph_inputs(cut, stand_ins) if isinstance(v, SharedVariable)]
     rngs = [variable for variable in shared if isinstance(variable.type, RandomType)]
     constants = {v: pt.constant(v.get_value()) for v in shared if v not in rngs}
-    frozen = clone_replace(cut, constants)
+    frozen = _in_full_precision(clone_replace(cut, constants))
     graph = FunctionGraph([*stand_ins, *rngs], frozen, clone=True)
     graph.attach_feature(ShapeFeature())
     stable = rewrite_graph(graph, include=("ShapeOpt", "canonicalize", "stabilize"))
@@ -147,3 +150,16 @@ def density_graph(inputs: Sequence[Variable], outputs: Sequence[Variable]) -> Ba
         if variable.owner is not None and isinstance(variable.owner.op, RNGConsumerOp):
             raise DensityUnavailableError("it depends on a random variable without a value")
     return BatchedGraph(kept, stable.outputs, evaluated=fuse(stable.outputs))
+
+
+def _in_full_precision(outputs: list[Variable]) -> list[Variable]:
+    """Widen constants, of which PyTensor keeps the shortest type that holds them.
+
+    The log-gamma function of the constant 3, an 8-bit integer, has the precision of 32 bits.
+    """
+    constants = {
+        v: pt.constant(v.data.astype(_FULL[v.type.dtype]))
+        for v in ancestors(outputs)
+        if isinstance(v, Constant) and isinstance(v.type, TensorType) and v.type.dtype in _FULL
+    }
+    return clone_replace(outputs, constants, rebuild_strict=False)

@@ -41,6 +41,22 @@ def test_densities_are_stable_where_their_parts_underflow():
     assert expected < -4_000
 
 
+@pytest.mark.parametrize("size", [None, 2])
+def test_constants_have_full_precision(size):
+    """PyTensor keeps 3 in 8 bits and 0.5 in 32, and would compute with 32 what follows of them."""
+    value = pt.dscalar() if size is None else pt.dvector()
+    points = POINTS.abs() + 1 if size is None else (POINTS.abs() + 1)[:, None].expand(-1, size)
+    priors = {
+        pm.Gamma.dist(3, 1.5, size=size): stats.gamma(3, scale=1 / 1.5),
+        pm.Uniform.dist(0.5, 5, size=size): stats.uniform(0.5, 4.5),
+    }
+    for prior, law in priors.items():
+        total = elementwise_logp(prior, value, []).sum()
+        [found] = density_graph([value], [total])([points])
+        expected = law.logpdf(points.numpy()).reshape(len(points), -1).sum(1)
+        np.testing.assert_allclose(np.broadcast_to(found, (7,)), expected, rtol=1e-12)
+
+
 def test_shared_values_are_those_at_the_time():
     scale = pytensor.shared(np.float64(2.0))
     value = pt.dscalar()

@@ -18,6 +18,7 @@ from pytensor.graph.traversal import graph_inputs
 from pytensor.tensor.random.type import RandomType
 from torch import Tensor
 
+import pymc_amortized.graph.callbacks.random_function
 import pymc_amortized.graph.rules  # noqa: F401
 
 from pymc_amortized.errors import (

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pytensor.tensor as pt
 
+from pymc.distributions.simulator import SimulatorRV
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.fg import FunctionGraph
@@ -83,6 +84,7 @@ def _logps(
     name = variables[0].name or variables[0]
 
     def built(*conditioned: Variable) -> list[Variable]:
+        _refuse_simulators(name, conditioned)
         try:
             densities = _in_full_precision(build(*conditioned))
         except (NotImplementedError, RuntimeError, ValueError, TypeError) as error:
@@ -93,6 +95,12 @@ def _logps(
         return densities
 
     return conditioned_on(given, variables, built)
+
+
+def _refuse_simulators(name: object, variables: Sequence[Variable]) -> None:
+    """Refuse PyMC's pseudo-likelihood, the distance to a data set that is drawn anew each time."""
+    if any(v.owner and isinstance(v.owner.op, SimulatorRV) for v in ancestors(variables)):
+        raise DensityUnavailableError(f"{name}: a pm.Simulator has no density")
 
 
 def conditioned_on(

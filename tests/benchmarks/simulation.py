@@ -2,12 +2,13 @@
 
     python -m tests.benchmarks.simulation [--seconds 5]
 
-Prints a table for a Gaussian mixture (K = 3, N = 200) and a Gaussian hidden Markov model (K = 2,
-T = 100), with the time from the call to the first batch. Each figure is the median of five rounds,
-in which the two ways take turns.
+Prints a table for a Gaussian mixture (K = 3, N = 200), a Gaussian hidden Markov model (K = 2,
+T = 100) and an epidemic of 60 days that a Python function draws, with the time from the call to the
+first batch. Each figure is the median of five rounds, in which the two ways take turns.
 """
 
 import argparse
+import functools
 import platform
 import statistics
 import time
@@ -42,6 +43,32 @@ def gaussian_hidden_markov_model():
         first = pm.Categorical.dist([0.5, 0.5])
         z = pmx.DiscreteMarkovChain("z", P=P, init_dist=first, shape=(100,))
         pm.Normal("y", mu[z], 1, observed=np.zeros(100))
+    return model
+
+
+def infections(beta, gamma, days, rng=None, size=None):
+    """New infections (*batch, days) of a stochastic SIR model of 1,000 persons."""
+    susceptible, infected, new = 990, 10, []
+    for _ in range(days.shape[-1]):
+        infections = rng.binomial(susceptible, 1 - np.exp(-beta * infected / 1_000))
+        recoveries = rng.binomial(infected, 1 - np.exp(-gamma))
+        susceptible = susceptible - infections
+        infected = infected + infections - recoveries
+        new.append(infections)
+    return np.stack(new, axis=-1)
+
+
+def infections_of_one(beta, gamma, days, rng=None, size=None):
+    """The same, for numbers alone."""
+    return infections(beta.item(), gamma.item(), days, rng)
+
+
+def epidemic(function):
+    with pm.Model() as model:
+        beta = pm.LogNormal("beta", -0.7, 0.5)
+        gamma = pm.LogNormal("gamma", -1.6, 0.4)
+        options = {"signature": "(),(),(t)->(t)", "dtype": "int64", "observed": np.zeros(60, int)}
+        pm.CustomDist("y", beta, gamma, np.arange(60.0), random=function, **options)
     return model
 
 
@@ -106,6 +133,9 @@ def main():
     print("|---|---|---|---|---|---|")
     measure("Gaussian mixture, K = 3, N = 200", gaussian_mixture, batch, arguments.seconds)
     measure("Gaussian HMM, K = 2, T = 100", gaussian_hidden_markov_model, batch, arguments.seconds)
+    for name, function in [("takes many", infections), ("takes one", infections_of_one)]:
+        build = functools.partial(epidemic, function)
+        measure(f"SIR, 60 days, `random=` {name}", build, batch, arguments.seconds)
 
 
 if __name__ == "__main__":

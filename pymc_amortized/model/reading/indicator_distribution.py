@@ -12,6 +12,7 @@ import torch
 from pymc.distributions.custom import CustomDistRV
 from pymc.distributions.discrete import DiscreteUniformRV
 from pymc.distributions.distribution import SymbolicRandomVariable
+from pymc.distributions.simulator import SimulatorRV
 from pymc.distributions.truncated import TruncatedRV
 from pymc_extras.distributions.timeseries import DiscreteMarkovChainRV
 from pytensor.graph.basic import Variable
@@ -80,7 +81,7 @@ def indicator_distribution(
         every = [draws[parameter.name] for parameter in complete.parameters]
         return _read_known_chain(complete, indicator, units, every)
     is_truncated = isinstance(op, TruncatedRV)
-    if isinstance(op, SymbolicRandomVariable | CustomDistRV) and not is_truncated:
+    if isinstance(op, SymbolicRandomVariable | CustomDistRV | SimulatorRV) and not is_truncated:
         return _custom_distribution(complete, indicator, units, values)
     support = indicator_support(complete, indicator, draws)
     covariates = tuple(covariates)

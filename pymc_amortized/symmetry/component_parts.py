@@ -70,6 +70,14 @@ class ComponentParts:
         """Tell whether two labels have the same kinds of parameters of their own."""
         return all((m[i] is None) == (m[j] is None) for m in self.variables)
 
+    def overlaps(self, other: "ComponentParts") -> bool:
+        """Tell whether two permutations act on one axis, or exchange one parameter as a whole."""
+        whole = [
+            {name for name, _ in parts.mirrored} | {n for m in parts.variables for n in m if n}
+            for parts in (self, other)
+        ]
+        return not (set(self.axes).isdisjoint(other.axes) and whole[0].isdisjoint(whole[1]))
+
     def permuted(self, parameters: NamedTensors, permutations: Tensor) -> dict[str, Tensor]:
         """Permute components of parameters.
 

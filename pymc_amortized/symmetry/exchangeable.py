@@ -79,7 +79,7 @@ class Exchangeable:
 
 def may_be_exchangeable(spec: ModelSpec) -> bool:
     """Tell whether a model has axes, or pairs of parameters, that might belong to components."""
-    counts = {indicator.num_components for indicator in spec.indicators}
+    counts = {indicator.num_components for indicator in spec.named_indicators}
     if any(i.is_drawn_only for i in spec.indicators):
         return False
     lengths = {length for p in spec.parameters for length in p.shape}
@@ -97,7 +97,7 @@ def find_exchangeable(spec: ModelSpec, asked: Invariance) -> tuple[Exchangeable,
     asked : Invariance
         What tells whether the model changes.
     """
-    lengths = sorted({indicator.num_components for indicator in spec.indicators})
+    lengths = sorted({indicator.num_components for indicator in spec.named_indicators})
     found = []
     for length in lengths:
         parts = list(_candidates(spec, asked, length))

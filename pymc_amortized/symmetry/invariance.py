@@ -1,5 +1,6 @@
 """Whether a model stays the same when labels of its components are exchanged."""
 
+import itertools
 import math
 
 from abc import ABC, abstractmethod
@@ -213,16 +214,37 @@ class DensityInvariance(Invariance):
         """Return the indicators whose log likelihood is exchanged with the components."""
         moved, found = swap.of(self.parameters), []
         for indicator in self.spec.indicators:
-            if indicator.num_components != swap.length:
-                continue
-            before, after = (
-                self.density.log_likelihood(p, self.data, indicator.name)
-                for p in (self.parameters, moved)
-            )
-            exchanged = swap.along(before, before.ndim - 1)
-            if not _are_same(after, before) and _are_same(after, exchanged):
-                found.append(indicator.name)
+            if indicator.members:
+                found += self._following_members(indicator, swap, moved)
+            elif indicator.num_components == swap.length:
+                before, after = (
+                    self.density.log_likelihood(p, self.data, indicator.name)
+                    for p in (self.parameters, moved)
+                )
+                exchanged = swap.along(before, before.ndim - 1)
+                if not _are_same(after, before) and _are_same(after, exchanged):
+                    found.append(indicator.name)
         return tuple(found)
+
+    def _following_members(
+        self, joint: IndicatorSpec, swap: Swap, moved: NamedTensors
+    ) -> tuple[str, ...]:
+        """Return the fewest members of a joint indicator that are exchanged with the components."""
+        distribution = self.density.indicator_distribution(joint.name)
+        names = [member.name for member in joint.members if member.num_components == swap.length]
+        if not names:
+            return ()
+        before, after = (
+            self.density.log_likelihood(p, self.data, joint.name)
+            + distribution.tables([p[v.name] for v in self.spec.parameters])[-1]
+            for p in (self.parameters, moved)
+        )
+        for size in range(len(names) + 1):
+            for chosen in itertools.combinations(names, size):
+                places = joint.exchanged(chosen, swap.order)
+                if places is not None and _are_equal([after], [before[..., places]]):
+                    return chosen
+        return ()
 
     def touched(self, indicator: IndicatorSpec) -> Tensor:
         """Tell (V, K) on which labels' data each parameter has an effect: all, if on weights."""

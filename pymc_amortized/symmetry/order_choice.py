@@ -2,7 +2,7 @@
 
 import math
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -89,22 +89,56 @@ def choose_orders(
             raise _order_error(wanted[0], simulator, [])
         return ()
     draws = simulator.sample_parameters(_NUM_PARAMETERS, 1)
-    taken: set[str] = set()
-    orders = []
-    every: list[CanonicalOrder] = []
-    for found in simulator.exchangeable:
-        if not taken.isdisjoint(found.names):
-            continue  # permuted already, with other components
-        possible = possible_orders(found, simulator.parameters, draws)
-        every += possible
-        asked = [order for order in possible if not set(wanted).isdisjoint(order.names)]
-        if possible:
-            orders.append(_best(simulator, draws, asked or possible))
-            taken |= set(found.names)
+    every = [possible_orders(e, simulator.parameters, draws) for e in simulator.exchangeable]
+    candidates = [
+        [order for order in possible if not set(wanted).isdisjoint(order.names)] or possible
+        for possible in every
+    ]
+    orders = [
+        _best(simulator, draws, possible)
+        for possible in _compatible(simulator.exchangeable, candidates)
+    ]
     for name in wanted:
         if not any(name in order.names for order in orders):
-            raise _order_error(name, simulator, every)
+            raise _order_error(name, simulator, [order for some in every for order in some])
     return tuple(orders)
+
+
+def _compatible(
+    sets: Sequence[Exchangeable], candidates: Sequence[Sequence[CanonicalOrder]]
+) -> Iterator[list[CanonicalOrder]]:
+    """Yield orders of sets of components that can all be in order, one set after the other.
+
+    Rows and columns of a parameter may be permuted apart. First come orders that permutations of no
+    other set disturb; then those that only sets disturb that are in order by then. Where there are
+    none left, a set is in order if it shares nothing with those before.
+    """
+    waiting, arranged, closed = list(range(len(sets))), [], set()
+    while waiting:
+        free = {
+            i: _undisturbed([sets[j] for j in waiting], sets[i], candidates[i]) for i in waiting
+        }
+        chosen = next((i for i in waiting if free[i]), waiting[0])
+        waiting.remove(chosen)
+        names, orders = set(sets[chosen].names), free[chosen] or candidates[chosen]
+        shares = any(not names.isdisjoint(e.names) for e in arranged)
+        overlaps = any(e.parts.overlaps(sets[chosen].parts) for e in arranged)
+        if not orders or overlaps or names & closed or (shares and not free[chosen]):
+            continue
+        arranged.append(sets[chosen])
+        closed |= set() if free[chosen] else names
+        yield list(orders)
+
+
+def _undisturbed(
+    waiting: Sequence[Exchangeable], found: Exchangeable, orders: Sequence[CanonicalOrder]
+) -> list[CanonicalOrder]:
+    """Return the orders that permutations of other components leave as they are."""
+    others = [e for e in waiting if e is not found and not set(e.names).isdisjoint(found.names)]
+    if any(e.parts.overlaps(found.parts) for e in others):
+        return []
+    elsewhere = {name for e in others for name in e.names}
+    return [order for order in orders if elsewhere.isdisjoint(order.names)]
 
 
 def _names(order_by: OrderBy) -> list[str]:

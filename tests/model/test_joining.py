@@ -2,6 +2,8 @@
 
 import itertools
 
+from dataclasses import replace
+
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
@@ -9,10 +11,13 @@ import pytest
 import xarray
 
 from scipy.special import logsumexp
+from scipy.stats import ks_2samp
 
 import pymc_amortized as pma
 
 from pymc_amortized.compat import reference_mode
+from pymc_amortized.errors import UnsupportedModelError
+from pymc_amortized.symmetry.order_choice import choose_orders
 
 RNG = np.random.default_rng(11)
 
@@ -37,8 +42,9 @@ def two_on_one_observation():
 def two_switch_points():
     """The second between the first and the end: values that are impossible together."""
     rate, t = pm.Gamma("rate", 2, 1, shape=3), np.arange(7)
-    first = pm.DiscreteUniform("first", 0, 6)
-    last = pm.DiscreteUniform("last", first, 6)
+    zero, six = pt.constant(0, dtype="int64"), pt.constant(6, dtype="int64")
+    first = pm.DiscreteUniform("first", zero, six)  # PyMC's density has the precision of its bounds
+    last = pm.DiscreteUniform("last", first, six)
     level = pt.switch(t < first, rate[0], pt.switch(t < last, rate[1], rate[2]))
     pm.Poisson("y", level, observed=RNG.poisson(3, 7))
     return {"first": 7, "last": 7}
@@ -158,3 +164,80 @@ def test_density_and_memberships_are_those_of_enumeration(define):
             table = added["indicator_probabilities"][name].to_numpy()
             expected = [np.tensordot(weights, z == k, 1) for k in range(counts[name])]
             np.testing.assert_allclose(table, np.stack(expected, -1), atol=1e-8)
+
+
+def test_a_wrong_digit_is_noticed():
+    model, _ = build(below_another)
+    simulator = pma.compile_simulator(model)
+    c, d = simulator.spec.indicators[0].members
+    draws = simulator.sample(1, 1)
+    joint = draws.indicators[simulator.spec.indicators[0].name]
+    np.testing.assert_array_equal(c.digits.decode(joint), joint // 3)
+    wrong = replace(c.digits, table=c.digits.table[:, ::-1])
+    assert not np.array_equal(wrong.decode(joint), joint // 3)
+    assert d.digits.is_aligned
+
+
+def test_components_are_sums_over_components_of_mixtures():
+    """A mixture in a mixture, whose density PyMC has with both indicators summed out."""
+    y = RNG.normal(size=6)
+    with pm.Model() as model:
+        w, v = pm.Dirichlet("w", np.ones(2)), pm.Dirichlet("v", np.ones(3))
+        mu, rate = pm.Normal("mu", 0, 2, shape=3), pm.Gamma("rate", 2, 1)
+        parts = [pm.NormalMixture.dist(v, mu, 1), pm.Laplace.dist(0, rate)]
+        variable = pm.Mixture("y", w=w, comp_dists=parts, observed=y)
+    simulator = pma.compile_simulator(model)
+    draws = simulator.sample(3, 2)
+    found = simulator.density.log_marginal(draws.parameters, {"y": y})
+    given = dict(zip(model.free_RVs, [v.name for v in model.free_RVs], strict=True))
+    logp = pm.logp(variable, y).sum()
+    for s in range(3):
+        at = {v: draws.parameters[name][s].numpy() for v, name in given.items()}
+        assert float(found[s]) == pytest.approx(logp.eval(at), abs=1e-8)
+    assert [i.name for i in simulator.spec.named_indicators] == ["y_component", "y_component_0"]
+
+
+def test_too_many_combinations_are_refused_with_their_number():
+    with pm.Model() as model:
+        theta = pm.Beta("theta", 1, 1, shape=(2, 2))
+        c, d = pm.Bernoulli("c", 0.5, shape=10), pm.Bernoulli("d", 0.5, shape=6)
+        pm.Bernoulli("y", theta[c[:, None], d[None, :]], observed=np.zeros((10, 6)))
+    with pytest.raises(UnsupportedModelError, match=r"65,536 of 'c' \(2 values, 10 units\), 'd'"):
+        pma.compile_simulator(model)
+
+
+def test_each_is_given_back_under_its_own_name():
+    with pm.Model(coords={"person": list("abc"), "kind": ["low", "high"]}) as model:
+        w = pm.Beta("w", 2, 2)
+        mu = pm.Normal("mu", [-2, 2], 0.5, dims="kind")
+        c = pm.Bernoulli("c", w, dims="person")
+        d = pm.Categorical("d", pt.stack([[0.9, 0.1], [0.2, 0.8]])[c], dims="person")
+        pm.Deterministic("both", c * d, dims="person")
+        pm.Normal("y", mu[d], 1, dims="person", observed=[-2.0, 2.0, np.pi])
+    idata = pma.sample(model=model, draws=200, chains=2, random_seed=1, cache=False)
+    indicators, tables = idata["indicators"], idata["indicator_probabilities"]
+    assert set(indicators.data_vars) == set(tables.data_vars) == {"c", "d"}
+    assert indicators["c"].dims == ("chain", "draw", "person")
+    assert list(tables["d"].coords["person"].values) == list("abc")
+    both = indicators["c"] * indicators["d"]
+    np.testing.assert_array_equal(idata.posterior["both"], both)
+    shares = (indicators["d"] == 1).mean(["chain", "draw"])
+    np.testing.assert_allclose(tables["d"][:, 1], shares, atol=4 * 0.5 / np.sqrt(400))
+    c_only = pma.sample(model=model, draws=20, chains=1, random_seed=1, var_names=["c"])
+    assert set(c_only["indicators"].data_vars) == {"c"}
+
+
+def test_rows_and_columns_of_a_parameter_are_ordered_apart():
+    """Classes and components of :func:`below_another`: 2! 3! labellings, one of which is kept."""
+    model, _ = build(below_another)
+    simulator = pma.compile_simulator(model)
+    orders = choose_orders(simulator)
+    found = {name for order in orders for name in order.exchangeable.indicators}
+    assert found == {"c", "d"}
+    ordered = simulator.in_order(orders)
+    draws = ordered.sample_parameters(2_000, 1)
+    assert bool((draws["mu"].diff(dim=1) > 0).all())
+    as_written = simulator.sample_parameters(2_000, 2)
+    data = simulator.observed_data
+    laws = [simulator.density.log_marginal(x, data).numpy() for x in (draws, as_written)]
+    assert ks_2samp(*laws).pvalue > 1e-3

@@ -1,7 +1,10 @@
 """The reading of an indicator, as frozen data."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from pymc_amortized.model.indicators.digits import Digits
 
@@ -74,3 +77,18 @@ class IndicatorSpec:
     def num_components(self) -> int:
         """K."""
         return len(self.support)
+
+    def exchanged(self, names: Collection[str], order: Sequence[int]) -> np.ndarray | None:
+        """Return where values of a joint indicator go when some members' values are in a new order.
+
+        As positions (L,) among its own; None where a combination would be one that it lacks.
+        """
+        tables = [member.digits.table for member in self.members]
+        columns = np.concatenate(tables).T
+        moved = [
+            np.asarray(order)[table] if member.name in names else table
+            for member, table in zip(self.members, tables, strict=True)
+        ]
+        known = {tuple(column): place for place, column in enumerate(columns.tolist())}
+        places = [known.get(tuple(column)) for column in np.concatenate(moved).T.tolist()]
+        return None if None in places else np.array(places)

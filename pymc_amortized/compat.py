@@ -5,6 +5,7 @@ and newer.
 """
 
 import importlib
+import importlib.metadata
 import inspect
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ __all__ = [
     "is_marginal",
     "marginalized_dims",
     "marginalized_name",
+    "notes_slots",
     "one_index_ops",
     "op_class",
     "own_axis",
@@ -121,6 +123,14 @@ def supports_time_varying_chains() -> bool:
     """Tell whether ``pymc_extras.DiscreteMarkovChain`` takes one transition matrix per step."""
     timeseries = importlib.import_module("pymc_extras.distributions.timeseries")
     return "time_varying_P" in inspect.signature(timeseries.DiscreteMarkovChain.dist).parameters
+
+
+def notes_slots() -> bool:
+    """Tell whether digests hold what Python notes in classes of random operations that are copied.
+
+    PyMC 6 compiles copies of them, PyMC 5 the operations themselves.
+    """
+    return int(importlib.metadata.version("pymc").split(".")[0]) > 5
 
 
 def reference_mode() -> Mode:

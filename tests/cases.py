@@ -620,6 +620,8 @@ def groups_of_observations():
 
 @case()
 def custom_component_from_dist():
+    two = pt.constant(2.0, dtype="float64")  # of which PyMC's density has the precision
+
     def logistic_normal(mu, sigma, size):
         return pm.math.sigmoid(pm.Normal.dist(mu, sigma, size=size))
 
@@ -629,7 +631,7 @@ def custom_component_from_dist():
             mu = pm.Normal("mu", 0, 1)
             components = [
                 pm.CustomDist.dist(mu, 1.0, dist=logistic_normal),
-                pm.Beta.dist(2.0, 2.0),
+                pm.Beta.dist(two, two),
             ]
             data = np.array([0.1, 0.5, 0.7, 0.9, 0.3])
             with warnings.catch_warnings():

@@ -15,6 +15,7 @@ FACTS = {
     "TrainingError": {"variable": "mu"},
     "NetworkFileError": {"path": "a.amortized", "differences": ("data",)},
     "AcceptanceRateError": {"acceptance_rate": 0.0},
+    "SeveralUnitsError": {"indicator": "z"},
     "NonFiniteSimulationError": {"variable": "y", "parameters": {"mu": 1.0}},
 }
 

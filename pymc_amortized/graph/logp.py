@@ -163,11 +163,15 @@ def density_graph(inputs: Sequence[Variable], outputs: Sequence[Variable]) -> Ba
 def _in_full_precision(outputs: list[Variable]) -> list[Variable]:
     """Widen constants, of which PyTensor keeps the shortest type that holds them.
 
-    The log-gamma function of the constant 3, an 8-bit integer, has the precision of 32 bits.
+    The log-gamma function of the constant 3, an 8-bit integer, has the precision of 32 bits. They
+    stay as they are where an operation insists on their type.
     """
     constants = {
         v: pt.constant(v.data.astype(_FULL[v.type.dtype]))
         for v in ancestors(outputs)
         if isinstance(v, Constant) and isinstance(v.type, TensorType) and v.type.dtype in _FULL
     }
-    return clone_replace(outputs, constants, rebuild_strict=False)
+    try:
+        return clone_replace(outputs, constants, rebuild_strict=False)
+    except TypeError:
+        return outputs

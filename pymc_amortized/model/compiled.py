@@ -28,7 +28,7 @@ from pymc_amortized.model.reading.chains.states_from_draws import simulated_dist
 from pymc_amortized.model.reading.completion import complete_model
 from pymc_amortized.model.reading.covariates import Covariate, find_covariates
 from pymc_amortized.model.reading.indicator_distribution import indicator_distribution
-from pymc_amortized.model.reading.joining import with_joint_indicators
+from pymc_amortized.model.reading.joint.joining import with_joint_indicators
 from pymc_amortized.model.reading.stages import Stages
 from pymc_amortized.model.reading.unit_map import UnitMap, unit_map
 from pymc_amortized.model.restricted_prior import RestrictedPrior

@@ -187,9 +187,9 @@ class CompleteModel:
         """Return the model with other variables in the places of some, below parameters."""
 
         def new(variable: Variable) -> Variable:
-            if not replacements or set(ancestors([variable])).isdisjoint(replacements):
-                return variable
-            return graph_replace([variable], dict(replacements), strict=False)[0]
+            reached = set(ancestors([variable], blockers=replacements))
+            present = {old: new for old, new in replacements.items() if old in reached}
+            return graph_replace([variable], present, strict=False)[0] if present else variable
 
         def renewed(observation: Observation) -> Observation:
             if observation.components is None:

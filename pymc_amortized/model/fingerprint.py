@@ -25,9 +25,11 @@ from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.traversal import io_toposort
 from pytensor.graph.type import Type
+from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.shape import Shape, Shape_i
 
+from pymc_amortized.compat import notes_slots
 from pymc_amortized.model.complete_model import CompleteModel, Observation, without_casts
 
 __all__ = ["describe_value", "digest", "fingerprint_parts", "names_of_parts"]
@@ -291,6 +293,8 @@ def _describe_class(cls: type, above: tuple[int, ...]) -> str:
         for name, item in sorted(vars(cls).items())
         if name not in _NOT_OF_A_CLASS and not isinstance(item, _DESCRIPTORS)
     }
+    if issubclass(cls, RandomVariable) and notes_slots():
+        members = {"__slotnames__": [], **members}
     bases = [base for base in cls.__bases__ if base is not object]
     return f"{cls.__name__} {_describe(members, above)} {_describe(bases, above)}"
 

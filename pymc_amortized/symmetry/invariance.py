@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from torch import Tensor
@@ -232,17 +233,17 @@ class DensityInvariance(Invariance):
         """Return the fewest members of a joint indicator that are exchanged with the components."""
         distribution = self.density.indicator_distribution(joint.name)
         names = [member.name for member in joint.members if member.num_components == swap.length]
-        if not names:
-            return ()
         before, after = (
-            self.density.log_likelihood(p, self.data, joint.name)
-            + distribution.tables([p[v.name] for v in self.spec.parameters])[-1]
+            (
+                self.density.log_likelihood(p, self.data, joint.name),
+                *distribution.tables([p[v.name] for v in self.spec.parameters]),
+            )
             for p in (self.parameters, moved)
         )
         for size in range(len(names) + 1):
             for chosen in itertools.combinations(names, size):
                 places = joint.exchanged(chosen, swap.order)
-                if places is not None and _are_equal([after], [before[..., places]]):
+                if places is not None and _are_equal(after, _reordered(before, places)):
                     return chosen
         return ()
 
@@ -288,6 +289,14 @@ def rows_touched(changed: Tensor, indicator: IndicatorSpec) -> Tensor:
     if indicator.order == 1:
         return changed.any(-1).flatten(0, -2).any(0)
     return changed.any().expand(indicator.num_components)
+
+
+def _reordered(tables: Sequence[Tensor], places: np.ndarray) -> list[Tensor]:
+    """Return tables with another order of values on their last axis; of a transition, on two."""
+    reordered = [table[..., places] for table in tables]
+    if len(tables) > 2:
+        reordered[-1] = reordered[-1][..., places, :]
+    return reordered
 
 
 def _same(x: Tensor, y: Tensor) -> Tensor:

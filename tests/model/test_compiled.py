@@ -22,12 +22,14 @@ def test_deterministics_have_a_value_for_each_draw():
 
 
 def test_an_indicator_of_an_indicator():
+    """Is answered where combinations are few; here the group and all units hang together."""
     with pm.Model() as model:
         group = pm.Bernoulli("group", 0.5)
         z = pm.Bernoulli("z", pt.switch(group, 0.9, 0.1), shape=3)
         pm.Normal("y", z, 1, observed=np.zeros(3))
-    with pytest.raises(errors.UnsupportedModelError, match="'z' depends on 'group'"):
-        pma.compile_simulator(model)
+    [joint] = pma.compile_simulator(model).spec.indicators
+    assert joint.num_components == 2**4
+    assert [member.name for member in joint.members] == ["group", "z"]
 
 
 def test_a_parameter_of_an_observed_variable():

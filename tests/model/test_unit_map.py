@@ -54,13 +54,22 @@ def test_two_indicators_on_one_observation():
         first = pm.Bernoulli("first", 0.5, shape=3)
         second = pm.Bernoulli("second", 0.5, shape=3)
         pm.Normal("y", first + 2 * second, 1, observed=np.zeros(3))
-    with pytest.raises(errors.UnsupportedModelError, match=r"depends on \['first', 'second'\]"):
-        pma.compile_simulator(model)
+    spec = pma.compile_simulator(model).spec
+    assert spec.observations[0].indicator == "first_and_second_joint"
+    assert spec.observations[0].owner.tolist() == [0, 1, 2]
 
 
 def test_two_units_on_one_observation():
     with pm.Model() as model:
         z = pm.Bernoulli("z", 0.5, shape=4)
         pm.Normal("y", z[1:] + 2 * z[:-1], 1, observed=np.zeros(3))
-    with pytest.raises(errors.UnsupportedModelError, match="one unit of 'z'"):
+    [joint] = pma.compile_simulator(model).spec.indicators
+    assert (joint.num_components, joint.units) == (2**4, ())
+
+
+def test_units_of_a_long_sequence_that_hang_together():
+    with pm.Model() as model:
+        z = pm.Bernoulli("z", 0.5, shape=40)
+        pm.Normal("y", z[1:] + 2 * z[:-1], 1, observed=np.zeros(39))
+    with pytest.raises(errors.UnsupportedModelError, match="combinations"):
         pma.compile_simulator(model)

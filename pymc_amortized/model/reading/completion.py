@@ -214,10 +214,15 @@ class _Reading:
         units: tuple[int, ...],
         dims: tuple[str | None, ...] | None,
     ) -> Variable:
-        """Return a component; with an indicator of its own, if it is a mixture itself."""
+        """Return a component; with an indicator of its own, if it is a mixture itself.
+
+        Zero-inflated and hurdle components stay the distributions that they are to their users.
+        """
         if (mixture := mixture_parts(component)) is None:
             return component
         weights, *components = mixture
+        if any(isinstance(inner.owner.op, pm.DiracDelta.rv_type) for inner in components):
+            return component
         indicator = mixture_indicator(weights, units, self._free_name(name))
         self._add_indicator(indicator.name, indicator, "mixture", dims)
         if len(components) > 1:

@@ -9,6 +9,7 @@ import math
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import pytensor.tensor as pt
 import torch
 
@@ -147,8 +148,8 @@ class Response:
         yield from torch.arange(self.num_draws).split(MEMORY.at_once(each))
 
     def _align(self, result: object, trailing: int, num_runs: int) -> Tensor:
-        tensor = torch.as_tensor(result)
-        tensor = tensor if isinstance(result, Tensor) else tensor.unsqueeze(0)
+        is_batched = isinstance(result, Tensor)
+        tensor = result if is_batched else torch.as_tensor(np.array(result)).unsqueeze(0)
         last = tensor.shape[tensor.ndim - trailing :]
         missing = len(self.entry_shape) + trailing + 1 - tensor.ndim
         tensor = tensor.reshape(tensor.shape[0], *(1,) * missing, *tensor.shape[1:])

@@ -133,6 +133,7 @@ class _Probe:
         self.name = observation.name
         self.indicator_name = indicator.name
         self.shape = tuple(draws[indicator.name].shape[1:])
+        self._members, self._is_chain = indicator.members, indicator.order > 0
         self._response = Response(complete, observation, draws)
 
     def respond(self, indicator: Tensor, rows: Tensor) -> list[Tensor]:
@@ -150,33 +151,54 @@ class _Probe:
         num_units = math.prod(self.shape)
         if num_units == 1 and len(support) > _MANY_VALUES:
             return np.zeros(self._response.entry_shape, dtype=int)
-        num_bits = max(1, num_units.bit_length())
-        codes = torch.arange(1, num_units + 1)
-        bits = torch.stack([(codes >> bit) & 1 for bit in range(num_bits)])  # (bits, units)
-        weights = 2 ** torch.arange(num_bits)
-        base = torch.full((1, num_units), support[0])
+        groups = self._values_together(support)
+        every = torch.arange(num_units)
         found = torch.zeros(math.prod(self._response.entry_shape), dtype=torch.int64)
-        for value in support[1:]:
-            runs = torch.cat([base, torch.where(bits == 1, value, support[0])])
+        for group in groups:
+            found |= self._listening(every, group)
+        for others in groups[1:]:  # in a class of the whole sequence, which its last unit has
+            by_class = self._listening(every // self.shape[-1], [groups[0][0], others[0]])
+            found = torch.where((found == 0) & (by_class > 0), by_class * self.shape[-1], found)
+        owner = found - 1
+        self._verify(owner, groups, num_units, generator)
+        return owner.reshape(self._response.entry_shape).numpy()
+
+    def _values_together(self, support: Sequence[int]) -> list[list[int]]:
+        """Return the values that units of one sequence can have together: those of its class."""
+        classes = [m.digits.table[0] for m in self._members if not m.digits.is_aligned]
+        if not self._is_chain or not classes:
+            return [list(support)]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for value, key in zip(support, zip(*classes, strict=True), strict=True):
+            groups.setdefault(key, []).append(value)
+        return list(groups.values())
+
+    def _listening(self, numbers: Tensor, values: Sequence[int]) -> Tensor:
+        """Return 1 + the number of the units (units,) that each entry listens to; 0: to none."""
+        num_bits = max(1, int(numbers.max() + 1).bit_length())
+        bits = torch.stack([((numbers + 1) >> bit) & 1 for bit in range(num_bits)])
+        weights = 2 ** torch.arange(num_bits)
+        base = torch.full((1, len(numbers)), values[0])
+        found = torch.zeros(math.prod(self._response.entry_shape), dtype=torch.int64)
+        for value in values[1:]:
+            runs = torch.cat([base, torch.where(bits == 1, value, values[0])])
             changed = torch.zeros(num_bits, found.numel(), dtype=torch.bool)
             for rows in self._response.pieces(len(runs)):
                 for response in self.respond(runs, rows):
                     changed |= differs(response[:, 1:], response[:, :1]).any(0)
             found |= (changed.long() * weights[:, None]).sum(0)
-        owner = found - 1
-        self._verify(owner, support, num_units, generator)
-        return owner.reshape(self._response.entry_shape).numpy()
+        return found
 
     def _verify(
         self,
         owner: Tensor,
-        support: Sequence[int],
+        groups: Sequence[Sequence[int]],
         num_units: int,
         generator: torch.Generator,
     ) -> None:
         """Check on random indicators that each entry depends on its unit alone."""
-        values = torch.as_tensor(support)
-        picks = torch.randint(len(support), (_NUM_VERIFICATIONS, num_units), generator=generator)
+        values = torch.as_tensor([value for group in groups for value in group])
+        picks = self._pick(groups, num_units, generator)
         chosen = picks[:, owner.clamp(min=0, max=num_units - 1)]  # (runs, entries)
         entries = torch.arange(owner.numel())
         agrees = bool((owner < num_units).all())
@@ -193,6 +215,20 @@ class _Probe:
                 "distribution:\n\n    pmx.DiscreteMarkovChain(name, P=P, init_dist=..., shape=T)",
                 self.indicator_name,
             )
+
+    def _pick(
+        self, groups: Sequence[Sequence[int]], num_units: int, generator: torch.Generator
+    ) -> Tensor:
+        """Return random positions (runs, units) among all values, of one group in each sequence."""
+        runs = _NUM_VERIFICATIONS
+        if len(groups) == 1:
+            return torch.randint(len(groups[0]), (runs, num_units), generator=generator)
+        sizes = torch.as_tensor([len(group) for group in groups])
+        num_sequences = num_units // self.shape[-1]
+        group = torch.randint(len(groups), (runs, num_sequences), generator=generator)
+        group = group.repeat_interleave(self.shape[-1], dim=1)
+        share = torch.rand((runs, num_units), generator=generator)
+        return (sizes.cumsum(0) - sizes)[group] + (share * sizes[group]).long()
 
 
 def parents_of(complete: CompleteModel, indicator: Indicator) -> list[Indicator]:

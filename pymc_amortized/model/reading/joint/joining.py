@@ -9,7 +9,7 @@ indicator; digits of its values give those of the model back.
 import math
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pymc as pm
@@ -17,18 +17,23 @@ import pytensor.tensor as pt
 import torch
 
 from pytensor.graph.basic import Variable
-from pytensor.graph.replace import vectorize_graph
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from pymc_amortized.errors import DensityUnavailableError, UnsupportedModelError
 from pymc_amortized.graph.backend import Backend
-from pymc_amortized.graph.logp import density_graph, elementwise_logp
+from pymc_amortized.graph.logp import density_graph
 from pymc_amortized.memory import MEMORY
 from pymc_amortized.model.complete_model import CompleteModel, Indicator, Member, Observation
 from pymc_amortized.model.indicators.digits import Digits
 from pymc_amortized.model.reading.indicator_distribution import indicator_support
+from pymc_amortized.model.reading.joint.joint_chain import JointChain, is_known_chain
+from pymc_amortized.model.reading.joint.parts import (
+    Part,
+    every_value,
+    log_probabilities,
+    require_few,
+)
 from pymc_amortized.model.reading.response import Response
 from pymc_amortized.model.reading.stages import Stages
 from pymc_amortized.model.reading.unit_map import (
@@ -42,6 +47,8 @@ from pymc_amortized.model.restricted_prior import RestrictedPrior
 __all__ = ["MOST_COMBINATIONS", "with_joint_indicators"]
 
 MOST_COMBINATIONS = 4_096
+
+_Supports = Mapping[Variable, tuple[tuple[int, ...], tuple[int, ...]]]
 
 
 def with_joint_indicators(
@@ -88,21 +95,6 @@ def _groups(complete: CompleteModel) -> list[set[str]]:
     return [group for group in groups if len(group) > 1]
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """An indicator to be joined: its support, and where its units are among those of all."""
-
-    indicator: Indicator
-    support: tuple[int, ...]
-    units: tuple[int, ...]
-    first: int
-
-    @property
-    def nodes(self) -> np.ndarray:
-        """Numbers of its units among those of all."""
-        return self.first + np.arange(math.prod(self.units))
-
-
 class _Joining:
     """Replaces a group of indicators by one."""
 
@@ -111,27 +103,26 @@ class _Joining:
     ) -> None:
         names = {i.name for i in group}
         self.complete, self.draws = _with_explicit_indicators(complete, names), draws
-        self.parts: list[_Part] = []
+        self.parts: list[Part] = []
         for indicator in self._parents_first(group):
             self.parts.append(self._part(indicator))
 
     def result(self) -> CompleteModel:
         """Return the model with the joint indicator in place of the group."""
-        label = self._connected()
-        digits = self._digits(label)
-        name = "_and_".join(part.indicator.name for part in self.parts) + "_joint"
-        table = self._log_table(digits)
-        possible = self._find_possible(table)
-        table = table[..., possible]
-        digits = [replace(d, table=d.table[:, possible]) for d in digits]
-        joint = pm.Categorical.dist(p=pt.exp(table), shape=digits[0].joint_units)
-        joint.name = name
+        if any(is_known_chain(part.indicator) for part in self.parts):
+            chain = JointChain(self.complete, self.parts, self.draws)
+            digits = chain.digits()
+            joint, order = chain.build(digits), 1
+        else:
+            digits, table = self._drop_impossible(self._digits(self._connected()))
+            joint, order = pm.Categorical.dist(p=pt.exp(table), shape=digits[0].joint_units), 0
+        joint.name = "_and_".join(part.indicator.name for part in self.parts) + "_joint"
         whole = next((p for p, d in zip(self.parts, digits, strict=True) if d.is_aligned), None)
         indicator = Indicator(
-            name=name,
+            name=joint.name,
             variable=joint,
             origin="joint",
-            order=0,
+            order=order,
             dims=None if whole is None else whole.indicator.dims,
             members=tuple(
                 Member(part.indicator, d) for part, d in zip(self.parts, digits, strict=True)
@@ -149,14 +140,19 @@ class _Joining:
             yield from free
             waiting = [i for i in waiting if i not in free]
 
-    def _part(self, indicator: Indicator) -> _Part:
+    def _part(self, indicator: Indicator) -> Part:
         parents = {p.indicator.variable: p for p in self.parts}
         above = [parents[p.variable] for p in parents_of(self.complete, indicator)]
         supports = {part.indicator.variable: (part.support, part.units) for part in above}
-        support = indicator_support(self.complete, indicator, self.draws, supports)
+        support = self._support(indicator, supports)
         units = tuple(self.draws[indicator.name].shape[1:])
         first = sum(math.prod(part.units) for part in self.parts)
-        return _Part(indicator, support, units, first)
+        return Part(indicator, support, units, first)
+
+    def _support(self, indicator: Indicator, parents: _Supports) -> tuple[int, ...]:
+        if is_known_chain(indicator):
+            return tuple(range(indicator.variable.owner.inputs[0].type.shape[-1]))
+        return indicator_support(self.complete, indicator, self.draws, parents)
 
     def _connected(self) -> np.ndarray:
         """Return for each unit of all parts which joint unit it belongs to."""
@@ -191,7 +187,7 @@ class _Joining:
                 response = response_of_indicator(self.complete, part.indicator, self.draws)
                 yield response, part.nodes
 
-    def _values(self, part: _Part) -> Tensor:
+    def _values(self, part: Part) -> Tensor:
         return self.draws[part.indicator.name]
 
     def _digits(self, label: np.ndarray) -> list[Digits]:
@@ -204,7 +200,7 @@ class _Joining:
             for part, place in zip(self.parts, places, strict=True)
             for _ in range(place.max() + 1)
         ]
-        self._require_few(sizes)
+        require_few(self.parts, sizes, MOST_COMBINATIONS)
         table = np.array(np.unravel_index(np.arange(math.prod(sizes)), sizes))
         joint_units = next(
             (
@@ -239,33 +235,13 @@ class _Joining:
         _, first = np.unique(label, return_index=True)
         return np.argsort(np.argsort(first))[label]
 
-    def _require_few(self, sizes: Sequence[int]) -> None:
-        total = math.prod(sizes)
-        if total > MOST_COMBINATIONS:
-            found = ", ".join(
-                f"{part.indicator.name!r} ({len(part.support)} values, {len(part.nodes)} units)"
-                for part in self.parts
-            )
-            raise UnsupportedModelError(
-                f"Expected at most {MOST_COMBINATIONS:,} combinations of values that observations "
-                f"depend on together; got {total:,} of {found}. Let each observation depend on "
-                "fewer units, or marginalize some of them yourself, with their probabilities as "
-                "weights:\n\n"
-                '    pm.Mixture("y", w=weights, comp_dists=[...])'
-            )
-
     def _log_table(self, digits: Sequence[Digits]) -> Variable:
         """Return log p(joint value given parameters), (*joint units, L)."""
         num_values, joint_units = digits[0].table.shape[1], digits[0].joint_units
-        known = {
-            part.indicator.variable: pt.constant(
-                d.every_value().astype(part.indicator.variable.dtype)
-            )
-            for part, d in zip(self.parts, digits, strict=True)
-        }
+        known = every_value(self.parts, digits)
         total = pt.zeros((math.prod(joint_units), num_values))
         for part, d in zip(self.parts, digits, strict=True):
-            logp = self._log_probabilities(part, known)
+            logp = log_probabilities(self.complete, part, known)
             terms = pt.broadcast_to(logp, (num_values, *part.units)).reshape((num_values, -1)).T
             for place in range(len(d.table)):
                 here = np.flatnonzero(d.place == place)
@@ -278,33 +254,18 @@ class _Joining:
             total.reshape((*joint_units, num_values)), (*joint_units, num_values)
         )
 
-    def _find_possible(self, table: Variable) -> np.ndarray:
-        """Return the joint values that have a probability under some draw, in some unit."""
-        parameters = self.complete.parameter_variables
+    def _drop_impossible(self, digits: Sequence[Digits]) -> tuple[list[Digits], Variable]:
+        """Return the digits and log probabilities of values that are possible under some draw."""
+        table = self._log_table(digits)
         values = [self.draws[p.name] for p in self.complete.parameters]
-        graph = density_graph(parameters, [table])
+        graph = density_graph(self.complete.parameter_variables, [table])
         rows = torch.arange(len(values[0]) if values else 1)
-        found = torch.zeros(table.type.shape[-1], dtype=torch.bool)
+        possible = torch.zeros(table.type.shape[-1], dtype=torch.bool)
         for some in rows.split(MEMORY.at_once(math.prod(table.type.shape))):
             [log_probs] = graph([x[some] for x in values], batch=len(some))
-            found |= torch.as_tensor(log_probs).isfinite().reshape(-1, len(found)).any(0)
-        return np.flatnonzero(found.numpy())
-
-    def _log_probabilities(self, part: _Part, known: Mapping[Variable, Variable]) -> Variable:
-        """Return log probabilities (L or 1, *units) of a part, under each joint value."""
-        own, parents = part.indicator.variable, parents_of(self.complete, part.indicator)
-        value = own.type()
-        stand_ins = {p.variable: p.variable.type() for p in parents}
-        given = {v: v for v in self.complete.parameter_variables} | stand_ins
-        try:
-            logp = elementwise_logp(own, value, given)
-        except DensityUnavailableError as error:
-            raise UnsupportedModelError(
-                f"Expected {part.indicator.name!r}, which is combined with other indicators, to "
-                f"have known probabilities; got none ({error})."
-            ) from error
-        every = {value: known[own]} | {s: known[p] for p, s in stand_ins.items()}
-        return vectorize_graph(logp, every)
+            possible |= torch.as_tensor(log_probs).isfinite().reshape(-1, len(possible)).any(0)
+        kept = np.flatnonzero(possible.numpy())
+        return [replace(d, table=d.table[:, kept]) for d in digits], table[..., kept]
 
 
 def _with_explicit_indicators(complete: CompleteModel, names: Collection[str]) -> CompleteModel:
@@ -328,15 +289,13 @@ def _with_explicit_indicators(complete: CompleteModel, names: Collection[str]) -
 def _replace_members(complete: CompleteModel, joint: Indicator) -> CompleteModel:
     """Let whatever depends on members of a joint indicator depend on it; but what users compute."""
     names = {member.indicator.name for member in joint.members}
-    replacements = {
-        member.indicator.variable: member.digits.symbolic(
-            joint.variable, member.indicator.variable.dtype
-        )
-        for member in joint.members
-    }
     rest = [i for i in complete.indicators if i.name not in names]
     complete = replace(complete, indicators=(*rest, joint))
-    return replace(complete.replaced(replacements), deterministics=complete.deterministics)
+    deterministics = complete.deterministics
+    for member in reversed(joint.members):  # what depends on others first
+        own = member.indicator.variable
+        complete = complete.replaced({own: member.digits.symbolic(joint.variable, own.dtype)})
+    return replace(complete, deterministics=deterministics)
 
 
 def _count_before(label: np.ndarray) -> np.ndarray:

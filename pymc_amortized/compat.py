@@ -153,5 +153,9 @@ def groups_of_result(result: Any) -> dict[str, xarray.Dataset] | None:
 def result_of_groups(groups: Mapping[str, xarray.Dataset]) -> Any:
     """Return InferenceData (ArviZ 0.x) or a DataTree (ArviZ 1.x) of groups."""
     if int(arviz.__version__.split(".")[0]) < 1:
-        return arviz.InferenceData(**groups)
+        result = arviz.InferenceData(**groups)
+        for name, group in groups.items():
+            if name not in result.groups():  # it has no variables, but attributes
+                result[name] = group
+        return result
     return xarray.DataTree.from_dict(dict(groups))

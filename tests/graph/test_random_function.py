@@ -203,3 +203,19 @@ def test_components_and_parameters_that_are_simulators():
     noise = np.random.default_rng(1).normal(size=rest.shape)
     p_value, where = smallest_p_value({"e": rest}, {"e": noise})
     assert p_value > LEVEL, where
+
+
+def test_one_data_set_at_a_time_with_an_axis_too_many_is_refused():
+    """Of such an array PyTensor takes the first number for all, as ``pm.draw`` does."""
+
+    def one_only(slope, rng=None, size=None):
+        slope = np.asarray(slope, dtype=float)
+        if slope.size > 1:
+            raise ValueError("one at a time")
+        return slope.reshape(-1)[:, None] * np.arange(5.0)
+
+    with pm.Model() as model:
+        slope = pm.Uniform("slope", 1, 2)
+        pm.CustomDist("y", slope, random=one_only, observed=np.zeros(5))
+    with pytest.raises(errors.UnsupportedModelError, match=r"'CustomDist_y' to return 1 axes"):
+        pma.compile_simulator(model)

@@ -21,7 +21,7 @@ from pytensor.graph.basic import Apply
 from pytensor.tensor.random.op import RandomVariable
 from torch import Tensor
 
-from pymc_amortized.errors import UnconvertibleOpError
+from pymc_amortized.errors import UnconvertibleOpError, UnsupportedModelError
 from pymc_amortized.graph.callbacks.same_law import p_value_of_same_law
 from pymc_amortized.graph.interpreter import Rule, Run, Value, as_tensor, batch_rule, torch_dtype
 from pymc_amortized.graph.samplers import Sampler, sampler
@@ -149,6 +149,8 @@ class RandomFunction:
         ------
         UnconvertibleOpError
             If the function has to be called once per data set, which is left to PyTensor.
+        UnsupportedModelError
+            If it returns more axes than PyTensor takes then.
         """
         if self._found.refusal is not None:
             raise UnconvertibleOpError(self._name, self._found.refusal)
@@ -159,6 +161,7 @@ class RandomFunction:
         try:
             draws = self._draw(rng, arguments, count)
         except Exception as error:  # whatever the user's function raises
+            self._require_shape_for_pytensor(arguments)
             self._found.refusal = _reason(error)
             raise UnconvertibleOpError(self._name, self._found.refusal) from error
         self._found.event = draws.shape[draws.ndim - self._ndim_supp :]
@@ -178,6 +181,23 @@ class RandomFunction:
                 )
             kinds.add(arguments.kind)
         return self._together(rng, arguments, count)
+
+    def _require_shape_for_pytensor(self, arguments: Arguments) -> None:
+        """Refuse draws with axes in front, of which PyTensor takes the first number only."""
+        try:
+            one = self._function(np.random.default_rng(0), *arguments.of_one(0), arguments.size)
+        except Exception:  # which it raises again where it is called for data
+            return
+        expected = len(arguments.sizes) + self._ndim_supp
+        if np.ndim(one) > expected:
+            raise UnsupportedModelError(
+                f"Expected random= of {self._name!r} to return {expected} axes, those of size "
+                f"{arguments.sizes} first; got an array of shape {np.shape(one)}, for PyMC gives "
+                "scalar parameters as many axes as the size has. Return the axes of the size:\n\n"
+                "    def random(*parameters, rng=None, size=None):\n"
+                "        ...\n"
+                "        return draws.reshape(size)"
+            )
 
     def _require_same_law(self, arguments: Arguments) -> None:
         rng, count = np.random.default_rng(_ROWS), _REPEATS * _ROWS

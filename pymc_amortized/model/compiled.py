@@ -28,7 +28,7 @@ from pymc_amortized.model.reading.chains.states_from_draws import simulated_dist
 from pymc_amortized.model.reading.completion import complete_model
 from pymc_amortized.model.reading.covariates import Covariate, find_covariates
 from pymc_amortized.model.reading.indicator_distribution import indicator_distribution
-from pymc_amortized.model.reading.joint.joining import with_joint_indicators
+from pymc_amortized.model.reading.joint.joining import units_can_be_joined, with_joint_indicators
 from pymc_amortized.model.reading.stages import Stages
 from pymc_amortized.model.reading.unit_map import UnitMap, unit_map
 from pymc_amortized.model.restricted_prior import RestrictedPrior
@@ -227,6 +227,9 @@ def compile_model(model: pm.Model | None = None, backend: Backend = "auto") -> C
     try:
         return CompiledModel(complete, backend)
     except SeveralUnitsError as error:
+        [indicator] = [i for i in complete.indicators if i.name == error.indicator]
+        if not units_can_be_joined(indicator):
+            raise
         return CompiledModel(with_joint_indicators(complete, backend, error.indicator), backend)
 
 

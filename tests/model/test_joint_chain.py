@@ -2,6 +2,7 @@
 
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 import pytest
 
 from pymc_extras.distributions.timeseries import DiscreteMarkovChain
@@ -96,4 +97,35 @@ def test_a_transition_that_depends_on_components_of_time_points_is_refused():
         z = DiscreteMarkovChain("z", P=P[d[0]], init_dist=first, shape=3)
         pm.Normal("y", z + d, 1, observed=np.zeros(3))
     with pytest.raises(UnsupportedModelError, match="depends on single time points"):
+        pma.compile_simulator(model)
+
+
+def test_components_of_time_points_that_depend_on_another_time_are_refused():
+    with pm.Model() as model:
+        first, P = pm.Categorical.dist([0.5, 0.5]), pm.Dirichlet("P", np.ones(2), shape=(2, 2))
+        z = DiscreteMarkovChain("z", P=P, init_dist=first, shape=3)
+        d = pm.Bernoulli("d", pt.stack([0.2, 0.7])[z[::-1]], shape=3)
+        pm.Normal("y", z + d, 1, observed=np.zeros(3))
+    with pytest.raises(UnsupportedModelError, match="'d' depends on 'z' of other"):
+        pma.compile_simulator(model)
+
+
+@NEEDS_CHAINS_IN_PARALLEL
+def test_sequences_that_have_the_class_of_another_are_refused():
+    with pm.Model() as model:
+        P = pm.Dirichlet("P", np.ones(2), shape=(2, 2, 2))
+        c = pm.Bernoulli("c", 0.4, shape=3)
+        first = pm.Categorical.dist([0.5, 0.5])
+        z = DiscreteMarkovChain("z", P=P[c[::-1]], init_dist=first, shape=(3, 4))
+        pm.Normal("y", z, 1, observed=np.zeros((3, 4)))
+    with pytest.raises(UnsupportedModelError, match="'z' depends on 'c' of other"):
+        pma.compile_simulator(model)
+
+
+def test_two_states_on_one_observation_are_refused_by_the_name_of_their_chain():
+    with pm.Model() as model:
+        first, P = pm.Categorical.dist([0.5, 0.5]), pm.Dirichlet("P", np.ones(2), shape=(2, 2))
+        z = DiscreteMarkovChain("z", P=P, init_dist=first, shape=4)
+        pm.Normal("y", z[1:] + 2 * z[:-1], 1, observed=np.zeros(3))
+    with pytest.raises(UnsupportedModelError, match="one unit of 'z'; some"):
         pma.compile_simulator(model)

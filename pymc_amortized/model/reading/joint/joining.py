@@ -16,11 +16,15 @@ import pymc as pm
 import pytensor.tensor as pt
 import torch
 
+from pymc.distributions.custom import CustomDistRV
+from pymc.distributions.distribution import SymbolicRandomVariable
+from pymc.distributions.truncated import TruncatedRV
 from pytensor.graph.basic import Variable
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from pymc_amortized.errors import UnsupportedModelError
 from pymc_amortized.graph.backend import Backend
 from pymc_amortized.graph.logp import density_graph
 from pymc_amortized.memory import MEMORY
@@ -44,7 +48,7 @@ from pymc_amortized.model.reading.unit_map import (
 )
 from pymc_amortized.model.restricted_prior import RestrictedPrior
 
-__all__ = ["MOST_COMBINATIONS", "with_joint_indicators"]
+__all__ = ["MOST_COMBINATIONS", "units_can_be_joined", "with_joint_indicators"]
 
 MOST_COMBINATIONS = 4_096
 
@@ -79,6 +83,13 @@ def with_joint_indicators(
     for group in groups:
         complete = _Joining(complete, group, draws).result()
     return complete
+
+
+def units_can_be_joined(indicator: Indicator) -> bool:
+    """Tell whether units of an indicator are single variables, and not states of a sequence."""
+    op = indicator.variable.owner.op
+    is_sequence = isinstance(op, SymbolicRandomVariable | CustomDistRV)
+    return not indicator.members and (not is_sequence or isinstance(op, TruncatedRV))
 
 
 def _groups(complete: CompleteModel) -> list[set[str]]:
@@ -152,6 +163,14 @@ class _Joining:
     def _support(self, indicator: Indicator, parents: _Supports) -> tuple[int, ...]:
         if is_known_chain(indicator):
             return tuple(range(indicator.variable.owner.inputs[0].type.shape[-1]))
+        if not units_can_be_joined(indicator):
+            names = [part.indicator.name for part in self.parts]
+            raise UnsupportedModelError(
+                f"Expected indicators that hang together to be distributions of PyMC, or chains of "
+                f"pymc-extras; {indicator.name!r}, which hangs together with {names or 'others'}, "
+                "has a distribution of its own. Write it as one of these:\n\n"
+                f"    pmx.DiscreteMarkovChain({indicator.name!r}, P=P, init_dist=..., shape=T)"
+            )
         return indicator_support(self.complete, indicator, self.draws, parents)
 
     def _connected(self) -> np.ndarray:

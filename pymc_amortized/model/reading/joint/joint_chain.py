@@ -33,7 +33,7 @@ from pymc_amortized.model.reading.joint.parts import (
     require_few,
 )
 from pymc_amortized.model.reading.mixture_parts import categorical_weights
-from pymc_amortized.model.reading.unit_map import parents_of
+from pymc_amortized.model.reading.unit_map import depends_on, parents_of, response_of_indicator
 
 __all__ = ["JointChain", "is_known_chain"]
 
@@ -79,6 +79,7 @@ class JointChain:
         """
         for part in self.parts:
             self._require_fit(part)
+            self._require_own_sequence(part)
         sizes = [len(part.support) for part in self.parts]
         require_few(self.parts, sizes, MOST_STATES)
         table = np.array(np.unravel_index(np.arange(math.prod(sizes)), sizes))
@@ -170,6 +171,27 @@ class JointChain:
                 raise _unsupported(f"the transition of {name!r} depends on single time points")
         elif part.units not in (self.units, self.units[:-1]):
             raise _unsupported(f"{name!r} has units {part.units}, next to a chain of {self.units}")
+
+    def _require_own_sequence(self, part: Part) -> None:
+        """Refuse a part of which a sequence, or a time point, depends on another's parents."""
+        above = [p for p in self.parts if p.indicator in self._parents(part)]
+        if not above:
+            return
+        response = response_of_indicator(self.complete, part.indicator, self.draws)
+        num_times, entries = self.units[-1], np.arange(math.prod(response.entry_shape))
+        in_time = response.entry_shape == self.units
+        for parent in above:
+            name = parent.indicator.name
+            listens = depends_on(response, name, self.draws[name], parent.support)
+            units = np.arange(math.prod(parent.units))
+            if parent.units == self.units:
+                own = entries[:, None] == units if in_time else np.zeros_like(listens)
+            else:
+                own = (entries // num_times if in_time else entries)[:, None] == units
+            if (listens & ~own).any():
+                raise _unsupported(
+                    f"{part.indicator.name!r} depends on {name!r} of other sequences or times"
+                )
 
     def _parents(self, part: Part) -> Iterable[Indicator]:
         return parents_of(self.complete, part.indicator)

@@ -22,7 +22,7 @@ def draw(variables, num_draws, seed):
         batch = _batched(variables, num_draws)
         with pytensor.config.change_flags(cxx=""):
             draws = pm.draw(batch, **options)
-    except ValueError:  # a scan, or a size that is given, which PyTensor cannot make a batch of
+    except (NotImplementedError, ValueError):  # such as a scan, or a size that is given
         num_draws = min(num_draws, ONE_BY_ONE)
         draws = pm.draw(variables, draws=num_draws, **options)
     draws = [np.asarray(x) for x in draws]

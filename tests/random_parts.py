@@ -91,6 +91,8 @@ class _Kumaraswamy:
 
 def _prior(write, law, transform):
     law = law or _Kumaraswamy()
+    # Rewriting a model, pymc-extras has 1 / 1.5 in single precision, if 1.5 is given in that.
+    write = partial(write.func, **{name: np.float64(x) for name, x in write.keywords.items()})
     if transform is None:
         return Prior(write, _from(law), law.logpdf)
     if transform == "log":

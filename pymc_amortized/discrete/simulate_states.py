@@ -1,12 +1,14 @@
 """Chains without observations: states drawn, and how probable each is."""
 
+import math
+
 import torch
 
 from torch import Tensor
 
 from pymc_amortized.discrete.chain import MarkovChain, states_of_tuples
 
-__all__ = ["simulate_states", "state_probabilities"]
+__all__ = ["follow", "simulate_states", "state_probabilities"]
 
 
 def simulate_states(
@@ -48,10 +50,50 @@ def simulate_states(
     following = torch.zeros(num_steps, *edges.shape[:2], dtype=torch.int64, device=first.device)
     for edge in (edges[..., :-1] / edges[..., -1:]).unbind(-1):
         following += uniforms >= edge
-    tuples = [state]
-    for of_step in following[1:].unbind(0):
-        tuples.append(of_step.gather(1, tuples[-1]))
-    return states_of_tuples(torch.cat(tuples, dim=1), chain.num_states, chain.order)
+    tuples = follow(state[:, 0], following[1:]).T
+    return states_of_tuples(tuples, chain.num_states, chain.order)
+
+
+def follow(start: Tensor, following: Tensor) -> Tensor:
+    r"""Return where paths lead that know what follows every state.
+
+    Steps are cut into some :math:`\sqrt{T}` blocks. Where each leads from each state is found for
+    all of them side by side, and what remains is to go from block to block.
+
+    Parameters
+    ----------
+    start : Tensor of int64, shape (B,)
+        The first state of each path.
+    following : Tensor of int64, shape (T, B, K)
+        Which state follows each state in each step.
+
+    Returns
+    -------
+    Tensor of int64, shape (T + 1, B)
+        States.
+
+    Examples
+    --------
+    >>> follow(torch.tensor([0]), torch.tensor([[[1, 0]], [[1, 0]], [[0, 1]]])).tolist()
+    [[0], [1], [0], [0]]
+    """
+    num_steps, *_, num_states = following.shape
+    length = max(math.isqrt(num_steps), 1)
+    num_blocks = -(-num_steps // length)
+    nowhere = torch.arange(num_states, device=start.device)
+    rest = num_blocks * length - num_steps
+    filled = torch.cat([following, nowhere.expand(rest, *following.shape[1:])])
+    blocks = list(filled.unflatten(0, (num_blocks, length)).unbind(1))
+    for step in range(1, length):
+        blocks[step] = blocks[step].gather(-1, blocks[step - 1])
+    begins = [start.unsqueeze(-1)]
+    for end in blocks[-1].unbind(0) if num_blocks else ():
+        begins.append(end.gather(-1, begins[-1]))
+    if num_blocks == 0:
+        return start.unsqueeze(0)
+    from_begin = torch.stack(begins[:-1])  # (blocks, B, 1)
+    ends = torch.stack([block.gather(-1, from_begin) for block in blocks], dim=1)
+    return torch.cat([start.unsqueeze(0), ends.flatten(0, 1)[:num_steps, :, 0]])
 
 
 def state_probabilities(chain: MarkovChain) -> Tensor:

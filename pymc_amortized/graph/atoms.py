@@ -21,6 +21,11 @@ from pymc_amortized.graph.rules.selected_component import SelectedComponentRV, s
 
 __all__ = ["component_log_densities", "log_density"]
 
+_COUNTS = tuple(
+    law.rv_type for law in (pm.Poisson, pm.NegativeBinomial, pm.Binomial, pm.BetaBinomial)
+)
+_MOST_TERMS = 1_000
+
 
 def log_density(variable: Variable, value: Variable) -> Variable:
     """Return the log density of a random variable, as PyMC has it but for atoms in mixtures.
@@ -97,11 +102,11 @@ def _density_and_atoms(variable: Variable, value: Variable) -> tuple[Variable, V
         table = densities[0] if len(densities) == 1 else pt.stack(densities, axis=-1)
         index = pt.shape_padright(pt.cast(indicator, "int64"))
         return pt.take_along_axis(table, index, axis=-1).squeeze(-1), anywhere
-    density = pm.logp(variable, value, warn_rvs=False)
     if variable.dtype.startswith(("int", "uint", "bool")):
         if isinstance(op, TruncatedRV):
-            density = _no_more_than_beside_bounds(variable, value, density)
-        return density, None
+            return _density_of_truncated_count(variable, value), None
+        return pm.logp(variable, value, warn_rvs=False), None
+    density = pm.logp(variable, value, warn_rvs=False)
     if isinstance(op, pm.DiracDelta.rv_type):
         return density, pt.gt(density, -np.inf)
     if isinstance(op, CensoredRV):
@@ -113,6 +118,13 @@ def _density_and_atoms(variable: Variable, value: Variable) -> tuple[Variable, V
         _, _, shape, _ = inputs
         return pt.switch(pt.eq(value, 0) & pt.lt(shape, 1), np.inf, density), None
     return density, None
+
+
+def _density_of_truncated_count(variable: Variable, value: Variable) -> Variable:
+    density = _density_by_sums(variable, value)
+    if density is None:
+        density = pm.logp(variable, value, warn_rvs=False)
+    return _no_more_than_beside_bounds(variable, value, density)
 
 
 def _no_more_than_beside_bounds(variable: Variable, value: Variable, density: Variable) -> Variable:
@@ -133,3 +145,26 @@ def _no_more_than_beside_bounds(variable: Variable, value: Variable, density: Va
             inside = pt.ge(value, lower) & pt.le(value, upper) & pt.ge(ratio, -np.inf)
             density = pt.switch(inside, pt.minimum(density, ratio), density)
     return density
+
+
+def _density_by_sums(variable: Variable, value: Variable) -> Variable | None:
+    """Return the log probability of a truncated count; None where bounds vary or are far.
+
+    Distribution functions lose what is far from the median, and those of most counts torch lacks.
+    So probabilities are summed, of counts between the bounds, or below the only one.
+    """
+    base_op = variable.owner.op.base_rv_op
+    *parameters, lower, upper = variable.owner.inputs[2:]
+    bounds = [x.data for x in (lower, upper) if isinstance(x, Constant) and x.type.ndim == 0]
+    if not isinstance(base_op, _COUNTS) or len(bounds) < 2:
+        return None
+    low, high = max(np.ceil(bounds[0]), 0), np.floor(bounds[1])
+    first, end = (low, high + 1) if np.isfinite(high) else (0, low)
+    if not 0 < end - first <= _MOST_TERMS:
+        return None
+    terms = pt.arange(int(first), int(end))
+    spread = base_op(*(pt.shape_padright(x) for x in parameters))
+    log_sum = pt.logsumexp(pm.logp(spread, terms, warn_rvs=False), axis=-1)
+    log_mass = log_sum if np.isfinite(high) else pm.math.log1mexp(log_sum)
+    density = pm.logp(base_op(*parameters), value, warn_rvs=False) - log_mass
+    return pt.switch(pt.ge(value, low) & pt.le(value, high), density, -np.inf)

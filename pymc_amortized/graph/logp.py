@@ -86,7 +86,7 @@ def _logps(
     def built(*conditioned: Variable) -> list[Variable]:
         _refuse_simulators(name, conditioned)
         try:
-            densities = _in_full_precision(build(*conditioned))
+            densities = _in_full_precision(build(*conditioned), {})
         except (NotImplementedError, RuntimeError, ValueError, TypeError) as error:
             first_line = str(error).strip().split("\n")[0]
             raise DensityUnavailableError(f"{name}: {first_line}") from error
@@ -123,9 +123,10 @@ def conditioned_on(
         Takes the variables, and returns the graphs.
     """
     finally_there = given if isinstance(given, Mapping) else dict(zip(given, given, strict=True))
-    stand_ins = {variable: variable.type(name=variable.name) for variable in finally_there}
+    above = set(ancestors(variables))
+    stand_ins = {v: v.type(name=v.name) for v in finally_there if v in above}
     built = build(*clone_replace(list(variables), stand_ins))
-    back = {stand_ins[variable]: final for variable, final in finally_there.items()}
+    back = {stand_in: finally_there[variable] for variable, stand_in in stand_ins.items()}
     return graph_replace(list(built), back, strict=False)
 
 
@@ -145,12 +146,12 @@ def density_graph(inputs: Sequence[Variable], outputs: Sequence[Variable]) -> Ba
         If the densities depend on a random variable that is not among the inputs.
     """
     stand_ins = [variable.type(name=variable.name) for variable in inputs]
-    cut = clone_replace(list(outputs), dict(zip(inputs, stand_ins, strict=True)))
-    shared = [v for v in graph_inputs(cut, stand_ins) if isinstance(v, SharedVariable)]
+    known = dict(zip(inputs, stand_ins, strict=True))
+    shared = [v for v in graph_inputs(outputs, inputs) if isinstance(v, SharedVariable)]
     rngs = [variable for variable in shared if isinstance(variable.type, RandomType)]
-    constants = {v: pt.constant(v.get_value()) for v in shared if v not in rngs}
-    frozen = _in_full_precision(clone_replace(cut, constants))
-    graph = FunctionGraph([*stand_ins, *rngs], frozen, clone=True)
+    known |= {v: pt.constant(v.get_value()) for v in shared if v not in {*rngs, *known}}
+    frozen = _in_full_precision(outputs, known)
+    graph = FunctionGraph([*stand_ins, *rngs], frozen, clone=False)
     graph.attach_feature(ShapeFeature())
     stable = rewrite_graph(graph, include=("ShapeOpt", "canonicalize", "stabilize"))
     kept = stable.inputs[: len(stand_ins)]
@@ -160,18 +161,20 @@ def density_graph(inputs: Sequence[Variable], outputs: Sequence[Variable]) -> Ba
     return BatchedGraph(kept, stable.outputs, evaluated=fuse(stable.outputs))
 
 
-def _in_full_precision(outputs: list[Variable]) -> list[Variable]:
-    """Widen constants, of which PyTensor keeps the shortest type that holds them.
+def _in_full_precision(
+    outputs: Sequence[Variable], known: Mapping[Variable, Variable]
+) -> list[Variable]:
+    """Replace variables, and widen constants, of which PyTensor keeps the shortest type.
 
     The log-gamma function of the constant 3, an 8-bit integer, has the precision of 32 bits. They
     stay as they are where an operation insists on their type.
     """
     constants = {
         v: pt.constant(v.data.astype(_FULL[v.type.dtype]))
-        for v in ancestors(outputs)
+        for v in ancestors(outputs, blockers=known)
         if isinstance(v, Constant) and isinstance(v.type, TensorType) and v.type.dtype in _FULL
     }
     try:
-        return clone_replace(outputs, constants, rebuild_strict=False)
+        return clone_replace(list(outputs), {**constants, **known}, rebuild_strict=False)
     except TypeError:
-        return outputs
+        return clone_replace(list(outputs), {**known})

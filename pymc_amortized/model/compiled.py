@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import pymc as pm
+import pytensor
 import torch
 
 from pytensor.graph.traversal import ancestors
@@ -29,6 +30,7 @@ from pymc_amortized.model.reading.completion import complete_model
 from pymc_amortized.model.reading.covariates import Covariate, find_covariates
 from pymc_amortized.model.reading.indicator_distribution import indicator_distribution
 from pymc_amortized.model.reading.joint.joining import units_can_be_joined, with_joint_indicators
+from pymc_amortized.model.reading.response import Responses
 from pymc_amortized.model.reading.stages import Stages
 from pymc_amortized.model.reading.unit_map import UnitMap, unit_map
 from pymc_amortized.model.restricted_prior import RestrictedPrior
@@ -66,13 +68,13 @@ class CompiledModel:
         self.distributions = {i.name: self._distribution(i, draws) for i in complete.indicators}
         supports = {name: d.support for name, d in self.distributions.items()}
         generator = torch.Generator().manual_seed(0)
+        responses = Responses(complete, draws)
         self.unit_maps: dict[str, UnitMap] = {
-            o.name: unit_map(complete, o, supports, draws, generator) for o in complete.observations
+            o.name: unit_map(responses, o, supports, generator) for o in complete.observations
         }
         self.covariates, exchangeable = find_covariates(
-            complete,
+            responses,
             self.unit_maps,
-            draws,
             [name for name, d in self.distributions.items() if d.is_independent],
         )
         if self.unit_covariates:
@@ -82,12 +84,11 @@ class CompiledModel:
                 if self.distributions[i.name].is_independent
             }
         self.spec = describe(
-            complete,
+            responses,
             self.prior,
             self.distributions,
             self.unit_maps,
             self.covariates,
-            draws,
             exchangeable,
         )
 
@@ -221,16 +222,18 @@ def compile_model(model: pm.Model | None = None, backend: Backend = "auto") -> C
     backend : {"auto", "torch", "pytensor"}
         Where to simulate.
     """
-    complete = complete_model(model)
-    _refuse_unreadable(complete)
-    complete = with_joint_indicators(complete, backend)
-    try:
-        return CompiledModel(complete, backend)
-    except SeveralUnitsError as error:
-        [indicator] = [i for i in complete.indicators if i.name == error.indicator]
-        if not units_can_be_joined(indicator):
-            raise
-        return CompiledModel(with_joint_indicators(complete, backend, error.indicator), backend)
+    with pytensor.config.change_flags(traceback__limit=0):  # a fifth of the time, of no use here
+        complete = complete_model(model)
+        _refuse_unreadable(complete)
+        complete = with_joint_indicators(complete, backend)
+        try:
+            return CompiledModel(complete, backend)
+        except SeveralUnitsError as error:
+            [indicator] = [i for i in complete.indicators if i.name == error.indicator]
+            if not units_can_be_joined(indicator):
+                raise
+            complete = with_joint_indicators(complete, backend, error.indicator)
+            return CompiledModel(complete, backend)
 
 
 def _refuse_unreadable(complete: CompleteModel) -> None:

@@ -136,6 +136,13 @@ class Observation:
     split: bool
     dims: tuple[str | None, ...] | None
 
+    @property
+    def roots(self) -> tuple[Variable, ...]:
+        """What the density of its entries depends on: components and weights, or the variable."""
+        if self.components is None:
+            return (self.density_variable,)
+        return (*self.components, self.weights)
+
 
 @dataclass(frozen=True, slots=True)
 class CompleteModel:
@@ -176,11 +183,11 @@ class CompleteModel:
 
     def observations_behind(self, observation: Observation) -> list[Observation]:
         """Return the other observed variables that one depends on."""
-        roots = set(ancestors(observation.components or (observation.density_variable,)))
+        above = set(ancestors(observation.roots))
         return [
             other
             for other in self.observations
-            if other is not observation and roots & {other.variable, other.density_variable}
+            if other is not observation and above & {other.variable, other.density_variable}
         ]
 
     def replaced(self, replacements: Mapping[Variable, Variable]) -> "CompleteModel":

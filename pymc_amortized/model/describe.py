@@ -12,9 +12,9 @@ from pymc_amortized.model.complete_model import (
     Observation,
     Parameter,
 )
-from pymc_amortized.model.density.densities import missing_densities
 from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
 from pymc_amortized.model.reading.covariates import Covariate
+from pymc_amortized.model.reading.response import Responses
 from pymc_amortized.model.reading.unit_map import UnitMap
 from pymc_amortized.model.restricted_prior import RestrictedPrior
 from pymc_amortized.model.spec import (
@@ -45,20 +45,19 @@ _SUPPORTS = {
 
 
 def describe(
-    complete: CompleteModel,
+    responses: Responses,
     prior: RestrictedPrior,
     distributions: Mapping[str, AbstractIndicatorDistribution],
     unit_maps: Mapping[str, UnitMap],
     covariates: Sequence[Covariate],
-    draws: Mapping[str, Tensor],
     exchangeable: Mapping[str, bool],
 ) -> ModelSpec:
     """Say what was read.
 
     Parameters
     ----------
-    complete : CompleteModel
-        The complete-data model.
+    responses : Responses
+        Those of the model's observed variables.
     prior : RestrictedPrior
         Of its parameters.
     distributions : mapping of str to AbstractIndicatorDistribution
@@ -67,12 +66,11 @@ def describe(
         Which unit each value belongs to, by observed variable.
     covariates : sequence of Covariate
         What the model conditions on.
-    draws : mapping of str to Tensor, shape (M, *shape)
-        Simulated data sets with their parameters and indicators.
     exchangeable : dict of str to bool
         For each observed variable, whether its units can be permuted.
     """
-    missing = missing_densities(complete)
+    complete, draws = responses.complete, responses.draws
+    missing = {o.name: responses.of(o).missing_density for o in complete.observations}
     unconstrained = prior.bijections.forward(draws)
     along_units = [c.variable for c in covariates if c.unit_axes]
     observed = [observation.variable for observation in complete.observations]

@@ -4,8 +4,10 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
+import torch
 
 from scipy import stats
+from scipy.special import logsumexp
 
 import pymc_amortized as pma
 
@@ -63,6 +65,22 @@ def test_discrete_draws_have_the_probabilities_that_are_left(name, lower, upper)
             expected, found = expected[:-1], found[:-1]
         statistic = ((found - expected) ** 2 / expected).sum()
         assert stats.chi2(max(len(found) - 1, 1)).sf(statistic) > 1e-5
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(1, None), (None, 30), (3, 20)])
+@pytest.mark.parametrize("name", BASES)
+def test_discrete_densities_are_those_that_are_left(name, lower, upper):
+    build, laws = BASES[name]
+    variable = pm.Truncated.dist(build(), lower=lower, upper=upper)
+    value = pt.lmatrix()
+    density = density_graph([value], [elementwise_logp(variable, value, [])])
+    values = np.arange(34)
+    [found] = density([torch.as_tensor(values[None, :, None])])
+    support = np.arange(lower or 0, 50_000 if upper is None else upper + 1)
+    for column, law in zip(found[0].numpy().T, laws, strict=True):
+        expected = law.logpmf(values) - logsumexp(law.logpmf(support))
+        expected[~np.isin(values, support)] = -np.inf
+        np.testing.assert_allclose(column, expected, rtol=1e-8, atol=1e-8)
 
 
 def test_a_group_term_makes_rates_tiny():

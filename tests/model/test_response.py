@@ -13,9 +13,11 @@ from pymc_amortized.errors import UnsupportedModelError
 from pymc_amortized.model.reading.completion import complete_model
 from pymc_amortized.model.reading.response import (
     Response,
+    Responses,
     differs,
     entry_shape,
     observation_inputs,
+    response_of_indicator,
 )
 from tests.cases import BY_NAME, MASK, N, Y
 
@@ -89,15 +91,29 @@ def test_a_distribution_without_a_density_responds_by_its_parameters():
     assert (scale == 0.5).all()
 
 
-def test_the_prior_of_an_indicator_is_part_of_the_response_if_it_is_asked_for():
-    model = explicit()
+def test_the_response_of_an_indicator_is_its_log_probability():
+    complete = complete_model(explicit())
+    response = response_of_indicator(complete, complete.indicators[0], DRAWS)
+    [prior] = response({})
+    assert prior.shape == (3, N, 1)
+    np.testing.assert_allclose(prior[..., 0], stats.bernoulli(0.3).logpmf(Z.numpy()))
+    [prior] = response({}, 1 - Z)
+    np.testing.assert_allclose(prior[..., 0], stats.bernoulli(0.3).logpmf(1 - Z.numpy()))
+
+
+def test_responses_are_made_once_with_the_data_behind_them():
+    with pm.Model() as model:
+        x = pm.Data("x", np.ones(N))
+        mu = pm.Normal("mu", 0, 1, shape=2)
+        pm.Normal("y", mu[0] * x + np.arange(N), 0.5, observed=Y)
     complete = complete_model(model)
-    response = Response(complete, complete.observations[0], DRAWS, prior_of=complete.indicators[0])
-    assert [x.shape for x in response({})] == [(3, N, 1)] * 2
-    for z in (Z, 1 - Z):
-        likelihood, prior = response({"z": z})
-        np.testing.assert_allclose(prior[..., 0], stats.bernoulli(0.3).logpmf(z.numpy()))
-        np.testing.assert_allclose(likelihood[..., 0], normal(VALUES, MU.gather(1, z)))
+    responses = Responses(complete, {"mu": MU, "y": VALUES})
+    [observation] = complete.observations
+    response = responses.of(observation)
+    assert responses.of(observation) is response
+    assert [x.tolist() for x in response.data.values()] == [[[1.0] * N], [list(range(N))]]
+    [found] = response({})
+    np.testing.assert_allclose(found[..., 0], normal(VALUES, MU[:, :1] + torch.arange(N)))
 
 
 def test_covariates_can_be_given_by_variable():
@@ -107,7 +123,10 @@ def test_covariates_can_be_given_by_variable():
         pm.Normal("y", mu[0] * x, 0.5, observed=Y)
     complete = complete_model(model)
     response = Response(
-        complete, complete.observations[0], {"mu": MU, "y": VALUES}, [complete.data["x"]]
+        complete,
+        complete.observations[0],
+        {"mu": MU, "y": VALUES},
+        {complete.data["x"]: np.ones(N)},
     )
     given = torch.as_tensor(np.random.default_rng(1).normal(size=(3, N)))
     [found] = response({complete.data["x"]: given})
@@ -140,8 +159,8 @@ def test_inputs_are_parameters_indicators_and_other_observations():
     complete = complete_model(BY_NAME["several_observed_variables"].model())
     y, count = complete.observations
     names = [variable.name for variable in observation_inputs(complete, y)]
-    assert names == ["w", "mu", "rate", "z", "count"]
-    assert observation_inputs(complete, count)[-1] is y.variable
+    assert names == ["w", "mu", "rate", "z"]
+    assert [v.name for v in observation_inputs(complete, count)] == ["w", "mu", "rate", "z"]
 
 
 def test_draws_that_the_model_does_not_name_are_refused():

@@ -109,6 +109,22 @@ def _source_elements(shape: Sequence[int], stand_ins: list[Any], i: int, axis: i
     return stretched[tuple(marked)]
 
 
+def _takes_rows(entries: Sequence[Any]) -> bool:
+    """Whether integers that depend on a draw select along the first axis, as in ``mu[z]``."""
+    first, *rest = entries
+    whole = all(isinstance(entry, slice) and entry == slice(None) for entry in rest)
+    return isinstance(first, Tensor) and first.dtype != torch.bool and whole
+
+
+def _take_rows(x: Tensor, index: Tensor) -> Tensor:
+    """Return x[b, index[b]] (B, *selected, *others) for x (B, K, *others)."""
+    index = index.long().expand(len(x), *index.shape[1:])
+    rows = _flat(torch.where(index < 0, index + x.shape[1], index))
+    others = (1,) * (x.ndim - 2)
+    selected = x.gather(1, rows.reshape(*rows.shape, *others).expand(*rows.shape, *x.shape[2:]))
+    return selected.reshape(*index.shape, *x.shape[2:])
+
+
 def _without_repeats(positions: Tensor) -> Tensor:
     """Return positions with length 1 along each axis along which they are all the same."""
     for axis in range(1, positions.ndim):
@@ -129,6 +145,8 @@ def _subtensor(op: Subtensor | AdvancedSubtensor, node: Apply) -> Rule:
         entries = _entries(op, flat)
         if all(_is_view(entry) for entry in entries):
             return x[(slice(None), *entries)]
+        if _takes_rows(entries):
+            return _take_rows(run.expand(x), entries[0])
         shape = x.shape[1:] if isinstance(x, Tensor) else x.shape
         positions = _positions(shape, entries, run)
         if positions.shape[0] == 1:

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 from pytensor.graph.basic import Variable
 
-from pymc_amortized.errors import DensityUnavailableError
 from pymc_amortized.graph.logp import component_logps, elementwise_logp
-from pymc_amortized.model.complete_model import CompleteModel, Observation
-from pymc_amortized.model.reading.response import observation_inputs
+from pymc_amortized.model.complete_model import Observation
 
-__all__ = ["densities_of", "missing_densities"]
+__all__ = ["densities_of"]
 
 
 def densities_of(
@@ -23,15 +21,3 @@ def densities_of(
     if observation.components is None:
         return [elementwise_logp(observation.density_variable, value, given)]
     return component_logps(observation.components, value, given)
-
-
-def missing_densities(complete: CompleteModel) -> dict[str, str]:
-    """Find the observed variables that have no density, and why."""
-    reasons = {}
-    for observation in complete.observations:
-        try:
-            given = observation_inputs(complete, observation)
-            densities_of(observation, observation.density_variable.type(), given)
-        except DensityUnavailableError as error:
-            reasons[observation.name] = str(error)
-    return reasons

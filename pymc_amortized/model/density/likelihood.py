@@ -71,7 +71,7 @@ class Likelihood:
         self._data = observation.data
         self._dtype = observation.density_variable.type.dtype
         self._event_ndim = observation.density_variable.owner.op.ndim_supp
-        self._others = [o.name for o in complete.observations if o is not observation]
+        self._others = [o.name for o in complete.observations_behind(observation)]
         self._parameter_names = [p.name for p in complete.parameters]
         self._indicator_names = [i.name for i in complete.indicators]
         self._is_mixture = observation.components is not None

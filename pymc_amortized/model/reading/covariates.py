@@ -13,17 +13,15 @@ import numpy as np
 
 from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.traversal import ancestors, io_toposort
-from pytensor.tensor.basic import Alloc
 from pytensor.tensor.elemwise import Elemwise
-from pytensor.tensor.random.op import RandomVariable, RNGConsumerOp
-from pytensor.tensor.shape import Reshape, Shape, Shape_i
+from pytensor.tensor.random.op import RandomVariable
+from pytensor.tensor.shape import Shape, Shape_i
 from pytensor.tensor.subtensor import Subtensor
-from pytensor.tensor.type import TensorType
 from torch import Tensor
 
 from pymc_amortized.model.complete_model import CompleteModel, Indicator, Observation
-from pymc_amortized.model.reading.pairing import Pairing, constant_value
-from pymc_amortized.model.reading.response import observation_inputs
+from pymc_amortized.model.reading.pairing import Pairing
+from pymc_amortized.model.reading.response import Responses, constant_value
 from pymc_amortized.model.reading.unit_map import UnitMap
 
 __all__ = ["Covariate", "UnitAxis", "find_covariates"]
@@ -80,21 +78,18 @@ class Covariate:
 
 
 def find_covariates(
-    complete: CompleteModel,
+    responses: Responses,
     unit_maps: Mapping[str, UnitMap],
-    draws: Mapping[str, Tensor],
     independent: Collection[str],
 ) -> tuple[tuple[Covariate, ...], dict[str, bool]]:
     """Find the covariates of a model, and whether units are exchangeable given them.
 
     Parameters
     ----------
-    complete : CompleteModel
-        The complete-data model.
+    responses : Responses
+        Those of the model's observed variables and indicators.
     unit_maps : mapping of str to UnitMap
         Units of each observation.
-    draws : mapping of str to Tensor, shape (M, *shape)
-        Simulated data sets with their parameters and indicators.
     independent : collection of str
         Indicators that are independent of each other, with known probabilities.
 
@@ -106,19 +101,18 @@ def find_covariates(
         For each observation, whether the first axis of its entries can be permuted together with
         the covariates that run along it.
     """
+    complete = responses.complete
     axes: dict[Variable, list[UnitAxis]] = {variable: [] for variable in complete.data.values()}
     names = {variable: name for name, variable in complete.data.items()}
     exchangeable = {}
     shared: set[Variable] = set()
     for observation in complete.observations:
-        prior_of = _indicator_along(complete, unit_maps[observation.name], draws, independent)
-        candidates = _candidates(complete, observation, prior_of)
-        for position, variable in enumerate(v for v in candidates if v not in names):
+        unit_map = unit_maps[observation.name]
+        prior_of = _indicator_along(complete, unit_map, responses.draws, independent)
+        pairing = Pairing(responses, observation, unit_map, prior_of)
+        for position, variable in enumerate(v for v in pairing.values if v not in names):
             names[variable] = f"{observation.name}_covariate_{position}"
             axes[variable] = []
-        pairing = Pairing(
-            complete, observation, unit_maps[observation.name], draws, candidates, prior_of
-        )
         found = pairing.find()
         exchangeable[observation.name] = found is not None
         for variable, axis in (found or {}).items():
@@ -127,7 +121,7 @@ def find_covariates(
         if found and not pairing.is_local(found):
             shared.update(found)
     for observation in complete.observations:
-        behind = _values_behind(observation.components or (observation.density_variable,))
+        behind = _values_behind(observation.roots)
         shared.update(
             variable
             for variable, unit_axes in axes.items()
@@ -225,48 +219,3 @@ def _indicator_along(
         ):
             return indicator
     return None
-
-
-def _candidates(
-    complete: CompleteModel, observation: Observation, prior_of: Indicator | None
-) -> list[Variable]:
-    """Return ``pm.Data`` and constant arrays on which an observation or its indicator depends."""
-    roots = (
-        [observation.density_variable]
-        if observation.components is None
-        else [*observation.components, observation.weights]
-    )
-    if prior_of is not None:
-        node = prior_of.variable.owner
-        roots += node.op.dist_params(node)
-    cut = observation_inputs(complete, observation)
-    data = list(complete.data.values())
-    nodes = io_toposort([*cut, *data], roots)
-    random = set(cut)
-    for node in nodes:
-        if isinstance(node.op, RNGConsumerOp) or not random.isdisjoint(node.inputs):
-            random.update(node.outputs)
-    found: list[Variable] = []
-    for node in nodes:
-        if random.isdisjoint(node.outputs):
-            continue
-        for variable in _value_inputs(node):
-            if variable not in random and variable not in data and variable not in found:
-                found.append(variable)
-    above = set(ancestors(roots, blockers=[*cut, *data]))
-    named = [variable for variable in data if variable in above]
-    return [*named, *(v for v in found if _is_array(v) and not set(data) & set(ancestors([v])))]
-
-
-def _is_array(variable: Variable) -> bool:
-    """Whether a variable can hold covariates: not a single number, and not a mask."""
-    return variable.type.dtype != "bool" and any(length != 1 for length in variable.type.shape)
-
-
-def _value_inputs(node: Apply) -> list[Variable]:
-    """Return the inputs of a node that are values, not sizes."""
-    if isinstance(node.op, RNGConsumerOp):
-        return list(node.op.dist_params(node)) if getattr(node.op, "signature", None) else []
-    if isinstance(node.op, Alloc | Reshape):
-        return list(node.inputs[:1])
-    return [variable for variable in node.inputs if isinstance(variable.type, TensorType)]

@@ -10,12 +10,11 @@ import torch
 from pytensor.graph.basic import Variable
 from torch import Tensor
 
-from pymc_amortized.graph.backend import BatchedGraph
-from pymc_amortized.model.complete_model import CompleteModel, Indicator, Observation
-from pymc_amortized.model.reading.response import Response, differs
+from pymc_amortized.model.complete_model import Indicator, Observation
+from pymc_amortized.model.reading.response import Response, Responses, differs
 from pymc_amortized.model.reading.unit_map import UnitMap
 
-__all__ = ["Pairing", "constant_value"]
+__all__ = ["Pairing"]
 
 
 class Pairing:
@@ -23,20 +22,16 @@ class Pairing:
 
     def __init__(
         self,
-        complete: CompleteModel,
+        responses: Responses,
         observation: Observation,
         unit_map: UnitMap,
-        draws: Mapping[str, Tensor],
-        candidates: Sequence[Variable],
         prior_of: Indicator | None,
     ) -> None:
-        self.response = Response(complete, observation, draws, candidates, prior_of)
-        self.values = {
-            variable: torch.as_tensor(np.array(constant_value(variable))).unsqueeze(0)
-            for variable in candidates
-        }
+        self.response = responses.of(observation)
+        self.prior = None if prior_of is None else responses.of(prior_of)
+        self.values = self.response.data | (self.prior.data if self.prior else {})
         self.indicator = unit_map.indicator
-        self.draws = draws
+        self.draws = draws = responses.draws
         shape = self.response.entry_shape
         self.num_entries = shape[0] if shape else 1
         self.permutation = torch.as_tensor(_derangement(self.num_entries))
@@ -79,34 +74,45 @@ class Pairing:
         """Whether the first half of the units responds to its own rows of covariates alone."""
         own = self.num_entries // 2
         last_row = int(self.row_of_entry[own - 1])
-        for rows in self.response.pieces():
-            given: dict[Variable | str, Tensor] = dict(self.values)
-            before = self.response(given, rows=rows)
-            for variable, axis in chosen.items():
-                units = torch.arange(self.unit_permutation.numel())
-                given[variable] = given[variable].index_select(axis + 1, units.clamp(max=last_row))
-            after = self.response(given, rows=rows)
-            pairs = zip(before, after, strict=True)
-            if any(bool(differs(x[:, :own], y[:, :own]).any()) for x, y in pairs):
-                return False
+        units = torch.arange(self.unit_permutation.numel()).clamp(max=last_row)
+        given = {v: self.values[v].index_select(axis + 1, units) for v, axis in chosen.items()}
+        for response in filter(None, [self.response, self.prior]):
+            for rows in response.pieces():
+                before, after = response({}, rows=rows), response(given, rows=rows)
+                pairs = zip(before, after, strict=True)
+                if any(bool(differs(x[:, :own], y[:, :own]).any()) for x, y in pairs):
+                    return False
         return True
 
     def _holds(self, chosen: Sequence[tuple[Variable, int]]) -> bool:
         """Whether units can be permuted with the chosen covariates, under every draw."""
-        return all(self._holds_under(rows, chosen) for rows in self.response.pieces())
+        permutations = [(self.response, self.permutation), (self.prior, self.unit_permutation)]
+        return all(
+            self._holds_under(rows, chosen, response, permutation)
+            for response, permutation in permutations
+            if response is not None
+            for rows in response.pieces()
+        )
 
-    def _holds_under(self, rows: Tensor, chosen: Sequence[tuple[Variable, int]]) -> bool:
-        given: dict[Variable | str, Tensor] = dict(self.values)
-        before = self.response(given, rows=rows)
-        for variable, axis in chosen:
-            given[variable] = given[variable].index_select(axis + 1, self.unit_permutation)
+    def _holds_under(
+        self,
+        rows: Tensor,
+        chosen: Sequence[tuple[Variable, int]],
+        response: Response,
+        permutation: Tensor,
+    ) -> bool:
+        before = response({}, rows=rows)
+        given: dict[Variable | str, Tensor] = {
+            variable: self.values[variable].index_select(axis + 1, self.unit_permutation)
+            for variable, axis in chosen
+        }
         if self.moves_indicator:
             indicator = self.draws[self.indicator][rows]
             given[self.indicator] = indicator.index_select(1, self.unit_permutation)
-        value = self.response.values[rows].index_select(1, self.permutation)
-        after = self.response(given, value, rows)
+        value = response.values[rows].index_select(1, permutation)
+        after = response(given, value, rows)
         return not any(
-            bool(differs(x.index_select(1, self.permutation), y).any())
+            bool(differs(x.index_select(1, permutation), y).any())
             for x, y in zip(before, after, strict=True)
         )
 
@@ -123,8 +129,3 @@ def _derangement(length: int) -> np.ndarray:
 
 
 MAX_CANDIDATES = 6
-
-
-def constant_value(variable: Variable) -> np.ndarray:
-    """Return the value of data that the model holds."""
-    return np.asarray(BatchedGraph([], [variable])([])[0])

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.graph.backend import Backend, BatchedFunction, batched_function
-from pymc_amortized.model.complete_model import CompleteModel
+from pymc_amortized.model.complete_model import CompleteModel, Observation
 from pymc_amortized.model.restricted_prior import RestrictedPrior
 
-__all__ = ["NUM_READING_DRAWS", "Stages"]
+__all__ = ["Stages"]
 
-NUM_READING_DRAWS = 48
+_NUM_DRAWS = 48
+_FEWEST_DRAWS = 8
+_WORK = 2**26
 
 
 class Stages:
@@ -33,6 +35,7 @@ class Stages:
             drawn = batched_function(list(before), [indicator.variable], backend)
             self._indicators[indicator.name] = drawn
             before.append(indicator.variable)
+        self._size = sum(o.data.size * _num_components(o) for o in complete.observations)
         self._observations: dict[str, BatchedFunction] = {}
         for observation in complete.observations:
             drawn = batched_function(list(before), [observation.variable], backend)
@@ -74,9 +77,20 @@ class Stages:
         return indicators
 
     def a_few(self, prior: RestrictedPrior) -> dict[str, Tensor]:
-        """Return data sets under which the model is asked how it responds, (48, *shape)."""
+        """Return data sets under which the model is asked how it responds, (M, *shape).
+
+        M is 48, of large data sets fewer, and at least 8.
+        """
         cpu, generator = torch.device("cpu"), torch.Generator().manual_seed(20)
-        parameters = prior.sample(NUM_READING_DRAWS, cpu, generator)
+        num_draws = min(_NUM_DRAWS, max(_FEWEST_DRAWS, _WORK // max(self._size, 1)))
+        parameters = prior.sample(num_draws, cpu, generator)
         values = list(parameters.values())
-        indicators, observations = self.draw(values, NUM_READING_DRAWS, cpu, generator)
+        indicators, observations = self.draw(values, num_draws, cpu, generator)
         return {**parameters, **indicators, **observations}
+
+
+def _num_components(observation: Observation) -> int:
+    """Return how many components a mixture has, as far as its graph says it; otherwise 1."""
+    if observation.components is None:
+        return 1
+    return max(len(observation.components), observation.weights.type.shape[-1] or 1)

@@ -10,26 +10,24 @@ under which components are alike. The answer is then verified on random indicato
 import math
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 from torch import Tensor
 
 from pymc_amortized.errors import SeveralUnitsError
 from pymc_amortized.memory import MEMORY
 from pymc_amortized.model.complete_model import CompleteModel, Indicator, Observation
-from pymc_amortized.model.reading.response import Response, differs, entry_shape
+from pymc_amortized.model.reading.response import Response, Responses, differs, entry_shape
 
 __all__ = [
     "UnitMap",
     "depends_on",
     "indicators_of",
     "parents_of",
-    "response_of_indicator",
     "unit_map",
 ]
 
@@ -70,12 +68,7 @@ class UnitMap:
 
 def indicators_of(complete: CompleteModel, observation: Observation) -> list[Indicator]:
     """Return the indicators on which an observation depends."""
-    roots: Sequence[Variable] = (
-        [observation.density_variable]
-        if observation.components is None
-        else [*observation.components, observation.weights]
-    )
-    above = set(ancestors(roots, blockers=complete.indicator_variables))
+    above = set(ancestors(observation.roots, blockers=complete.indicator_variables))
     found = [i for i in complete.indicators if i.variable in above]
     if observation.mixture_indicator is not None:
         found += [i for i in complete.indicators if i.name == observation.mixture_indicator]
@@ -83,24 +76,21 @@ def indicators_of(complete: CompleteModel, observation: Observation) -> list[Ind
 
 
 def unit_map(
-    complete: CompleteModel,
+    responses: Responses,
     observation: Observation,
     supports: Mapping[str, Sequence[int]],
-    draws: Mapping[str, Tensor],
     generator: torch.Generator,
 ) -> UnitMap:
     """Find the unit of every entry of an observation.
 
     Parameters
     ----------
-    complete : CompleteModel
-        The complete-data model.
+    responses : Responses
+        Those of the model's observed variables.
     observation : Observation
-        One of its observations.
+        One of them.
     supports : mapping of str to sequence of int
         The values that each indicator can take.
-    draws : mapping of str to Tensor, shape (M, *shape)
-        Simulated data sets with their parameters and indicators.
     generator : torch.Generator
         For the random indicators that verify the answer.
 
@@ -109,14 +99,14 @@ def unit_map(
     SeveralUnitsError
         If an entry depends on more than one unit.
     """
-    found = indicators_of(complete, observation)
+    found = indicators_of(responses.complete, observation)
     if not found:
         return UnitMap(None, np.full(entry_shape(observation), -1))
     [indicator] = found
     if observation.mixture_indicator is not None:
-        shape = draws[indicator.name].shape[1:]
+        shape = responses.draws[indicator.name].shape[1:]
         return UnitMap(indicator.name, np.arange(math.prod(shape)).reshape(shape))
-    probe = _Probe(complete, observation, indicator, draws)
+    probe = _Probe(responses, observation, indicator)
     return UnitMap(indicator.name, probe.owner(supports[indicator.name], generator))
 
 
@@ -124,17 +114,13 @@ class _Probe:
     """Asks an observation how it responds to an indicator."""
 
     def __init__(
-        self,
-        complete: CompleteModel,
-        observation: Observation,
-        indicator: Indicator,
-        draws: Mapping[str, Tensor],
+        self, responses: Responses, observation: Observation, indicator: Indicator
     ) -> None:
         self.name = observation.name
         self.indicator_name = indicator.name
-        self.shape = tuple(draws[indicator.name].shape[1:])
+        self.shape = tuple(responses.draws[indicator.name].shape[1:])
         self._members, self._is_chain = indicator.members, indicator.order > 0
-        self._response = Response(complete, observation, draws)
+        self._response = responses.of(observation)
 
     def respond(self, indicator: Tensor, rows: Tensor) -> list[Tensor]:
         """Return the response of each entry to indicators (R, units), under n draws.
@@ -151,6 +137,8 @@ class _Probe:
         num_units = math.prod(self.shape)
         if num_units == 1 and len(support) > _MANY_VALUES:
             return np.zeros(self._response.entry_shape, dtype=int)
+        if (found := self._along_units(support, generator)) is not None:
+            return found
         groups = self._values_together(support)
         every = torch.arange(num_units)
         found = torch.zeros(math.prod(self._response.entry_shape), dtype=torch.int64)
@@ -162,6 +150,48 @@ class _Probe:
         owner = found - 1
         self._verify(owner, groups, num_units, generator)
         return owner.reshape(self._response.entry_shape).numpy()
+
+    def _along_units(self, support: Sequence[int], generator: torch.Generator) -> np.ndarray | None:
+        """Return the owners if the first axes of entries are the units; None if they are not.
+
+        Each entry is compared with what it says where all units have one value. Units take all
+        values in turn, from random beginnings: so many times that an entry of another unit would
+        be taken for its own with probability 2^-16.
+        """
+        shape, num_values = self._response.entry_shape, len(support)
+        is_joint_chain = self._is_chain and bool(self._members)
+        if shape[: len(self.shape)] != self.shape or num_values > _MANY_VALUES or is_joint_chain:
+            return None
+        num_units, values = math.prod(self.shape), torch.as_tensor(support)
+        owner = torch.arange(num_units).repeat_interleave(math.prod(shape) // max(num_units, 1))
+        rounds = math.ceil(_NUM_VERIFICATIONS / math.log2(max(num_values, 2)))
+        first = torch.randint(num_values, (rounds, 1, num_units), generator=generator)
+        picks = ((first + torch.arange(num_values)[:, None]) % num_values).flatten(0, 1)
+        listens = torch.zeros(len(owner), dtype=torch.bool)
+        for rows in self._response.pieces(num_values + len(picks)):
+            tables = self.respond(values[:, None].expand(-1, num_units), rows)
+            if not self._follow(owner, picks, values, rows, tables):
+                return None
+            for table in tables:
+                listens |= differs(table, table[:, :1]).any(0).any(0)
+        return torch.where(listens, owner, -1).reshape(shape).numpy()
+
+    def _follow(
+        self,
+        owner: Tensor,
+        picks: Tensor,
+        values: Tensor,
+        rows: Tensor,
+        tables: Sequence[Tensor],
+    ) -> bool:
+        """Tell whether entries depend on their owners alone: positions (runs, units) of values."""
+        chosen = picks[:, owner.clamp(min=0, max=picks.shape[1] - 1)]  # (runs, entries)
+        entries = torch.arange(owner.numel())
+        responses = self.respond(values[picks], rows)
+        return not any(
+            bool(differs(response, table[:, chosen, entries]).any())
+            for response, table in zip(responses, tables, strict=True)
+        )
 
     def _values_together(self, support: Sequence[int]) -> list[list[int]]:
         """Return the values that units of one sequence can have together: those of its class."""
@@ -199,14 +229,10 @@ class _Probe:
         """Check on random indicators that each entry depends on its unit alone."""
         values = torch.as_tensor([value for group in groups for value in group])
         picks = self._pick(groups, num_units, generator)
-        chosen = picks[:, owner.clamp(min=0, max=num_units - 1)]  # (runs, entries)
-        entries = torch.arange(owner.numel())
         agrees = bool((owner < num_units).all())
-        for rows in self._response.pieces(max(len(values), len(picks))):
+        for rows in self._response.pieces(len(values) + len(picks)):
             tables = self.respond(values[:, None].expand(-1, num_units), rows)
-            responses = self.respond(values[picks], rows)
-            for response, table in zip(responses, tables, strict=True):
-                agrees = agrees and not bool(differs(response, table[:, chosen, entries]).any())
+            agrees = agrees and self._follow(owner, picks, values, rows, tables)
         if not agrees:
             raise SeveralUnitsError(
                 f"Expected each value of {self.name!r} to depend on one unit of "
@@ -236,27 +262,6 @@ def parents_of(complete: CompleteModel, indicator: Indicator) -> list[Indicator]
     others = [i for i in complete.indicators if i is not indicator]
     above = set(ancestors([indicator.variable], blockers=[i.variable for i in others]))
     return [i for i in others if i.variable in above]
-
-
-def response_of_indicator(
-    complete: CompleteModel, indicator: Indicator, draws: Mapping[str, Tensor]
-) -> Response:
-    """Return how the probability of an indicator responds to others."""
-    others = tuple(i for i in complete.indicators if i is not indicator)
-    as_observation = Observation(
-        name=indicator.name,
-        variable=indicator.variable,
-        density_variable=indicator.variable,
-        components=None,
-        weights=None,
-        mixture_indicator=None,
-        data=np.empty(draws[indicator.name].shape[1:]),
-        observed=None,
-        split=False,
-        dims=None,
-    )
-    rest = replace(complete, indicators=others, observations=(as_observation,))
-    return Response(rest, as_observation, draws)
 
 
 def depends_on(response: Response, name: str, values: Tensor, support: Sequence[int]) -> np.ndarray:

@@ -38,14 +38,9 @@ from pymc_amortized.model.reading.joint.parts import (
     log_probabilities,
     require_few,
 )
-from pymc_amortized.model.reading.response import Response
+from pymc_amortized.model.reading.response import Response, response_of_indicator
 from pymc_amortized.model.reading.stages import Stages
-from pymc_amortized.model.reading.unit_map import (
-    depends_on,
-    indicators_of,
-    parents_of,
-    response_of_indicator,
-)
+from pymc_amortized.model.reading.unit_map import depends_on, indicators_of, parents_of
 from pymc_amortized.model.restricted_prior import RestrictedPrior
 
 __all__ = ["MOST_COMBINATIONS", "units_can_be_joined", "with_joint_indicators"]

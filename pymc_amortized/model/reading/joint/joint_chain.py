@@ -33,7 +33,8 @@ from pymc_amortized.model.reading.joint.parts import (
     require_few,
 )
 from pymc_amortized.model.reading.mixture_parts import categorical_weights
-from pymc_amortized.model.reading.unit_map import depends_on, parents_of, response_of_indicator
+from pymc_amortized.model.reading.response import response_of_indicator
+from pymc_amortized.model.reading.unit_map import depends_on, parents_of
 
 __all__ = ["JointChain", "is_known_chain"]
 

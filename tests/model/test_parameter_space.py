@@ -65,12 +65,29 @@ def test_errors(simulators):
 
 def test_draws_at_the_edge_of_their_support():
     with pm.Model() as model:
-        p = pm.Beta("p", 0.001, 0.001)
+        p = pm.Beta("p", 1, 1e-4)
         pm.Bernoulli("y", p, observed=np.array([0, 1]))
     simulator = pma.compile_simulator(model, device="cpu")
     draws = simulator.sample(1_000, random_seed=1).parameters
-    with pytest.raises(errors.NonFiniteSimulationError, match="some of p lie at its edge"):
+    with pytest.raises(errors.NonFiniteSimulationError, match="most of p lie at its edge"):
         simulator.parameters.with_normal_scores(draws)
+
+
+def test_draws_of_which_some_are_at_the_edge():
+    """Sticks of a Dirichlet process whose concentration may be near 0."""
+    with pm.Model() as model:
+        alpha = pm.Gamma("alpha", 1, 1)
+        stick = pm.Beta("stick", 1, alpha, shape=30)
+        pm.Binomial("y", 5, stick, observed=np.full(30, 2))
+    simulator = pma.compile_simulator(model, device="cpu")
+    draws = simulator.sample(4_000, random_seed=1).parameters
+    at_edge = (draws["stick"] == 1).double().mean()
+    assert 0.01 < float(at_edge) < 0.2
+    space = simulator.parameters.with_normal_scores(draws)
+    scores, log_det = space.standardize(space.from_edge(space.unconstrain(draws)))
+    assert bool(torch.isfinite(scores).all() and torch.isfinite(log_det).all())
+    inner = scores[:, 1][draws["stick"][:, 0] < 1]
+    assert abs(float(inner.median())) < 0.15
 
 
 def test_features_are_parameters_in_every_form(simulators):

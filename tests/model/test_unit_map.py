@@ -9,6 +9,7 @@ import torch
 import pymc_amortized as pma
 
 from pymc_amortized import errors
+from pymc_amortized.model.compiled import compile_model
 from tests.cases import N, Y
 
 
@@ -73,3 +74,16 @@ def test_units_of_a_long_sequence_that_hang_together():
         pm.Normal("y", z[1:] + 2 * z[:-1], 1, observed=np.zeros(39))
     with pytest.raises(errors.UnsupportedModelError, match="combinations"):
         pma.compile_simulator(model)
+
+
+def test_entries_that_say_nothing_belong_to_their_units_like_others():
+    """Animals are seen for sure when they are marked, at the first time."""
+    with pm.Model() as model:
+        p = pm.Beta("p", 2, 2)
+        z = pm.Bernoulli("z", 0.5, shape=(2, 3))
+        seen = pt.concatenate([pt.ones((2, 1)), p * z[:, 1:]], axis=1)
+        pm.Bernoulli("y", seen, observed=np.ones((2, 3), int))
+        pm.Normal("apart", p, 1, observed=np.zeros((2, 3)))
+    maps = compile_model(model).unit_maps
+    assert maps["y"].is_identity
+    assert maps["apart"].indicator is None

@@ -167,14 +167,14 @@ class _Probe:
         rounds = math.ceil(_NUM_VERIFICATIONS / math.log2(max(num_values, 2)))
         first = torch.randint(num_values, (rounds, 1, num_units), generator=generator)
         picks = ((first + torch.arange(num_values)[:, None]) % num_values).flatten(0, 1)
-        listens = torch.zeros(len(owner), dtype=torch.bool)
+        listens = False
         for rows in self._response.pieces(num_values + len(picks)):
             tables = self.respond(values[:, None].expand(-1, num_units), rows)
             if not self._follow(owner, picks, values, rows, tables):
                 return None
-            for table in tables:
-                listens |= differs(table, table[:, :1]).any(0).any(0)
-        return torch.where(listens, owner, -1).reshape(shape).numpy()
+            listens = listens or any(bool(differs(x, x[:, :1]).any()) for x in tables)
+        # An entry that says the same under all values may as well belong to its unit.
+        return (owner if listens else torch.full_like(owner, -1)).reshape(shape).numpy()
 
     def _follow(
         self,

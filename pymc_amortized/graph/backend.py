@@ -22,6 +22,7 @@ import pymc_amortized.graph.callbacks.random_function
 import pymc_amortized.graph.rules  # noqa: F401
 
 from pymc_amortized.errors import (
+    AmortizedError,
     BackendFallbackWarning,
     UnconvertibleOpError,
     UnsupportedModelError,
@@ -210,6 +211,16 @@ class PyTensorGraph:
                 "needs one of:\n\n"
                 "    pm.CustomDist(..., dist=dist)      # symbolic, by other distributions\n"
                 "    pm.CustomDist(..., random=random)  # a Python function"
+            ) from error
+        except Exception as error:
+            if isinstance(error, AmortizedError | MemoryError):
+                raise
+            names = ", ".join(str(output.name or output) for output in self.outputs)
+            [first_line, *_] = str(error).strip().split("\n")
+            raise UnsupportedModelError(
+                f"Expected {names} to be drawn; PyTensor, or the function that draws, failed with "
+                f"{type(error).__name__}: {first_line}. Draw it alone, by PyMC, to see why:\n\n"
+                f'    pm.draw(model["{names}"])'
             ) from error
         return [as_tensor(result, device) for result in results]
 

@@ -1,12 +1,13 @@
 """Where graphs run: in torch, or in PyTensor where torch cannot."""
 
 import numpy as np
+import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 import pytest
 import torch
 
-from pymc_amortized.errors import BackendFallbackWarning
+from pymc_amortized.errors import BackendFallbackWarning, UnsupportedModelError
 from pymc_amortized.graph.backend import PyTensorGraph, SwitchingGraph
 from tests.graph.expressions import (
     SCALAR,
@@ -42,3 +43,16 @@ def test_the_pytensor_backend_follows_the_seed():
     assert torch.equal(draw(1), draw(1))
     assert not torch.equal(draw(1), draw(2))
     assert len(draw(1).unique()) == 6
+
+
+@pytest.mark.filterwarnings("ignore:Numba will use object mode")
+def test_a_function_that_fails_is_named_with_its_reason():
+    def draw(mu, rng=None, size=None):
+        return rng.normal(mu[np.array([1])], 1, size=size)
+
+    y = pm.CustomDist.dist(VECTOR[0], random=draw, shape=3)
+    y.name = "y"
+    graph = PyTensorGraph([VECTOR], [y])
+    run = {"batch": 2, "device": torch.device("cpu"), "generator": torch.Generator()}
+    with pytest.raises(UnsupportedModelError, match=r"(?s)'?y'? .*IndexError: index 1.*pm\.draw"):
+        graph([torch.zeros(2, 4, dtype=torch.float64)], **run)

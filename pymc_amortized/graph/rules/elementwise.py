@@ -12,6 +12,7 @@ import pytensor.scalar.basic as basic
 import pytensor.scalar.math as special
 import torch
 
+from pymc.distributions.dist_math import SplineWrapper
 from pytensor.graph.basic import Apply, Constant
 from pytensor.graph.op import Op
 from pytensor.link.pytorch.dispatch import pytorch_funcify
@@ -20,6 +21,7 @@ from torch import Tensor
 from pymc_amortized.errors import UnconvertibleOpError
 from pymc_amortized.graph.choice import choose
 from pymc_amortized.graph.gradients import mask_gradient
+from pymc_amortized.graph.interpreter import Rule, Run, as_tensor, batch_rule
 
 __all__ = ["common_branch", "scalar_function"]
 
@@ -237,3 +239,27 @@ def _composite(op: basic.Composite, node: Apply | None = None) -> ScalarFunction
         return outputs if len(outputs) > 1 else outputs[0]
 
     return composite
+
+
+@batch_rule.register(SplineWrapper)
+def _spline(op: SplineWrapper, node: Apply) -> Rule:
+    """Evaluate SciPy's spline, such as the density of ``pm.Interpolated``, piece by piece."""
+    knots = op.spline.get_knots()
+    derivatives = np.array([op.spline.derivatives(x) for x in knots[:-1]])
+    pieces = derivatives / [math.factorial(j) for j in range(derivatives.shape[1])]
+
+    def rule(run: Run, x: Tensor) -> Tensor:
+        ends, table = as_tensor(knots, run.device), as_tensor(pieces, run.device)
+        place = (torch.searchsorted(ends, x.detach().contiguous(), right=True) - 1).clamp(
+            0, len(table) - 1
+        )
+        distance = x - ends[place]
+        value = torch.zeros_like(distance)
+        for coefficient in reversed(table.T):
+            value = value * distance + coefficient[place]
+        outside = (x < ends[0]) | (x > ends[-1])
+        return torch.where(outside, torch.zeros_like(value), value)
+
+    if op.spline.ext != "zeros" and op.spline.ext != 1:
+        raise UnconvertibleOpError(str(op), "a spline that is continued beyond its ends")
+    return rule

@@ -8,6 +8,7 @@ import torch
 from pytensor.graph.basic import Variable
 from torch import Tensor
 
+from pymc_amortized.errors import DensityUnavailableError
 from pymc_amortized.graph.backend import BatchedGraph
 from pymc_amortized.graph.logp import conditioned_on, density_graph, elementwise_logp
 from pymc_amortized.model.bijections import apply_transform
@@ -34,7 +35,14 @@ class PriorDensity:
     def __init__(self, complete: CompleteModel) -> None:
         self._complete = complete
         self._names = [parameter.name for parameter in complete.parameters]
-        self._graph = _prior_graph(complete)
+        try:
+            self._graph = _prior_graph(complete)
+        except DensityUnavailableError as error:
+            raise DensityUnavailableError(
+                f"Expected priors with a density that torch can compute; {error}. Give the "
+                "parameter a distribution whose density it can, such as\n\n"
+                '    pm.Normal("x", mean, sd)'
+            ) from error
 
     def log_prior(self, unconstrained: NamedTensors) -> Tensor:
         """Log prior density in the unconstrained space, Jacobian included.

@@ -86,7 +86,8 @@ def _check_model(model: pm.Model | None) -> pm.Model:
     if not model.observed_RVs:
         raise ModelReadingError(
             "Expected a model with at least one observed variable; got one with none. Without "
-            "observations there is nothing to amortize over. Observe a variable:\n\n"
+            "observations there is nothing to amortize over; a likelihood in a pm.Potential hides "
+            "them. Observe a variable:\n\n"
             '    pm.NormalMixture("y", w, mu, sigma, observed=data)'
         )
     return model

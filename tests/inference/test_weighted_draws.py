@@ -99,7 +99,9 @@ def test_draws_are_moved_where_few_are_different(weighted):
         return draws.scores[:, b, 0].unique().numel()
 
     assert num_distinct(stay, 0) <= 900 < 1_500 < num_distinct(moved, 0)
-    assert num_distinct(moved, 1) == moved.chosen[:, 1].unique().numel()
+    num_chosen = moved.chosen[:, 1].unique().numel()
+    # In single precision two of 2,000 may have the same value.
+    assert num_chosen - 5 <= num_distinct(moved, 1) <= num_chosen
     inference, context = weighted.inference, weighted.context
     log_target = inference.problem.log_target(moved.scores, weighted.frames)
     torch.testing.assert_close(moved.log_target, log_target, rtol=1e-6, atol=1e-4)

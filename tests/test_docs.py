@@ -23,6 +23,8 @@ import pymc_amortized as pma
 
 from pymc_amortized.fitting import train_posterior
 from pymc_amortized.graph.backend import BatchedGraph
+from tests.cases import CASES
+from tests.strangers import STRANGERS
 from tests.trained import data, normal_mean
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -33,6 +35,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::pymc_amortized.errors.AccuracyW
 
 def code_blocks(document):
     return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), flags=re.DOTALL)
+
+
+def test_every_model_that_is_tested_is_in_the_table():
+    section = (ROOT / "docs" / "models.md").read_text().split("## Every model that is tested")[1]
+    named = re.findall(r"^\| `(\w+)` \|", section.split("\n## ")[0], flags=re.MULTILINE)
+    varying = {"time_varying_transition"}  # a case of newer versions of pymc-extras alone
+    known = {case.name for case in [*CASES, *STRANGERS]} | varying
+    assert len(named) == len(set(named))
+    assert set(named) == known
 
 
 def test_readme():

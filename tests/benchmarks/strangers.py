@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.strangers [--only NAME ...] [--draws 4000] [--without chains]
 
-Needs the ``benchmark`` extra (nutpie, scikit-learn). Prints, of each model of ``tests/strangers.py``,
+Needs the ``benchmark`` extra (nutpie, scikit-learn). Prints, of each of ``tests/strangers.py``,
 seconds from the model to the answer and whether it was accepted; then, against four chains of
 ``--draws`` draws by NUTS with all indicators summed out: C2ST of 4,000 draws of either (0.5: not
 told apart), the largest difference of a mean in standard deviations, the root mean square

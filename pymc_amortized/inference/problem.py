@@ -29,6 +29,7 @@ from pymc_amortized.typing import NamedTensors
 __all__ = ["Problem"]
 
 _DRAWS_TO_COUNT = 64
+_FARTHEST = 8.0
 _DRAWS_TO_EXPLAIN = 16
 
 
@@ -152,10 +153,21 @@ class Problem:
     ) -> Tensor:
         unknown = ~(log_marginal < math.inf) & torch.isfinite(log_prior)
         if bool(unknown.any()):
+            # Where a parameter overflows, such as exp(800), what is infinite is not due to data.
+            unknown &= self._is_near(parameters, unknown.shape)
+        if bool(unknown.any()):
             self._require_bounded(unknown, parameters, frames)
         return (log_prior + log_marginal).nan_to_num(
             nan=-math.inf, posinf=-math.inf, neginf=-math.inf
         )
+
+    def _is_near(self, parameters: NamedTensors, shape: tuple[int, ...]) -> Tensor:
+        """Tell (S, B) which draws lie where prior draws do, by scores of at most 8."""
+        if not parameters or self.space.normal_scores is None:
+            return torch.ones(shape, dtype=torch.bool)
+        flat = {name: x.flatten(0, 1) for name, x in parameters.items()}
+        scores, _ = self.space.standardize(self.space.unconstrain(flat))
+        return (scores.abs() < _FARTHEST).all(-1).reshape(shape)
 
     def _require_bounded(self, unknown: Tensor, parameters: NamedTensors, frames: Frames) -> None:
         """Refuse data of infinite density; what is NaN (S, B) may come of one, or of zeros."""

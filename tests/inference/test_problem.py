@@ -11,7 +11,8 @@ from scipy import stats
 
 from pymc_amortized.compat import reference_mode
 from pymc_amortized.data.frames import stack_frames
-from pymc_amortized.errors import InvalidDataError
+from pymc_amortized.errors import InvalidDataError, UnboundedDensityError
+from pymc_amortized.inference import problem as problem_module
 from tests.inference.untrained import COUNTS, Y, poisson, problem_of, two_components
 
 X = np.arange(1.0, 6.0)
@@ -186,3 +187,20 @@ def test_gradients_where_the_data_are_impossible_are_nothing():
     value, gradient = problem.log_target_with_gradient(scores, problem.read(None).frames)
     assert torch.isneginf(value[0, 0])
     assert bool(torch.isfinite(value[1, 0]) & torch.isfinite(gradient[1, 0, 0]))
+
+
+def test_parameters_that_overflow_do_not_make_data_impossible(monkeypatch):
+    """exp(3007) is infinite, and with it what PyMC says of a Weibull density of shape below 1."""
+    with pm.Model() as model:
+        a, shape = pm.Normal("a", 0, 1, shape=2), pm.Gamma("shape", 2, 2, shape=2)
+        z = pm.Categorical("z", [0.5, 0.5], shape=2)
+        pm.Weibull("y", shape[z], pm.math.exp(a[z]), observed=np.array([0.5, 1.5]))
+    problem, _ = problem_of(model)
+    frames = problem.read(None).frames
+    near, far = [0.0, 0.0, 0.0, 0.0], [0.0, 3007.0, 0.0, -0.3]
+    found = problem.log_joint(torch.tensor([[near], [far]], dtype=torch.float64), frames)
+    assert bool(torch.isfinite(found[0]).all())
+    assert bool(torch.isneginf(found[1]).all())
+    monkeypatch.setattr(problem_module, "_FARTHEST", math.inf)
+    with pytest.raises(UnboundedDensityError):  # so that the test tests something
+        problem.log_joint(torch.tensor([[far]], dtype=torch.float64), frames)

@@ -13,7 +13,7 @@ from pytensor.graph.traversal import ancestors
 
 import pymc_amortized as pma
 
-from pymc_amortized.compat import reference_mode
+from pymc_amortized.compat import reference_mode, supports_time_varying_chains
 from tests import by_hand
 from tests.strangers import STRANGERS
 from tests.two_sample import LEVEL, smallest_p_value
@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 
+PARALLEL_CHAINS = {"knowledge_tracing", "capture_and_recapture"}
 NUM_POINTS = 3
 NUM_DRAWS = 5_000
 
@@ -73,6 +74,8 @@ def test_density(read):
     stranger, model, simulator = read
     if stranger.atoms:
         pytest.skip("PyMC adds a density to a probability: see tests/graph/test_atoms.py")
+    if stranger.name in PARALLEL_CHAINS and not supports_time_varying_chains():
+        pytest.skip("this version of pymc-extras has no density of parallel chains")
     draws = simulator.sample(NUM_POINTS, random_seed=5)
     vector = simulator.parameters.unconstrain(draws.parameters)
     ours = simulator.density.log_prior(simulator.parameters.split(vector))

@@ -164,7 +164,9 @@ def _density_by_sums(variable: Variable, value: Variable) -> Variable | None:
         return None
     terms = pt.arange(int(first), int(end))
     spread = base_op(*(pt.shape_padright(x) for x in parameters))
-    log_sum = pt.logsumexp(pm.logp(spread, terms, warn_rvs=False), axis=-1)
+    log_each = pm.logp(spread, terms, warn_rvs=False)
+    peak = log_each.max(axis=-1, keepdims=True)
+    log_sum = pt.log(pt.exp(log_each - peak).sum(axis=-1)) + peak[..., 0]
     log_mass = log_sum if np.isfinite(high) else pm.math.log1mexp(log_sum)
     density = pm.logp(base_op(*parameters), value, warn_rvs=False) - log_mass
     return pt.switch(pt.ge(value, low) & pt.le(value, high), density, -np.inf)

@@ -22,20 +22,20 @@ from tests.trained import data
 
 
 def test_markov_chains_say_what_they_are(trained):
-    _, posterior = trained("mixture")
+    """Of one mode: chains of the mixture, which has two, agree within 0.01 for some seeds alone."""
+    _, posterior = trained("normal_mean")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AccuracyWarning)  # of single divergences
-        idata = sample(posterior, correction="mcmc", draws=250)
+        idata = sample(posterior, correction="mcmc", draws=1_000)
     attrs = idata.posterior.attrs
     assert attrs["rung"] == "mcmc"
     assert 0.99 < attrs["rhat"] < 1.01
     assert attrs["ess_bulk"] >= 400
     assert attrs["seconds_mcmc"] > 0
-    assert idata.posterior["mu"].shape == (4, 250, 2)
+    assert idata.posterior["mu"].shape == (4, 1_000)
     assert int(np.asarray(idata.sample_stats["diverging"]).sum()) <= attrs["divergences"]
     lp, log_q = (np.asarray(idata.sample_stats[name]).ravel() for name in ("lp", "log_q"))
-    parameters = {name: flat(idata, name) for name in ("w", "mu", "sigma")}
-    assert np.allclose(log_q, posterior.log_prob(parameters), atol=1e-2)
+    assert np.allclose(log_q, posterior.log_prob({"mu": flat(idata, "mu")}), atol=1e-2)
     assert np.isfinite(lp).all()
 
 

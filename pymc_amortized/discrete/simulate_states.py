@@ -78,7 +78,9 @@ def follow(start: Tensor, following: Tensor) -> Tensor:
     [[0], [1], [0], [0]]
     """
     num_steps, *_, num_states = following.shape
-    length = max(math.isqrt(num_steps), 1)
+    if num_steps == 0:
+        return start.unsqueeze(0)
+    length = math.isqrt(num_steps)
     num_blocks = -(-num_steps // length)
     nowhere = torch.arange(num_states, device=start.device)
     rest = num_blocks * length - num_steps
@@ -87,10 +89,8 @@ def follow(start: Tensor, following: Tensor) -> Tensor:
     for step in range(1, length):
         blocks[step] = blocks[step].gather(-1, blocks[step - 1])
     begins = [start.unsqueeze(-1)]
-    for end in blocks[-1].unbind(0) if num_blocks else ():
+    for end in blocks[-1].unbind(0):
         begins.append(end.gather(-1, begins[-1]))
-    if num_blocks == 0:
-        return start.unsqueeze(0)
     from_begin = torch.stack(begins[:-1])  # (blocks, B, 1)
     ends = torch.stack([block.gather(-1, from_begin) for block in blocks], dim=1)
     return torch.cat([start.unsqueeze(0), ends.flatten(0, 1)[:num_steps, :, 0]])

@@ -25,6 +25,8 @@ _COUNTS = tuple(
     law.rv_type for law in (pm.Poisson, pm.NegativeBinomial, pm.Binomial, pm.BetaBinomial)
 )
 _MOST_TERMS = 1_000
+_NUM_ABOVE = 50
+_RARE = 1e-8
 
 
 def log_density(variable: Variable, value: Variable) -> Variable:
@@ -162,11 +164,21 @@ def _density_by_sums(variable: Variable, value: Variable) -> Variable | None:
     first, end = (low, high + 1) if np.isfinite(high) else (0, low)
     if not 0 < end - first <= _MOST_TERMS:
         return None
-    terms = pt.arange(int(first), int(end))
-    spread = base_op(*(pt.shape_padright(x) for x in parameters))
-    log_each = pm.logp(spread, terms, warn_rvs=False)
-    peak = log_each.max(axis=-1, keepdims=True)
-    log_sum = pt.log(pt.exp(log_each - peak).sum(axis=-1)) + peak[..., 0]
-    log_mass = log_sum if np.isfinite(high) else pm.math.log1mexp(log_sum)
+    log_mass = _log_sum(base_op, parameters, int(first), int(end))
+    if not np.isfinite(high):
+        log_below, log_mass = log_mass, pm.math.log1mexp(pt.minimum(log_mass, 0))
+        if low > 1:  # a sum that rounds to 1 says nothing of the rest
+            next_to = _log_sum(base_op, parameters, int(low), int(low) + _NUM_ABOVE)
+            log_mass = pt.switch(pt.gt(log_below, -_RARE), next_to, log_mass)
     density = pm.logp(base_op(*parameters), value, warn_rvs=False) - log_mass
     return pt.switch(pt.ge(value, low) & pt.le(value, high), density, -np.inf)
+
+
+def _log_sum(
+    base_op: RandomVariable, parameters: Sequence[Variable], first: int, end: int
+) -> Variable:
+    """Return the log probability of the counts from first to end, which is not among them."""
+    spread = base_op(*(pt.shape_padright(x) for x in parameters))
+    log_each = pm.logp(spread, pt.arange(first, end), warn_rvs=False)
+    peak = log_each.max(axis=-1, keepdims=True)
+    return pt.log(pt.exp(log_each - peak).sum(axis=-1)) + peak[..., 0]

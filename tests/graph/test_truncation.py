@@ -83,6 +83,17 @@ def test_discrete_densities_are_those_that_are_left(name, lower, upper):
         np.testing.assert_allclose(column, expected, rtol=1e-8, atol=1e-8)
 
 
+def test_probabilities_that_add_up_to_one_leave_a_density():
+    """Of 0, 1 and 2 they may even be more, by rounding, at rates of 1e-6 and less."""
+    rates = 10.0 ** -np.arange(3, 40)
+    variable = pm.Truncated.dist(pm.Poisson.dist(rates), lower=3)
+    value = pt.lvector()
+    density = density_graph([value], [elementwise_logp(variable, value, [])])
+    [found] = density([torch.full((1, len(rates)), 4)])
+    # 4 and 3 have nearly all that is left, in the ratio of rate / 4 to 1.
+    np.testing.assert_allclose(found[0].numpy(), np.log(rates / 4), rtol=1e-4)
+
+
 def test_a_group_term_makes_rates_tiny():
     """A hurdle of Poisson counts, whose rates go down to 1e-30 and less."""
     groups = np.arange(20) % 4

@@ -260,6 +260,6 @@ def _spline(op: SplineWrapper, node: Apply) -> Rule:
         outside = (x < ends[0]) | (x > ends[-1])
         return torch.where(outside, torch.zeros_like(value), value)
 
-    if op.spline.ext != "zeros" and op.spline.ext != 1:
+    if op.spline.ext not in ("zeros", 1):
         raise UnconvertibleOpError(str(op), "a spline that is continued beyond its ends")
     return rule

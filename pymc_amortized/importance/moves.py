@@ -8,7 +8,7 @@ import torch
 
 from torch import Tensor
 
-__all__ = ["HamiltonianMoves", "difference_steps", "rejuvenate"]
+__all__ = ["HamiltonianMoves", "difference_steps", "rejuvenate", "wander"]
 
 _SCALE_SPREAD = 0.5
 _LONG_MOVES = 0.1
@@ -18,6 +18,11 @@ _WANTED_ACCEPTANCE = 0.75
 _LEARNING_RATE = 0.5
 _PATH = 1.6
 _MOST_STEPS = 12
+_STEP_SIZES = (0.03, 0.6)
+_NUM_STEPS = 8
+
+Density = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Takes points (N, B, D); returns log densities (N, B) in nats, and their gradients (N, B, D)."""
 
 
 def rejuvenate(
@@ -139,7 +144,7 @@ class HamiltonianMoves:
     def propose(
         self,
         points: Tensor,
-        density: Callable[[Tensor], tuple[Tensor, Tensor]],
+        density: Density,
         scale_tril: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Follow paths from points (N, B, D).
@@ -149,7 +154,7 @@ class HamiltonianMoves:
         points : Tensor, shape (N, B, D)
             Where paths begin.
         density : callable
-            Takes points; returns log densities (N, B) in nats, and their gradients (N, B, D).
+            Of the target, with its gradient.
         scale_tril : Tensor, shape (B, D, D)
             Cholesky factor of the covariance that a mode is expected to have.
 
@@ -164,21 +169,8 @@ class HamiltonianMoves:
         step = (self.step * jitter)[None, :, None]
         path = _PATH * (0.6 + 0.8 * self._uniform())
         num_steps = min(_MOST_STEPS, max(1, round(path / float(step.median()))))
-        options = {"generator": self.generator, "device": points.device}
-        momentum = torch.randn(points.shape, dtype=points.dtype, **options)
-        log_density, gradient = density(points)
-        energy = log_density - momentum.square().sum(-1) / 2
-        momentum = momentum + step / 2 * _along(gradient, scale_tril)
-        for number in range(num_steps):
-            points = points + step * _along(momentum, scale_tril.mT)
-            log_density, gradient = density(points)
-            share = 1.0 if number < num_steps - 1 else 0.5
-            momentum = momentum + share * step * _along(gradient, scale_tril)
         self.num_evaluations += len(points) * (num_steps + 1)
-        after = log_density - momentum.square().sum(-1) / 2
-        return points, (after - energy).nan_to_num(
-            nan=-math.inf, posinf=-math.inf, neginf=-math.inf
-        )
+        return _follow(points, density, scale_tril, step, num_steps, self.generator)
 
     def learn(self, log_ratio: Tensor) -> None:
         """Change step sizes towards three accepted paths of four."""
@@ -189,6 +181,91 @@ class HamiltonianMoves:
     def _uniform(self) -> float:
         device = None if self.generator is None else self.generator.device
         return float(torch.rand((), generator=self.generator, device=device))
+
+
+def wander(
+    points: Tensor,
+    density: Density,
+    scale_tril: Tensor,
+    num_moves: int,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Move draws along Hamiltonian paths whose steps are of all sizes, each path of its own.
+
+    Steps that suit a whole mode pass by whatever is much narrower, and is as probable for all that:
+    where a scale is near 0, say. Paths of small steps lead into it, and out of it again.
+
+    Parameters
+    ----------
+    points : Tensor, shape (N, B, D)
+        Draws.
+    density : callable
+        Of the target, with its gradient.
+    scale_tril : Tensor, shape (B, D, D)
+        Cholesky factor of the covariance within modes; steps are from .03 to .6 of it.
+    num_moves : int
+        Paths of eight steps that each draw tries.
+    generator : torch.Generator, optional
+        Source of randomness.
+
+    Returns
+    -------
+    Tensor, shape (N, B, D)
+        Draws of the same target, if the points were.
+
+    Examples
+    --------
+    A quarter of these draws belongs into a needle, a thirtieth as wide as the rest.
+
+    >>> def density(points):
+    ...     x = points.detach().requires_grad_()
+    ...     shares, scales = torch.tensor([0.75, 0.25]).log(), torch.tensor([1.0, 1 / 30])
+    ...     both = shares - (x / scales).square() / 2 - scales.log()
+    ...     log_density = both.logsumexp(-1)
+    ...     return log_density.detach(), torch.autograd.grad(log_density.sum(), x)[0]
+    >>> generator = torch.Generator().manual_seed(1)
+    >>> points = torch.randn(2000, 1, 1, generator=generator, dtype=torch.float64)
+    >>> moved = wander(points, density, torch.ones(1, 1, 1).double(), 60, generator)
+    >>> for x in (points, moved):
+    ...     print(f"{(x.abs() < 0.1).double().mean():.1f}")
+    0.1
+    0.3
+    """
+    shortest, longest = map(math.log, _STEP_SIZES)
+    options = {"generator": generator, "device": points.device, "dtype": points.dtype}
+    shape = points.shape[:2]
+    for _ in range(num_moves):
+        step = (shortest + (longest - shortest) * torch.rand(shape, **options)).exp()
+        proposed, log_ratio = _follow(
+            points, density, scale_tril, step.unsqueeze(-1), _NUM_STEPS, generator
+        )
+        accepted = torch.rand(shape, **options).log() < log_ratio
+        points = torch.where(accepted.unsqueeze(-1), proposed, points)
+    return points
+
+
+def _follow(
+    points: Tensor,
+    density: Density,
+    scale_tril: Tensor,
+    step: Tensor,
+    num_steps: int,
+    generator: torch.Generator | None,
+) -> tuple[Tensor, Tensor]:
+    """Follow paths by leapfrog steps (N or 1, B, 1); return their ends, and log ratios (N, B)."""
+    options = {"generator": generator, "device": points.device}
+    momentum = torch.randn(points.shape, dtype=points.dtype, **options)
+    log_density, gradient = density(points)
+    energy = log_density - momentum.square().sum(-1) / 2
+    momentum = momentum + step / 2 * _along(gradient, scale_tril)
+    for number in range(num_steps):
+        points = points + step * _along(momentum, scale_tril.mT)
+        log_density, gradient = density(points)
+        share = 1.0 if number < num_steps - 1 else 0.5
+        momentum = momentum + share * step * _along(gradient, scale_tril)
+    after = log_density - momentum.square().sum(-1) / 2
+    log_ratio = (after - energy).nan_to_num(nan=-math.inf, posinf=-math.inf, neginf=-math.inf)
+    return points, log_ratio
 
 
 def _along(vectors: Tensor, matrix: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from pymc_amortized.importance.student_mixture import (
 )
 from pymc_amortized.importance.weights import resample
 
-__all__ = ["WIDTH", "Swap", "Walk"]
+__all__ = ["WIDTH", "Swap", "Walk", "scale_within"]
 
 Swap = Callable[[Tensor, torch.Generator | None], tuple[Tensor, Tensor]]
 """Takes points (N, B, D) and a generator; returns other points, and log ratios (N, B)."""
@@ -98,7 +98,7 @@ class Walk:
         before, memory = self.points, torch.ones_like(power)
         modes = mixture.memberships(before)
         by_gradient = self.gradient is not None
-        scale_tril = _scale_within(before, modes)
+        scale_tril = scale_within(before, modes)
         alike = replace(mixture, scale_tril=scale_tril.unsqueeze(1).expand_as(mixture.scale_tril))
         looks = _MOVES_OF_A_PAIR if by_gradient else _MOVES_BETWEEN_LOOKS
         forgotten = _FORGOTTEN_BY_GRADIENT if by_gradient else _FORGOTTEN
@@ -179,7 +179,7 @@ def _log_normal(points: Tensor) -> Tensor:
     return -((points / WIDTH).square() + math.log(2 * math.pi * WIDTH**2)).sum(-1) / 2
 
 
-def _scale_within(points: Tensor, modes: Tensor) -> Tensor:
+def scale_within(points: Tensor, modes: Tensor) -> Tensor:
     """Return the Cholesky factor (B, D, D) of the covariance of points (N, B, D) within modes."""
     centred = _within(points, modes).transpose(0, 1)
     covariance = centred.mT @ centred / len(points)

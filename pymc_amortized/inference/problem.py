@@ -244,12 +244,15 @@ class Problem:
         """Return log p(θ, y) (S, B) in nats, with its gradient (S, B, D) over scores.
 
         What depends on parameters alone is done for all draws together: the pieces that tables of
-        densities are worked on in are so small that it would take longer than these.
+        densities are worked on in are so small that it would take longer than these. Where the
+        density is no finite number, nor need the gradient be.
         """
         with bare_gradients():
             values, gradient = self._differentiate(scores, frames)
-        if not bool(torch.isfinite(gradient).all()):
-            values, gradient = self._differentiate(scores, frames)
+        lost = (torch.isfinite(values) & ~torch.isfinite(gradient).all(-1)).any(1)
+        if bool(lost.any()):
+            values, gradient = values.clone(), gradient.clone()
+            values[lost], gradient[lost] = self._differentiate(scores[lost], frames)
         return values, gradient
 
     def _differentiate(self, scores: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:

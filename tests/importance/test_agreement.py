@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pymc_amortized.importance.agreement import Estimate, agree, largest_gap
+from pymc_amortized.importance.agreement import Estimate, agree, largest_gap, stay
 from pymc_amortized.importance.evidence import log_mean_weight
 from pymc_amortized.importance.weights import weigh
 
@@ -71,3 +71,14 @@ def test_equal_integrals_do_not_hide_masses_that_differ():
     one, other = estimate(1, share=0.1), estimate(2, share=0.2)
     assert abs(float(one.log_evidence - other.log_evidence)) < 0.05
     assert not bool(agree(one, other))
+
+
+@pytest.mark.parametrize(("drift", "share"), [(0.0, 0.995), (0.5, 0.0)])
+def test_draws_that_are_moved_stay_or_drift(drift, share):
+    """For at least so many of 1,000 data sets; half a standard deviation is a drift for none."""
+    noise = torch.randn(2, 500, 1_000, 2, generator=torch.Generator().manual_seed(1))
+    before = noise[0]
+    after = 0.6 * before + 0.8 * noise[1]
+    after[..., 1] += drift
+    stays = float(stay(before, after).double().mean())
+    assert stays >= share if share else stays == 0

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pymc_amortized.importance.moves import HamiltonianMoves
+from pymc_amortized.importance.moves import HamiltonianMoves, wander
 
 SIZE = 4
 
@@ -96,3 +96,19 @@ def test_a_path_that_leaves_the_support_is_not_accepted():
     outside = proposed[..., 0] <= 0
     assert bool(outside.any())
     assert bool(torch.isneginf(log_ratio[outside]).all())
+
+
+@pytest.mark.parametrize("fault", [False, True])
+def test_wandering_leaves_a_target_as_it_is(targets, fault):
+    """Planted: of a density that is not the target's."""
+    factors, density = targets
+    noise = torch.randn(4_000, 2, SIZE, 1, generator=generator(), dtype=torch.float64)
+    points = (factors @ noise).squeeze(-1)
+
+    def wider(points):
+        log_density, gradient = density(points)
+        return log_density / 2, gradient / 2
+
+    moved = wander(points, wider if fault else density, factors, 20, generator(2))
+    assert is_target(moved, factors) != fault
+    assert bool(((moved - points).abs().amax(-1) > 0).double().mean() > 0.9)

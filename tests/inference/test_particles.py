@@ -1,5 +1,7 @@
 """What particles are sent with: gradients in many dimensions, exchanges where there is an order."""
 
+from dataclasses import replace
+
 import numpy as np
 import pymc as pm
 import pytest
@@ -69,3 +71,40 @@ def test_particles_arrive_where_the_density_is_that_of_the_model():
     theta = particles.problem.parameters(points)[1]["theta"]
     column = particles.problem.labelling.orders[0].column[1]
     assert bool((theta[:, 0, 0, column] < theta[:, 0, 1, column]).all())
+
+
+@pytest.fixture(scope="module")
+def arrived():
+    particles = particles_of(told_apart())
+    return particles, particles.send(FIRST)
+
+
+def test_particles_that_stay_are_left_alone(arrived):
+    particles, bridged = arrived
+    assert particles.settle(FIRST, bridged) is bridged
+
+
+def test_particles_that_lack_half_of_a_mode_get_it_back(arrived):
+    """Planted: what is above the mean of one coordinate is taken away."""
+    particles, bridged = arrived
+    whole = bridged.points[:, 0]
+    below = whole[whole[:, 0] < whole[:, 0].mean()]
+    lacking = replace(bridged, points=below.repeat(3, 1)[: len(whole)].unsqueeze(1))
+    settled = particles.settle(FIRST, lacking)
+    assert settled is not lacking
+    assert float(settled.memory) == float(bridged.memory)
+    apart = (settled.points[:, 0].mean(0) - whole.mean(0)) / whole.std(0)
+    assert float(apart.abs().max()) < 0.1 + 4 * np.sqrt(2 / len(whole))
+
+
+def test_particles_that_never_stay_are_no_answer(arrived, monkeypatch):
+    particles, bridged = arrived
+    monkeypatch.setattr(module, "stay", lambda before, after: torch.tensor([False]))
+    assert float(particles.settle(FIRST, bridged).memory) == 1
+
+
+def test_particles_without_a_gradient_are_not_watched(arrived, monkeypatch):
+    particles, bridged = arrived
+    monkeypatch.setattr(Particles, "_has_gradient", lambda self, frames: False)
+    monkeypatch.setattr(Particles, "_wander", None)
+    assert particles.settle(FIRST, bridged) is bridged

@@ -164,12 +164,19 @@ class Confirmation:
     def second(self, at: Tensor) -> Second:
         """Return a second estimate for one data set."""
         if self._last is None or self._last[0] != int(at):
-            self._last = (int(at), self._estimate(at))
+            self._last = int(at), self._estimate(at, self.particles.send(at))
         return self._last[1]
 
-    def _estimate(self, at: Tensor) -> Second:
-        """Send particles to the posterior, and weigh draws of what is fitted to them."""
-        found = self.particles.send(at)
+    def settled(self, at: Tensor) -> Second:
+        """Return a second estimate for one data set, of particles that stay where they are."""
+        before = self.second(at)
+        after = self.particles.settle(at, before.bridged)
+        if after is not before.bridged:
+            self._last = int(at), self._estimate(at, after)
+        return self.second(at)
+
+    def _estimate(self, at: Tensor, found: Bridged) -> Second:
+        """Weigh draws of what is fitted to particles at the posterior."""
         if float(found.memory) > _LARGEST_TO_SEARCH:
             return Second(None, found)
         pool, weights = self._weigh_around(at, found)

@@ -2,12 +2,18 @@
 
 import functools
 
+from dataclasses import replace
+
 import torch
 
 from torch import Tensor
 
 from pymc_amortized.data.frames import Frames
+from pymc_amortized.importance.agreement import stay
 from pymc_amortized.importance.bridge import Bridged, Effort, bridge
+from pymc_amortized.importance.moves import Density, wander
+from pymc_amortized.importance.student_mixture import components_for_modes, fit_student_mixture
+from pymc_amortized.importance.walk import scale_within
 from pymc_amortized.inference.correction.weighted_draws import WeightedDraws
 from pymc_amortized.symmetry.label_swaps import LabelSwaps
 
@@ -21,6 +27,9 @@ _SWEEPS = 8
 _MANY_EVALUATIONS = (150_000, 1_000_000)
 _MAX_NUMBERS = 1.5e10
 _FEWEST_EVALUATIONS = 10_000
+_NUM_PATHS, _MOST_ROUNDS = 24, 4
+_COST_OF_PATHS = 3 * 9 * _NUM_PATHS  # evaluations for each particle
+_FEWEST_TO_WATCH = 100
 
 
 class Particles:
@@ -90,6 +99,49 @@ class Particles:
                 f"particles from the prior, {power:.0%} of the way"
             ),
         )
+
+    def settle(self, at: Tensor, bridged: Bridged) -> Bridged:
+        """Move particles that arrived until they stay where they are.
+
+        A bridge passes by what is much narrower than its steps. Particles of a posterior that has
+        such needles drift into them; those that never stay remember everything.
+
+        Returns
+        -------
+        Bridged
+            The same, if its particles stay, or there is no gradient to follow.
+        """
+        frames, points = self.weighted.frames.select(at), bridged.points
+        number = min(_NUM_PARTICLES, int(self._max_evaluations / _COST_OF_PATHS))
+        if number < _FEWEST_TO_WATCH or not self._has_gradient(frames):
+            return bridged
+
+        def density(scores: Tensor) -> tuple[Tensor, Tensor]:
+            self.weighted.watch.check()
+            values, gradient = self.problem.log_target_with_gradient(scores, frames)
+            return values, gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+        for _ in range(_MOST_ROUNDS):
+            options = {"generator": self.generator, "device": points.device}
+            before = points[torch.randperm(len(points), **options)[:number]]
+            after = self._wander(before, density)
+            known = [torch.cat([x, density(x)[0].unsqueeze(-1)], -1) for x in (before, after)]
+            if bool(stay(*known)):
+                same = points is bridged.points
+                return bridged if same else replace(bridged, points=points)
+            points = after if len(points) == len(after) else self._wander(points, density)
+        return replace(bridged, points=points, memory=torch.ones_like(bridged.memory))
+
+    def _wander(self, points: Tensor, density: Density) -> Tensor:
+        mixture = fit_student_mixture(
+            points,
+            torch.zeros_like(points[..., 0]),
+            components_for_modes(points.shape[-1]),
+            num_points=len(points),
+            generator=self.generator,
+        )
+        scale_tril = scale_within(points, mixture.memberships(points))
+        return wander(points, density, scale_tril, _NUM_PATHS, self.generator)
 
     def _has_gradient(self, frames: Frames) -> bool:
         """Tell whether the density can be differentiated."""

@@ -115,7 +115,12 @@ class SmcRung:
         if not self.particles.is_possible:
             return None
         first = self.confirmation.second(at).bridged
+        if not _can_answer(first):
+            return None
+        stayed, first = first, self.confirmation.settled(at).bridged
         second = self.particles.send(at) if _can_answer(first) else first
+        if first is not stayed:
+            second = self.particles.settle(at, second)
         if not _can_answer(second):
             return None
         one, other = self._weigh(at, first, second), self._weigh(at, second, first)

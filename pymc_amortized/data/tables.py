@@ -257,7 +257,7 @@ def _require_resizable(table: UnitTable, tables: Sequence[UnitTable], spec: Mode
             raise UnsupportedModelError(
                 f"Expected {table.name!r} to consist of units that can be varied in number; it "
                 f"does not: {reason}. Leave it out of `sizes`, and build the model with data of "
-                "the size that you want."
+                "the size that you want:\n\n    pma.sample(model=model)"
             )
 
 

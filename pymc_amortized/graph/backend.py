@@ -206,11 +206,12 @@ class PyTensorGraph:
             results = self._function(batch, *arrays)
         except NotImplementedError as error:
             names = ", ".join(str(output.name or output) for output in self.outputs)
+            call = f'pm.CustomDist("{names}", *parameters'
             raise UnsupportedModelError(
                 f"Expected {names} to have a way to be simulated; it has none. A pm.CustomDist "
                 "needs one of:\n\n"
-                "    pm.CustomDist(..., dist=dist)      # symbolic, by other distributions\n"
-                "    pm.CustomDist(..., random=random)  # a Python function"
+                f"    {call}, dist=dist, observed=data)  # by other distributions\n"
+                f"    {call}, logp=logp, random=random, observed=data)  # a Python function"
             ) from error
         except Exception as error:
             if isinstance(error, AmortizedError | MemoryError):

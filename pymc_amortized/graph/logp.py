@@ -88,7 +88,7 @@ def _logps(
         try:
             densities = _in_full_precision(build(*conditioned), {})
         except (NotImplementedError, RuntimeError, ValueError, TypeError) as error:
-            first_line = str(error).strip().split("\n")[0]
+            first_line = str(error).strip().split("\n")[0].rstrip(".")
             raise DensityUnavailableError(f"{name}: {first_line}") from error
         if (refusal := unconvertible_op(densities)) is not None:
             raise DensityUnavailableError(f"{name}: torch lacks {refusal.op_name!r}") from refusal

@@ -45,7 +45,7 @@ def assemble(
     UnsupportedModelError
         If networks for this kind of model do not exist.
     """
-    layout, spec = _lay_out(simulator, sizes), simulator.spec
+    layout, spec = lay_out(simulator, sizes), simulator.spec
     shapes, space = layout.shapes, simulator.parameters
     asked = networks is not None and networks.classification is not None
     if simulator.density is not None and not asked and not classified:
@@ -59,7 +59,7 @@ def assemble(
                 "as the classification network sees them; they are observed in several of "
                 "different lengths, and without a density their indicators cannot be computed "
                 "otherwise. Give what has none a density:\n\n"
-                '    pm.CustomDist("y", ..., logp=logp, random=random)'
+                '    pm.CustomDist("y", *parameters, logp=logp, random=random, observed=data)'
             )
     return layout, estimator.to(simulator.device)
 
@@ -72,7 +72,7 @@ def untrained(simulator: Simulator, sizes: Sizes, seed: int) -> tuple[DataLayout
     UnsupportedModelError
         If the model has no density, so that nothing can be answered without training.
     """
-    layout = _lay_out(simulator, sizes)
+    layout = lay_out(simulator, sizes)
     problem = problem_in_scores(simulator, layout, seed)
     if problem.exact is None:
         raise UnsupportedModelError(
@@ -98,12 +98,19 @@ def problem_in_scores(simulator: Simulator, layout: DataLayout, seed: int) -> Pr
     return Problem.of_model(simulator, layout, space)
 
 
-def _lay_out(simulator: Simulator, sizes: Sizes) -> DataLayout:
+def lay_out(simulator: Simulator, sizes: Sizes) -> DataLayout:
+    """Lay out the data of a model for networks.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If there is nothing to infer, or if rows of a chain are no time points.
+    """
     spec = simulator.spec
     if not spec.parameters and not spec.indicators:
         raise UnsupportedModelError(
             "Expected a model with parameters or indicators; this one has neither, so that there "
-            "is nothing to infer."
+            'is nothing to infer. Give what is not known a prior:\n\n    mu = pm.Normal("mu", 0, 1)'
         )
     layout = DataLayout(spec, simulator.covariates, sizes)
     for table in layout.tables:
@@ -144,7 +151,7 @@ def inference_from_tensors(
         If the numbers do not fit the networks.
     """
     if all(name.startswith(_SCALES) for name in tensors if name.startswith("estimator.")):
-        layout = _lay_out(simulator, sizes)
+        layout = lay_out(simulator, sizes)
         estimator = _stand_in(simulator, layout)
     else:
         known = any(name.startswith(_CLASSIFIERS) for name in tensors)

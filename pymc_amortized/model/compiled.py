@@ -236,6 +236,18 @@ def compile_model(model: pm.Model | None = None, backend: Backend = "auto") -> C
             return CompiledModel(complete, backend)
 
 
+_BELOW_INDICATOR = (
+    "Parameters come first. Let the indicator select among parameters that do not depend on it, "
+    "and add what varies around them:\n\n"
+    '    noise = pm.Normal("noise", 0, 1, shape=shape)\n'
+    '    {item} = mu[{name}] + sigma * noise  # for pm.Normal("{item}", mu[{name}], sigma)'
+)
+_BELOW_DATA = (
+    "Let it depend on data instead, and leave the observed variable as it is:\n\n"
+    '    known = pm.Data("{name}_known", data)  # for {name} where {item!r} depends on it'
+)
+
+
 def _refuse_unreadable(complete: CompleteModel) -> None:
     """Refuse dependencies outside of: parameters, then indicators, then observations."""
     indicators = {indicator.variable: indicator.name for indicator in complete.indicators}
@@ -245,12 +257,10 @@ def _refuse_unreadable(complete: CompleteModel) -> None:
             above = set(ancestors([item.variable])) - {item.variable}
             for variable, name in forbidden.items():
                 if variable in above:
+                    way_out = _BELOW_DATA if name in observed.values() else _BELOW_INDICATOR
                     raise UnsupportedModelError(
                         f"Expected no {kind} below indicators or data; {item.name!r} depends on "
-                        f"{name!r}. Let indicators select among parameters that do not depend on "
-                        "them, and give what is always known as data:\n\n"
-                        "    mu[z] instead of pm.Normal('x', mu[z], 1)\n"
-                        "    pm.Data('x', x) instead of pm.Normal('x', 0, 1, observed=x)"
+                        f"{name!r}. {way_out.format(item=item.name, name=name)}"
                     )
     forbidden = {*observed, *indicators, *complete.data.values()}
     for name, potential in complete.potentials.items():
@@ -259,7 +269,7 @@ def _refuse_unreadable(complete: CompleteModel) -> None:
                 f"Expected potentials to depend on parameters alone; {name!r} depends on data or "
                 "indicators, so that it changes the likelihood, and forward simulation no longer "
                 "draws from the model. Write it as an observed variable:\n\n"
-                f'    pm.CustomDist("{name}", ..., logp=logp, random=random, observed=data)'
+                f'    pm.CustomDist("{name}", *parameters, logp=logp, random=random, observed=data)'
             )
     for other in complete.observations:
         for gap in complete.observations_behind(other):
@@ -267,6 +277,10 @@ def _refuse_unreadable(complete: CompleteModel) -> None:
                 raise UnsupportedModelError(
                     f"Expected observations to depend on values that are known; {other.name!r} "
                     f"depends on {gap.name!r}, some of which are missing. Make the missing values "
-                    "parameters of the model:\n\n"
-                    f'    {gap.name} = pt.set_subtensor(data[missing], pm.Normal("imputed", ...))'
+                    "parameters of the model, such as:\n\n"
+                    "    masked = np.ma.masked_invalid(data)\n"
+                    '    imputed = pm.Normal("imputed", mu, sigma, shape=int(masked.mask.sum()))\n'
+                    f'    pm.Normal("{gap.name}", mu, sigma, observed=masked.compressed())\n'
+                    "    values = pt.as_tensor(masked.filled(0))\n"
+                    f"    {gap.name} = pt.set_subtensor(values[masked.mask], imputed)"
                 )

@@ -180,7 +180,7 @@ class ParameterSpace:
             raise NonFiniteSimulationError(
                 f"Expected prior draws inside of their support; most of {name} lie at its edge, to "
                 "machine precision, and have no finite unconstrained value. Use a prior with less "
-                "mass there, such as pm.Beta with parameters above 0.1.",
+                f'mass there, such as:\n\n    pm.Beta("{name.partition("[")[0]}", 0.5, 0.5)',
                 variable=name,
                 parameters={},
             )

@@ -47,6 +47,18 @@ class _Stage:
     may_leave_image: bool
 
 
+_ORDERED = (
+    "Sorting would be exact only for elements with the same prior. Give the ordered elements one "
+    "prior, or write the order into the model:\n\n"
+    '    gaps = pm.HalfNormal("gaps", 1, shape=K - 1)\n'
+    '    mu = pm.Deterministic("mu", pt.concatenate([[mu0], mu0 + pt.cumsum(gaps)]))'
+)
+_CONSTRAINED = (
+    "Give the parameters a prior that is where the constraint allows, for instance:\n\n"
+    '    mu = pm.Truncated("mu", pm.Normal.dist(mean, sd), lower=lower, upper=upper)'
+)
+
+
 class RestrictedPrior:
     """The prior of a model's parameters, restricted as NUTS restricts it.
 
@@ -194,13 +206,11 @@ class RestrictedPrior:
         rate = num_kept / num_proposed
         if num_proposed >= 20_000 and rate < MINIMAL_ACCEPTANCE_RATE:
             names = [self._names[s.last] for s in self._stages if s.may_leave_image]
+            way_out = _ORDERED if names else _CONSTRAINED
             raise AcceptanceRateError(
                 "Expected at least 1 in 1,000 prior draws to satisfy the constraints of "
-                f"{[*names, *self._potential_names]}; got {num_kept} of {num_proposed:,}. Sorting "
-                "would be exact only for elements with the same prior. Give the ordered elements "
-                "one prior, or write the order into the model:\n\n"
-                '    gaps = pm.HalfNormal("gaps", 1, shape=K - 1)\n'
-                '    mu = pm.Deterministic("mu", pt.concatenate([[mu0], mu0 + pt.cumsum(gaps)]))',
+                f"{[*names, *self._potential_names]}; got {num_kept} of {num_proposed:,}. "
+                f"{way_out}",
                 acceptance_rate=rate,
             )
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import pymc
 
 from pymc_amortized.data.dataset import read_dataset
-from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.tables import Sizes
 from pymc_amortized.errors import InvalidArgumentError, SamplerArgumentError
 from pymc_amortized.fitting.beginning import begin, can_do_without, learn_from_answer
 from pymc_amortized.importance.acceptance import AcceptanceRule, acceptance_rule
 from pymc_amortized.inference.arguments import check_correction, check_count, check_request
+from pymc_amortized.inference.assembly import lay_out
 from pymc_amortized.inference.draws import Correction
 from pymc_amortized.inference.watch import check_max_time, what_is_left
 from pymc_amortized.messages import warn
@@ -198,8 +198,7 @@ class AmortizedSampler:
     ) -> None:
         """Refuse what would fail after training."""
         check_request(simulator.spec, self.correction, var_names, idata_kwargs)
-        layout = DataLayout(simulator.spec, simulator.covariates, self.sizes)
-        read_dataset(layout, simulator.observed_data)
+        read_dataset(lay_out(simulator, self.sizes), simulator.observed_data)
 
 
 def sample(

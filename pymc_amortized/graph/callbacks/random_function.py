@@ -194,9 +194,8 @@ class RandomFunction:
                 f"Expected random= of {self._name!r} to return {expected} axes, those of size "
                 f"{arguments.sizes} first; got an array of shape {np.shape(one)}, for PyMC gives "
                 "scalar parameters as many axes as the size has. Return the axes of the size:\n\n"
-                "    def random(*parameters, rng=None, size=None):\n"
-                "        ...\n"
-                "        return draws.reshape(size)"
+                "    def random_of_size(*parameters, rng=None, size=None):\n"
+                "        return random(*parameters, rng=rng, size=size).reshape(size)"
             )
 
     def _require_same_law(self, arguments: Arguments) -> None:

@@ -334,7 +334,9 @@ register_samplers(
 @sampler.register(pm_continuous.FlatRV)
 @sampler.register(pm_continuous.HalfFlatRV)
 def _improper(op: Op) -> Sampler:
+    positive = isinstance(op, pm_continuous.HalfFlatRV)
+    wide, numbers = ("pm.HalfNormal", "10") if positive else ("pm.Normal", "0, 10")
     raise UnsupportedModelError(
         f"Expected proper priors; got {op.name!r}, from which nothing can be simulated. Give the "
-        "variable a distribution, for instance a wide normal:\n\n    pm.Normal(name, 0, 10)"
+        f"variable a distribution, for instance a wide normal:\n\n    {wide}(name, {numbers})"
     )

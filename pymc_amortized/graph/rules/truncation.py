@@ -71,7 +71,8 @@ def _truncation_rule(op: TruncatedRV, node: Apply) -> Rule:
                 return drawn.to(dtype), *(None,) * num_others
         raise UnsupportedModelError(
             f"Expected a truncated {base.name!r} to have mass between its bounds; got none in "
-            f"{most} rounds of draws. Widen the bounds, or raise `max_n_steps`."
+            f"{most} rounds of draws. Widen the bounds, or raise `max_n_steps`:\n\n"
+            f"    pm.Truncated(name, dist, lower=lower, upper=upper, max_n_steps={100 * most})"
         )
 
     return rule

@@ -315,7 +315,8 @@ class Likelihood:
                 f"Expected some values of {self.name!r} not to depend on "
                 f"{self.unit_map.indicator!r}, as it was under all prior draws with which the "
                 "model was read; for these parameters they do. Give components priors under which "
-                "they differ, so that it shows which unit each value belongs to."
+                "they differ, so that it shows which unit each value belongs to, such as wider "
+                'ones:\n\n    mu = pm.Normal("mu", 0, sd, shape=K)'
             )
         return columns[..., 0]
 

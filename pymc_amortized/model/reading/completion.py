@@ -99,7 +99,8 @@ def _require_distribution(variable: Variable) -> None:
         raise UnsupportedModelError(
             f"Expected {variable.name!r} to be drawn from a distribution; got a "
             f"{type(op).__name__}, which re-weights the likelihood or is otherwise not one. "
-            "Leave out `total_size`: simulations are of whole data sets."
+            "Simulations are of whole data sets; leave out `total_size`:\n\n"
+            f'    pm.Normal("{variable.name}", mu, sigma, observed=data)'
         )
 
 
@@ -191,6 +192,7 @@ class _Reading:
                     for k, component in enumerate(components)
                 ]
             selected = select_component(indicator, components)
+            selected.name = name
             self.replacements[density_variable] = selected
             variable = selected
         self.observations.append(
@@ -243,7 +245,7 @@ class _Reading:
                 raise UnsupportedModelError(
                     "Expected pymc-extras to have marginalized a discrete variable; got a "
                     f"continuous one in {variable.name!r}. Pass the model as it was before "
-                    "`marginalize`."
+                    "`marginalize`:\n\n    pma.sample(model=model)"
                 )
             name = marginalized_name(node) or f"{variable.name}_indicator"
             self._add_indicator(name, hidden, "marginalized", marginalized_dims(node))

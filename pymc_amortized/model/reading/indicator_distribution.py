@@ -186,16 +186,19 @@ def _one_number(indicator: Indicator, value: np.ndarray | Tensor) -> int:
     if isinstance(value, Tensor) or np.ptp(value) != 0:
         raise UnsupportedModelError(
             f"Expected {indicator.name!r} to have the same finite set of values for every unit "
-            "and every parameter; got bounds that differ. Use one set that holds all of them:\n\n"
-            f'    pm.Categorical("{indicator.name}", p=weights, shape=...)'
+            "and every parameter; got bounds that differ. Use one set that holds all of them, and "
+            "give those that are impossible for a unit the probability 0:\n\n"
+            f'    lowest + pm.Categorical("{indicator.name}", p=weights)'
         )
     return int(np.ravel(value)[0])
 
 
 def _infinite_support_error(indicator: Indicator) -> UnsupportedModelError:
+    op = indicator.variable.owner.op
+    kind = getattr(op, "name", None) or type(op).__name__
     return UnsupportedModelError(
         f"Expected discrete variables with finitely many values; {indicator.name!r} is a "
-        f"{indicator.variable.owner.op.name!r}, which may have infinitely many, so that it cannot "
+        f"{kind!r}, which may have infinitely many, so that it cannot "
         "be summed out. Bound it, or marginalize it yourself (a Poisson with a Gamma rate, for "
         "instance, is a pm.NegativeBinomial):\n\n"
         f'    pm.Categorical("{indicator.name}", p=probabilities_up_to_a_bound)'
@@ -265,5 +268,5 @@ def _require_rows_of_one(indicator: Indicator, matrix: Tensor) -> None:
         raise UnsupportedModelError(
             f"Expected the rows of the transition of {indicator.name!r} to be probabilities, which "
             f"sum to 1; got {found}. Divide each row by its sum:\n\n"
-            f"    pmx.DiscreteMarkovChain({indicator.name!r}, P=P / P.sum(-1, keepdims=True), ...)"
+            "    P = P / P.sum(axis=-1, keepdims=True)"
         )

@@ -68,8 +68,8 @@ class Masked:
             raise UnsupportedModelError(
                 f"Expected each value of {self.name!r} to be observed or missing as a whole; some "
                 "are observed in part. Leave these out, or model parts by scalar components:\n\n"
-                "    missing = np.isnan(data).any(axis=-1, keepdims=True)\n"
-                "    ... observed=np.where(missing, np.nan, data)"
+                "    missing = np.ma.getmaskarray(np.ma.masked_invalid(data))\n"
+                "    data = np.where(missing.any(axis=-1, keepdims=True), np.nan, data)"
             )
         return reduced[..., 0]
 
@@ -94,7 +94,8 @@ class Masked:
             raise UnsupportedModelError(
                 f"Expected values of {self.name!r} to be drawn from one distribution, for other "
                 f"variables depend on them; got {op} and {nodes[1].op}. Write them as a Bernoulli "
-                "or Categorical variable."
+                "or Categorical variable:\n\n"
+                f'    {self.name} = pm.Categorical("{self.name}", p=weights, observed=masked)'
             )
         pairs = zip(*(op.dist_params(node) for node in nodes), op.ndims_params, strict=True)
         parameters = [self._join(*parts, core) for *parts, core in pairs]

@@ -236,9 +236,15 @@ class _Probe:
         if not agrees:
             raise SeveralUnitsError(
                 f"Expected each value of {self.name!r} to depend on one unit of "
-                f"{self.indicator_name!r}; some depend on several. Supported are independent "
-                "indicators, one per unit, and Markov chains through the chain's own "
-                "distribution:\n\n    pmx.DiscreteMarkovChain(name, P=P, init_dist=..., shape=T)",
+                f"{self.indicator_name!r}; some depend on several. Write a chain whose states are "
+                "what they depend on together, such as pairs of a state and the one after it:\n\n"
+                "    onward = (pt.eye(K)[:, :, None] * P).reshape((K, K * K))\n"
+                "    P_of_pairs = pt.tile(onward, (K, 1))\n"
+                "    first_pair = pm.Categorical.dist((first[:, None] * P).ravel())\n"
+                "    pairs = pmx.DiscreteMarkovChain(\n"
+                '        "pairs", P=P_of_pairs, init_dist=first_pair, shape=T - 1\n'
+                "    )\n"
+                "    before, after = pairs // K, pairs % K",
                 self.indicator_name,
             )
 

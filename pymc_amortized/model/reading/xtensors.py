@@ -116,7 +116,9 @@ def _transform(transform: Transform, variable: Variable) -> Transform:
     raise UnsupportedModelError(
         f"Expected {variable.name!r} to have one of PyMC's transforms; got a "
         f"{type(transform).__name__}. Write the variable without `pymc.dims`, with a transform of "
-        "`pm.distributions.transforms`."
+        "tensors:\n\n"
+        f'    tensor = pm.Normal("{variable.name}", mean, sd, dims=dims, transform=transform)\n'
+        f"    {variable.name} = pm.dims.as_xtensor(tensor, dims=dims)"
     )
 
 

@@ -38,7 +38,7 @@ def simulated_distribution(name: str, states: Tensor, reason: str) -> SimulatedD
     if high - low >= _MAX_STATES:
         raise UnsupportedModelError(
             f"Expected discrete variables with finitely many values; {name!r} was drawn between "
-            f"{low} and {high}, so that it cannot be summed out. Bound it to at most "
-            f"{_MAX_STATES} values."
+            f"{low} and {high}, so that it cannot be summed out. Bound what `random=` returns to "
+            f"at most {_MAX_STATES} values:\n\n    states = np.clip(states, 0, {_MAX_STATES - 1})"
         )
     return SimulatedDistribution(tuple(range(low, high + 1)), units, reason)

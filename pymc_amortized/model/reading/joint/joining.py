@@ -164,7 +164,8 @@ class _Joining:
                 f"Expected indicators that hang together to be distributions of PyMC, or chains of "
                 f"pymc-extras; {indicator.name!r}, which hangs together with {names or 'others'}, "
                 "has a distribution of its own. Write it as one of these:\n\n"
-                f"    pmx.DiscreteMarkovChain({indicator.name!r}, P=P, init_dist=..., shape=T)"
+                "    first = pm.Categorical.dist(probabilities)\n"
+                f'    pmx.DiscreteMarkovChain("{indicator.name}", P=P, init_dist=first, shape=T)'
             )
         return indicator_support(self.complete, indicator, self.draws, parents)
 

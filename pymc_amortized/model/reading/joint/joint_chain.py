@@ -203,7 +203,9 @@ class JointChain:
         values = [self.draws[p.name] for p in self.complete.parameters]
         found = torch.as_tensor(graph(values)[0])
         if not torch.allclose(found, found[..., :1], rtol=1e-10, atol=1e-12, equal_nan=True):
-            raise _unsupported(f"probabilities of {part.indicator.name!r} differ from time to time")
+            raise _unsupported(
+                f"probabilities of {part.indicator.name!r} differ from time to time", _SUMMED_OUT
+            )
 
 
 def _spread(
@@ -218,11 +220,20 @@ def _spread(
     return pt.broadcast_to(padded, (*lead, *core_shape))
 
 
-def _unsupported(found: str) -> UnsupportedModelError:
+_ALL_COMBINATIONS = (
+    "Write one chain whose states are all combinations:\n\n"
+    '    pairs = pmx.DiscreteMarkovChain("pairs", P=P_of_pairs, init_dist=first_pair, shape=T)\n'
+    "    one, other = pairs // K, pairs % K"
+)
+_SUMMED_OUT = (
+    "Sum components of time points out in a density of your own:\n\n"
+    '    pm.CustomDist("y", *parameters, logp=logp, random=random, observed=data)'
+)
+
+
+def _unsupported(found: str, way_out: str = _ALL_COMBINATIONS) -> UnsupportedModelError:
     return UnsupportedModelError(
         "Expected chains of order 1 over the same sequences, with classes of whole sequences, and "
         f"components of time points, that observations depend on together; got others: {found}. "
-        "Write one chain whose states are all combinations:\n\n"
-        '    z = pmx.DiscreteMarkovChain("z", P=P_of_pairs, init_dist=..., shape=T)\n'
-        "    first, second = z // K, z % K"
+        f"{way_out}"
     )

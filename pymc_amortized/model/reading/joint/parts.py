@@ -73,7 +73,8 @@ def log_probabilities(
     except DensityUnavailableError as error:
         raise UnsupportedModelError(
             f"Expected {part.indicator.name!r}, which is combined with other indicators, to "
-            f"have known probabilities; got none ({error})."
+            f"have known probabilities; got none ({error}). Give it such a distribution:\n\n"
+            f'    pm.Categorical("{part.indicator.name}", p=probabilities)'
         ) from error
     return vectorize_graph(logp, {value: known[own]} | {s: known[p] for p, s in stand_ins.items()})
 
@@ -89,6 +90,6 @@ def require_few(parts: Sequence[Part], sizes: Sequence[int], most: int) -> None:
         raise UnsupportedModelError(
             f"Expected at most {most:,} combinations of values that observations depend on "
             f"together; got {total:,} of {found}. Let each observation depend on fewer units, or "
-            "marginalize some of them yourself, with their probabilities as weights:\n\n"
-            '    pm.Mixture("y", w=weights, comp_dists=[...])'
+            "sum some of them out in a density of your own:\n\n"
+            '    pm.CustomDist("y", *parameters, logp=logp, random=random, observed=data)'
         )

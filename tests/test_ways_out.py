@@ -1,5 +1,6 @@
 """Each kind of model that is refused, and the way out of its message, followed to the letter."""
 
+import ast
 import itertools
 import pathlib
 import re
@@ -22,6 +23,7 @@ from tests import refused_indicators  # noqa: F401  (adds its rows)
 from tests.refused import REFUSED, Y, code_of, run
 
 ROOT = pathlib.Path(__file__).parents[1]
+BY_NAME = {row.name: row for row in REFUSED}
 BELOW = {  # kinds that have tests of their own, below the table
     "a function or variable that fails where it is drawn",
     "a continuous variable that pymc-extras has marginalized",
@@ -65,6 +67,30 @@ def test_a_refused_model_and_its_way_out(row):
     assert message.startswith("Expected")
     assert row.says in message
     door(row.model(code_of(message, row.line)))
+
+
+UNCHANGED = {
+    "parameter_of_data": {},
+    "indicator_of_data": {},
+    "depends_on_missing_values": {"imputed": "x_unobserved"},
+}
+
+
+@pytest.mark.parametrize("name", UNCHANGED)
+def test_ways_out_that_leave_the_density_as_it_was(name):
+    """That of PyMC, of all that is in the model."""
+    row = BY_NAME[name]
+    with pytest.raises(row.error) as info:
+        read(row.model())
+    before, after = row.model(), row.model(code_of(str(info.value)))
+    point = {
+        name: value + 0.4 if value.dtype.kind == "f" else value
+        for name, value in after.initial_point().items()
+    }
+    renamed = {UNCHANGED[name].get(key, key): value for key, value in point.items()}
+    assert float(before.compile_logp()(renamed)) == pytest.approx(
+        float(after.compile_logp()(point))
+    )
 
 
 def failing_function():
@@ -126,7 +152,7 @@ def test_units_that_cannot_be_varied_in_number():
 
 def test_a_chain_of_pairs_is_the_chain():
     """Of a state and the one after it, as the message says, beside a sum over all paths."""
-    row = next(row for row in REFUSED if row.name == "two_states_of_a_chain")
+    row = BY_NAME["two_states_of_a_chain"]
     with pytest.raises(row.error) as info:
         read(row.model())
     simulator = pma.compile_simulator(row.model(code_of(str(info.value))), device="cpu")
@@ -147,3 +173,35 @@ def test_every_kind_of_the_document_has_a_model():
     kinds = [kind for row in rows for kind in row.split("; ")]
     assert len(kinds) == len(set(kinds))
     assert set(kinds) == {row.kind for row in REFUSED} | BELOW
+
+
+READING = (
+    "model",
+    "graph",
+    "data",
+    "symmetry",
+    "inference/assembly.py",
+    "simulation/training_data.py",
+)
+OF_MODELS = {row.error.__name__ for row in REFUSED} - {"DensityUnavailableError"}
+
+
+def refusals():
+    """Return the text, and the names in it, of each error that refuses a model."""
+    for place in READING:
+        path = ROOT / "pymc_amortized" / place
+        for module in [path] if path.suffix else path.rglob("*.py"):
+            for node in ast.walk(ast.parse(module.read_text())):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", None) in OF_MODELS:
+                    parts = list(ast.walk(node))
+                    texts = [p.value for p in parts if isinstance(p, ast.Constant)]
+                    names = {p.id for p in parts if isinstance(p, ast.Name)}
+                    yield "".join(x for x in texts if isinstance(x, str)), names
+
+
+def test_every_refusal_of_a_model_has_its_way_out_as_code():
+    found = [(text, names) for text, names in refusals() if "Expected" in text]
+    assert len(found) > 25
+    assert [
+        text for text, names in found if not {"way_out"} & names and "\n\n    " not in text
+    ] == []

@@ -200,7 +200,9 @@ def _require_known(indicator: IndicatorSpec, codes: Tensor) -> None:
         raise UnsupportedModelError(
             f"Expected {indicator.name!r} to take the values {list(indicator.support)}, which are "
             f"those of the simulations by which the model was read; got {value}, which is too rare "
-            "to be learned. Give it a larger probability, or leave it out."
+            "to be learned. Give it a larger probability, or leave it out of what `random=` "
+            f"returns:\n\n    states = np.clip(states, {indicator.support[0]}, "
+            f"{indicator.support[-1]})"
         )
 
 

@@ -249,7 +249,8 @@ def _require_parameters(parts: SymbolicDensity) -> None:
     if not parts.names:
         raise UnsupportedModelError(
             "Expected a model with continuous parameters; got one without. There is nothing to "
-            "draw but indicators, whose distribution is known exactly."
+            "draw but indicators, whose distribution is known exactly:\n\n"
+            "    pma.sample(model=model)"
         )
 
 

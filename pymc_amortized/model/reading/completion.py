@@ -99,7 +99,7 @@ def _require_distribution(variable: Variable) -> None:
         raise UnsupportedModelError(
             f"Expected {variable.name!r} to be drawn from a distribution; got a "
             f"{type(op).__name__}, which re-weights the likelihood or is otherwise not one. "
-            "Simulations are of whole data sets; leave out `total_size`:\n\n"
+            "Simulations are of whole data sets. Leave out `total_size`:\n\n"
             f'    pm.Normal("{variable.name}", mu, sigma, observed=data)'
         )
 

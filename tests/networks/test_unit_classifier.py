@@ -42,3 +42,21 @@ def test_classification_of_grouped_rows_ignores_other_units():
 def test_classification_without_parameters():
     network = UnitClassifier(UnitShape(1, 5, 5, num_components=2), 0)
     assert network(make_units(2, 5, 1), torch.zeros(2, 0)).shape == (2, 5, 1, 2)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_log_odds_of_the_rows_of_a_unit_add_up(monkeypatch, together):
+    """As those of independent values do; beside them is what rows show together (planted here)."""
+    torch.manual_seed(0)
+    network = UnitClassifier(
+        UnitShape(1, 2, 2, num_components=2, owner=(0, 0), num_units=1), 4
+    ).eval()
+    if not together:
+        nothing = torch.zeros(3, 1, 2)
+        monkeypatch.setattr(network.of_units, "evaluate", lambda *_: nothing)
+    values, parameters = torch.randn(1, 2, 1).expand(3, 2, 1), torch.randn(1, 4).expand(3, 4)
+    shown = torch.tensor([[True, False], [False, True], [True, True]])
+    with torch.no_grad():
+        log_q = network(Units(values, shown), parameters)[:, 0, 0]
+    first, second, both = log_q[:, 1] - log_q[:, 0]
+    assert torch.allclose(first + second, both, atol=1e-5) != together

@@ -126,10 +126,12 @@ class Particles:
             before = points[torch.randperm(len(points), **options)[:number]]
             after = self._wander(before, density)
             known = [torch.cat([x, density(x)[0].unsqueeze(-1)], -1) for x in (before, after)]
-            if bool(stay(*known)):
-                same = points is bridged.points
-                return bridged if same else replace(bridged, points=points)
+            stays, first = bool(stay(*known)), points is bridged.points
+            if stays and first:
+                return bridged
             points = after if len(points) == len(after) else self._wander(points, density)
+            if stays:
+                return replace(bridged, points=points)
         return replace(bridged, points=points, memory=torch.ones_like(bridged.memory))
 
     def _wander(self, points: Tensor, density: Density) -> Tensor:

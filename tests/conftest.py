@@ -40,6 +40,8 @@ PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 
 if PARALLEL:
     torch.set_num_threads(1)
+# Where each variable was made, which PyTensor notes for its errors: a tenth of the time.
+pytensor.config.traceback__limit = 0
 
 
 @pytest.fixture(autouse=True)
@@ -66,11 +68,11 @@ def _own_cache(tmp_path_factory):
 
 @pytest.fixture
 def interpreted():
-    """PyTensor runs what it compiles meanwhile in Python: C takes longer to build than to save.
+    """PyTensor runs what it compiles meanwhile in Python: C, or Numba, take longer than they save.
 
     ``reference_mode`` does not reach the inner graphs of operations, of which there are many.
     """
-    with pytensor.config.change_flags(cxx=""):
+    with pytensor.config.change_flags(cxx="", linker="vm"):
         yield
 
 

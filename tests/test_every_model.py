@@ -12,6 +12,8 @@ import pymc_amortized as pma
 from pymc_amortized.errors import AccuracyWarning, AtypicalDataWarning, BackendFallbackWarning
 from tests.cases import BY_NAME
 
+pytestmark = pytest.mark.usefixtures("interpreted")
+
 CONFIG = pma.TrainingConfig(steps=10, batch_size=16, num_validation=32, tolerance=None)
 OPTIONS = {"training": CONFIG, "random_seed": 1, "progressbar": False, "cache": False}
 

@@ -124,9 +124,10 @@ class CompiledModel:
                 f"{list(self.changed_data)} have been changed since, by pm.set_data. Read it "
                 "again:\n\n    simulator = pma.compile_simulator(model)"
             )
-        return BatchedDensity(
-            self.complete, self.distributions, self.unit_maps, self.unit_covariates
-        )
+        with pytensor.config.change_flags(traceback__limit=0):  # as in compile_model
+            return BatchedDensity(
+                self.complete, self.distributions, self.unit_maps, self.unit_covariates
+            )
 
     @property
     def changed_data(self) -> tuple[str, ...]:

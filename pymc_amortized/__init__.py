@@ -22,6 +22,10 @@ from pymc_amortized.networks.contracts import (
     AbstractPosteriorNetwork,
     AbstractSummaryNetwork,
 )
+from pymc_amortized.networks.posterior.autoencoders import (
+    ConditionalPriorVAE,
+    UninformativePriorVAE,
+)
 from pymc_amortized.networks.posterior.mixture_density import MixtureDensity
 from pymc_amortized.networks.posterior.spline_flow import SplineFlow
 from pymc_amortized.networks.summary.deep_set import DeepSet
@@ -52,6 +56,7 @@ __all__ = [
     "AmortizedPosterior",
     "AmortizedSampler",
     "CalibrationReport",
+    "ConditionalPriorVAE",
     "ConvolutionalNetwork",
     "DeepSet",
     "LabelSwitching",
@@ -71,6 +76,7 @@ __all__ = [
     "StateFilter",
     "TrainingConfig",
     "TrainingRecord",
+    "UninformativePriorVAE",
     "UnitShape",
     "Units",
     "add_indicators",

@@ -44,6 +44,8 @@ PUBLIC = {
     "CalibrationReport",
     "LabelSwitching",
     "MixtureDensity",
+    "ConditionalPriorVAE",
+    "UninformativePriorVAE",
     "add_indicators",
     "detect_label_switching",
     "relabel",

@@ -1,0 +1,129 @@
+"""Conditional variational autoencoders: bounds and draws, against integrals over a latent grid."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from scipy import stats
+
+import pymc_amortized as pma
+
+from pymc_amortized.networks.posterior.autoencoders import _log_normal
+
+NETWORKS = [pma.ConditionalPriorVAE, pma.UninformativePriorVAE]
+GRID = torch.linspace(-9, 9, 2_001, dtype=torch.float64)
+
+
+def randomized(build, num_samples=1, num_parameters=2):
+    """One latent number, and weights at random."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        network = build(num_parameters, 3, num_latents=1, num_samples=num_samples, width=16)
+        for part in network.children():
+            torch.nn.init.normal_(part.perceptron.last.weight, std=0.3)
+    return network.double().eval()
+
+
+def log_joint_over_grid(network, scores, context):
+    """Return log p(h) p(scores given h, context), times p(context given h) if there is such."""
+    latent = GRID[:, None, None].expand(-1, len(context), 1)
+    log_joint = _log_normal(latent, *network.latent_prior(context))
+    decoded = network.decoder(latent, context.expand(len(GRID), *context.shape))
+    return log_joint + _log_normal(scores, *decoded) + network._log_of_data(latent, context)
+
+
+def exact_log_density(network, scores, context):
+    log_joint = log_joint_over_grid(network, scores, context)
+    return log_joint.logsumexp(0) + math.log(float(GRID[1] - GRID[0]))
+
+
+def some(num_datasets):
+    generator = torch.Generator().manual_seed(5)
+    options = {"generator": generator, "dtype": torch.float64}
+    return torch.randn(num_datasets, 2, **options), torch.randn(num_datasets, 3, **options)
+
+
+def losses(network, scores, context, number):
+    generator = torch.Generator().manual_seed(1)
+    return torch.stack([network.loss(scores, context, generator) for _ in range(number)])
+
+
+@pytest.mark.parametrize("fault", [False, True])
+@pytest.mark.parametrize("build", NETWORKS)
+@torch.no_grad()
+def test_weights_of_latent_draws_average_to_the_density(build, fault, monkeypatch):
+    """They do, for any number of latent draws; planted: they come from elsewhere than is said."""
+    network, (scores, context) = randomized(build, num_samples=20), some(4)
+    expected = exact_log_density(network, scores, context)
+    if fault:
+        right = torch.randn
+        monkeypatch.setattr(torch, "randn", lambda *args, **options: 0.2 + right(*args, **options))
+    ratio = (-losses(network, scores, context, 400) - expected).exp()
+    error = ratio.std(0) / math.sqrt(len(ratio))
+    assert bool(((ratio.mean(0) - 1).abs() < 4.5 * error).all()) != fault
+
+
+@pytest.mark.parametrize("build", NETWORKS)
+@torch.no_grad()
+def test_more_latent_draws_make_the_bound_tighter(build):
+    scores, context = some(6)
+    one, many = (randomized(build, num_samples) for num_samples in (1, 30))
+    exact = -exact_log_density(one, scores, context)
+    loose, tight = (losses(net, scores, context, 200).mean(0) - exact for net in (one, many))
+    assert bool((loose > tight).all())
+    assert bool((tight > -0.02).all())
+
+
+@pytest.mark.parametrize("build", NETWORKS)
+@torch.no_grad()
+def test_the_divergence_in_closed_form_is_that_of_draws(build):
+    network, (scores, context) = randomized(build), some(3)
+    closed = losses(network, scores, context, 2_000)
+    mean, scale = network.encoder(scores, context)
+    latent = mean + scale * torch.randn(
+        2_000, *mean.shape, generator=torch.Generator().manual_seed(2), dtype=mean.dtype
+    )
+    decoded = network.decoder(latent, context.expand(2_000, *context.shape))
+    drawn = _log_normal(latent, mean, scale) - _log_normal(latent, *network.latent_prior(context))
+    drawn = drawn - _log_normal(scores, *decoded) - network._log_of_data(latent, context)
+    error = ((closed.var(0) + drawn.var(0)) / 2_000).sqrt()
+    assert bool(((closed.mean(0) - drawn.mean(0)).abs() < 4.5 * error).all())
+
+
+@pytest.mark.parametrize("build", NETWORKS)
+@torch.no_grad()
+def test_draws_are_those_of_the_integral(build):
+    """By Kolmogorov and Smirnov, of each parameter; planted: means of the decoder alone."""
+    network, (_, context) = randomized(build), some(2)
+    draws = network.sample(context, 4_000, torch.Generator().manual_seed(1))
+    latent = GRID[:, None, None].expand(-1, 2, 1)
+    weights = _log_normal(latent, *network.latent_prior(context)).softmax(0)
+    mean, scale = network.decoder(latent, context.expand(len(GRID), *context.shape))
+    for b in range(2):
+        for d in range(2):
+
+            def cdf(x, b=b, d=d):
+                z = (torch.as_tensor(x)[:, None] - mean[:, b, d]) / scale[:, b, d]
+                return (torch.special.ndtr(z) * weights[:, b]).sum(1).numpy()
+
+            assert stats.kstest(draws[:, b, d].numpy(), cdf).pvalue > 1e-4
+            means = np.random.default_rng(1).choice(mean[:, b, d], 4_000, p=weights[:, b].numpy())
+            assert stats.kstest(means, cdf).pvalue < 1e-4
+
+
+@pytest.mark.parametrize("build", NETWORKS)
+def test_it_starts_near_the_standard_normal(build):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build(3, 4)
+    draws = network.sample(torch.zeros(2, 4), 4_000, torch.Generator().manual_seed(1))
+    assert float(draws.mean((0, 1)).abs().max()) < 1
+    assert bool(((draws.std(0) > 0.9) & (draws.std(0) < 1.6)).all())
+
+
+@pytest.mark.parametrize(("name", "value"), [("num_latents", 0), ("num_samples", 1.5)])
+def test_numbers_are_checked(name, value):
+    with pytest.raises(pma.errors.InvalidArgumentError, match=rf"{name} .* got {value}"):
+        pma.ConditionalPriorVAE(2, 3, **{name: value})

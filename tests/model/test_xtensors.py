@@ -6,12 +6,11 @@ import pymc.dims as pmd
 import pytest
 import torch
 
-from pymc.dims.distributions.transforms import DimTransform
-
 import pymc_amortized as pma
 
 from pymc_amortized.errors import UnsupportedModelError
 from pymc_amortized.model.reading.xtensors import without_xtensors
+from tests.refused import Own
 
 pytestmark = pytest.mark.usefixtures("interpreted")
 
@@ -100,18 +99,6 @@ def test_models_without_dims_stay_themselves():
 
 
 def test_other_transforms_are_refused_by_name():
-    class Own(DimTransform):
-        name = "own"
-
-        def forward(self, value, *_):
-            return value
-
-        def backward(self, value, *_):
-            return value
-
-        def log_jac_det(self, value, *_):
-            return 0 * value
-
     with pm.Model(coords=COORDS) as model:
         mu = pmd.Normal("mu", 0, 1, transform=Own())
         pmd.Normal("y", mu, 1, observed=pmd.as_xtensor(Y, dims=("unit",)))

@@ -59,10 +59,18 @@ class _VariationalAutoencoder(AbstractPosteriorNetwork):
         for name in ("num_latents", "num_samples"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
-                raise InvalidArgumentError(f"Expected {name} to be at least 1; got {value!r}.")
+                raise InvalidArgumentError(
+                    f"Expected {name} to be at least 1; got {value!r}. For instance:\n\n"
+                    f"    functools.partial(pma.{type(self).__name__}, {name}=8)"
+                )
         both = num_parameters + context_size
         self.encoder = _Normal(both, self.num_latents, width, num_hidden)
         self.decoder = _Normal(self.num_latents + context_size, num_parameters, width, num_hidden)
+        self._add_network(context_size, width, num_hidden)
+
+    @abstractmethod
+    def _add_network(self, context_size: int, width: int, num_hidden: int) -> None:
+        """Add the third network: of the latent prior, or of the data."""
 
     @abstractmethod
     def latent_prior(self, context: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,8 +122,8 @@ class ConditionalPriorVAE(_VariationalAutoencoder):
     .. math:: q(\theta \mid y) = \int p(h \mid y) \, p(\theta \mid h, y) \, dh,
 
     with normal distributions of independent numbers throughout. Training lowers a bound of its
-    negative log density, by an encoder of h given θ and y. It trains faster than a flow, and draws
-    faster; its density is not known, but draws are corrected all the same.
+    negative log density, by an encoder of h given θ and y. It draws all coordinates at once; its
+    density is not known, but draws are corrected all the same.
 
     Parameters
     ----------
@@ -134,7 +142,7 @@ class ConditionalPriorVAE(_VariationalAutoencoder):
     Raises
     ------
     InvalidArgumentError
-        If a number is below 1.
+        If ``num_latents`` or ``num_samples`` is no integer, or below 1.
 
     References
     ----------
@@ -155,16 +163,7 @@ class ConditionalPriorVAE(_VariationalAutoencoder):
 
     density = "bound"
 
-    def __init__(
-        self,
-        num_parameters: int,
-        context_size: int,
-        num_latents: int | None = None,
-        num_samples: int = 1,
-        width: int = 128,
-        num_hidden: int = 2,
-    ) -> None:
-        super().__init__(num_parameters, context_size, num_latents, num_samples, width, num_hidden)
+    def _add_network(self, context_size: int, width: int, num_hidden: int) -> None:
         self.prior = _Normal(context_size, self.num_latents, width, num_hidden)
 
     def latent_prior(self, context: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,7 +195,7 @@ class UninformativePriorVAE(_VariationalAutoencoder):
     Raises
     ------
     InvalidArgumentError
-        If a number is below 1.
+        If ``num_latents`` or ``num_samples`` is no integer, or below 1.
 
     Notes
     -----
@@ -218,16 +217,7 @@ class UninformativePriorVAE(_VariationalAutoencoder):
 
     density = "none"
 
-    def __init__(
-        self,
-        num_parameters: int,
-        context_size: int,
-        num_latents: int | None = None,
-        num_samples: int = 1,
-        width: int = 128,
-        num_hidden: int = 2,
-    ) -> None:
-        super().__init__(num_parameters, context_size, num_latents, num_samples, width, num_hidden)
+    def _add_network(self, context_size: int, width: int, num_hidden: int) -> None:
         self.of_data = _Normal(self.num_latents, context_size, width, num_hidden)
 
     def latent_prior(self, context: Tensor) -> tuple[Tensor, Tensor]:

@@ -34,6 +34,7 @@ from pymc_amortized.networks.summary.sequences import ConvolutionalNetwork, Recu
 from pymc_amortized.networks.summary.set_transformer import SetTransformer
 from pymc_amortized.networks.summary.soft_clusters import SoftClusterNetwork
 from pymc_amortized.networks.summary.soft_states import SoftStateNetwork
+from pymc_amortized.networks.summary.vector_network import VectorNetwork
 from pymc_amortized.networks.units import Units, UnitShape
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.results.many import answers_table
@@ -79,6 +80,7 @@ __all__ = [
     "UninformativePriorVAE",
     "UnitShape",
     "Units",
+    "VectorNetwork",
     "add_indicators",
     "answers_table",
     "batch_rule",

@@ -23,6 +23,7 @@ from pymc_amortized.training.network_cache import (
 
 __all__ = ["CachedNetwork", "CachedNetworks", "directory", "networks", "remove", "size"]
 
+_OF_NETWORKS = ("network", "checkpoint", "simulations")
 _SECONDS_A_DAY = 86_400
 
 
@@ -170,7 +171,7 @@ def remove(
 
 def _the_one(given: str, files: Iterable[CacheFile], directory: Path | None) -> str:
     """Return the fingerprint that begins as given."""
-    known = sorted({file.fingerprint for file in files if file.kind in ("network", "checkpoint")})
+    known = sorted({file.fingerprint for file in files if file.kind in _OF_NETWORKS})
     if given in known:
         return given
     found = [x for x in known if _begins(x, given)] if isinstance(given, str) and given else []

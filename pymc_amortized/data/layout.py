@@ -125,6 +125,9 @@ class DataLayout:
                 if table.shows_mask(o):
                     columns.append(observed.to(rows.dtype).expand(rows.shape))
             columns.append(rows)
+        if table.is_vector:
+            values = torch.cat(columns, dim=-1).flatten(1).unsqueeze(1)
+            return Units(values, torch.ones_like(values[..., 0], dtype=torch.bool))
         for covariate, axis in table.covariates:
             columns.append(self._covariate_rows(covariate, axis, frames, shape))
         if table.has_positions:

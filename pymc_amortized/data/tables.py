@@ -23,6 +23,7 @@ Sizes = Mapping[str, int | tuple[int, int]] | None
 
 
 _NUM_FREQUENCIES = 6
+_MAX_IN_VECTOR = 4_096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +49,9 @@ class UnitTable:
         Whether the user asked for sizes.
     grouped : bool
         Whether several rows belong to one unit.
+    is_vector : bool
+        Whether entries are laid out side by side in one row, for each has a meaning of its own, and
+        they are always as many.
     """
 
     observations: tuple[ObservationSpec, ...]
@@ -58,6 +62,7 @@ class UnitTable:
     sizes: tuple[int, int]
     resized: bool
     grouped: bool
+    is_vector: bool = False
 
     @property
     def name(self) -> str:
@@ -102,6 +107,8 @@ class UnitTable:
             _width(o, self.grouped, self.num_rows) * (1 + self.shows_mask(o))
             for o in self.observations
         ]
+        if self.is_vector:
+            return UnitShape(num_features=self.num_rows * sum(widths), min_rows=1, max_rows=1)
         widths += [_covariate_width(c, axis) for c, axis in self.covariates]
         if self.has_positions:
             widths.append(1 + 2 * _NUM_FREQUENCIES)
@@ -183,7 +190,20 @@ def _table(
         sizes=asked.pop() if asked else (count, count),
         resized=any(o.name in sizes for o in observations),
         grouped=grouped,
+        is_vector=indicator is None
+        and not sizes
+        and _is_vector(observations, observed_rows.size, [c for c, _ in covariates.values()]),
     )
+
+
+def _is_vector(
+    observations: Sequence[ObservationSpec], num_rows: int, covariates: Sequence[CovariateSpec]
+) -> bool:
+    """Whether rows are always as many, and differ otherwise than by covariates that may change."""
+    alike = num_rows > 1 and all(o.exchangeable for o in observations)
+    fixed = all(covariate.origin == "constant" for covariate in covariates)
+    few = sum(math.prod(o.shape) for o in observations) <= _MAX_IN_VECTOR
+    return fixed and few and not alike
 
 
 def _is_aligned(observation: ObservationSpec, indicator: IndicatorSpec) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.tables import Sizes
 from pymc_amortized.errors import CacheWarning, InvalidArgumentError
+from pymc_amortized.fitting.given_simulations import GivenSimulations, read_simulations
 from pymc_amortized.fitting.train_posterior import train_posterior
 from pymc_amortized.inference.assembly import assemble, inference_from_tensors, untrained
 from pymc_amortized.messages import warn
@@ -18,6 +19,7 @@ from pymc_amortized.networks.build import Networks
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.rng import RandomSeed, numpy_generator
 from pymc_amortized.simulation.compiling import compile_simulator
+from pymc_amortized.simulation.simulated_data import Simulation
 from pymc_amortized.simulation.simulator import Simulator
 from pymc_amortized.symmetry.canonical_order import CanonicalOrder
 from pymc_amortized.symmetry.order_choice import OrderBy, choose_orders
@@ -39,6 +41,7 @@ def fit(
     sizes: Sizes = None,
     training: TrainingConfig | Preset | None = None,
     networks: Networks | None = None,
+    simulations: GivenSimulations | None = None,
     order_by: OrderBy = None,
     device: str = "auto",
     random_seed: RandomSeed = None,
@@ -62,6 +65,11 @@ def fit(
         data sets are answered by the model's density alone.
     networks : Networks, optional
         Which networks. Default: chosen from the reading of the model.
+    simulations : mapping of str to array, xarray.Dataset, InferenceData or DataTree, optional
+        To train on these alone, which were made elsewhere: for each parameter and each observed
+        variable an array (n, *shape), or what ``pm.sample_prior_predictive`` returns. Parameters
+        must have been drawn from the prior of the model. Default: the model is simulated, anew at
+        each step, or as often as ``TrainingConfig(simulations=...)`` says.
     order_by : str or sequence of str, optional
         Where components are exchangeable, so that the posterior has a mode for each order of their
         labels: the parameter in whose ascending order they are trained and answered; of components
@@ -94,6 +102,8 @@ def fit(
         If the model cannot be read, or its sizes cannot be varied as asked for.
     InvalidArgumentError
         If ``order_by`` names what exchangeable components cannot be ordered by.
+    InvalidDataError
+        If ``simulations`` are not of this model.
     TrainingError
         If too many steps are not finite.
 
@@ -120,6 +130,7 @@ def fit(
         sizes=sizes,
         training=training,
         networks=networks,
+        simulations=simulations,
         order_by=order_by,
         random_seed=random_seed,
         progressbar=progressbar,
@@ -139,6 +150,7 @@ def fit_simulator(
     progressbar: bool,
     cache: Cache,
     callback: TrainingCallback | None = None,
+    simulations: GivenSimulations | None = None,
     max_time: float | None = None,
     reuse: bool = False,
 ) -> AmortizedPosterior:
@@ -153,6 +165,11 @@ def fit_simulator(
     seed = int(numpy_generator(random_seed).integers(2**31))
     parts, orders = simulator.fingerprint, choose_orders(simulator, order_by)
     simulator = simulator.in_order(orders)
+    given = None
+    if simulations is not None:
+        _check_given(config, sizes)
+        given = read_simulations(simulator, simulations)
+        config = replace(config, simulations=len(given))
     if config.steps == 0:
         layout, inference = untrained(simulator, sizes, seed)
         record = blank_record(parts, orders, layout, config, None)
@@ -163,7 +180,7 @@ def fit_simulator(
         layout, inference = untrained(simulator, sizes, seed)
         return AmortizedPosterior(inference, blank_record(parts, orders, layout, config, None))
     configs = [config] if max_time is None else [config, _shorten(config, max_time)]
-    records = [blank_record(parts, orders, layout, one, networks) for one in configs]
+    records = [blank_record(parts, orders, layout, one, networks, given) for one in configs]
     record = records[-1]
     before = store.stamp(record.fingerprint)
     for known in records:
@@ -176,10 +193,13 @@ def fit_simulator(
         if found is not None:
             return found
         reporting = Reporting(progressbar, callback, place=store.directory)
-        posterior = train_posterior(simulator, layout, estimator, record, seed, reporting, store)
+        posterior = train_posterior(
+            simulator, layout, estimator, record, seed, reporting, store, given
+        )
         if not posterior.record.interrupted:
             store.write(record.fingerprint, posterior.tensors(), posterior.record.as_record())
             store.discard(record.fingerprint, "checkpoint")
+            store.discard(record.fingerprint, "simulations")
     return posterior
 
 
@@ -199,6 +219,22 @@ def _check_networks(networks: Networks | None, config: TrainingConfig) -> None:
         raise InvalidArgumentError(
             f"Expected no networks where nothing is trained; got {networks!r}. Leave networks out, "
             'or train them:\n\n    training="default"'
+        )
+
+
+def _check_given(config: TrainingConfig, sizes: Sizes) -> None:
+    """Refuse what cannot go with simulations that were made elsewhere."""
+    problem = ""
+    if sizes is not None:
+        problem = f"sizes={sizes!r}, while they are of the size of the model"
+    elif config.simulations is not None:
+        problem = f"a budget of {config.simulations:,} of the model besides"
+    elif config.steps == 0:
+        problem = 'training="none", which learns from none'
+    if problem:
+        raise InvalidArgumentError(
+            f"Expected simulations that were made elsewhere to be all there is; got {problem}. "
+            "Leave one of them out:\n\n    pma.fit(model, simulations=simulations)"
         )
 
 
@@ -224,6 +260,7 @@ def blank_record(
     layout: DataLayout,
     config: TrainingConfig,
     networks: Networks | None,
+    given: Simulation | None = None,
 ) -> TrainingRecord:
     """Return the record of a network before it is trained: all that tells it from others."""
     sizes = {t.name: t.sizes for t in layout.tables if t.resized}
@@ -235,8 +272,11 @@ def blank_record(
         repr(orders),
         repr(sorted(versions.items())),
     )
+    trained = [config.fingerprint]
+    if given is not None:
+        trained.append(describe_value(given.arrays))
     return TrainingRecord(
-        fingerprint=f"{family}-{digest(repr(config))[:8]}",
+        fingerprint=f"{family}-{digest(*trained)[:8]}",
         parts=parts,
         versions=versions,
         sizes=sizes,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.errors import AccuracyWarning, TrainingInterruptedWarning
+from pymc_amortized.fitting.simulation_budget import draw_table, kept_seed
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.assembly import problem_in_scores
@@ -20,6 +21,9 @@ from pymc_amortized.messages import log_info, warn
 from pymc_amortized.networks.batch import Batch
 from pymc_amortized.networks.estimator import Estimator
 from pymc_amortized.posterior import AmortizedPosterior
+from pymc_amortized.simulation.simulated_data import Simulation
+from pymc_amortized.simulation.simulation_table import SimulationTable
+from pymc_amortized.simulation.simulations import AbstractSimulations
 from pymc_amortized.simulation.simulator import Simulator
 from pymc_amortized.simulation.training_data import SimulationSource
 from pymc_amortized.training.config import TrainingConfig
@@ -52,6 +56,7 @@ def train_posterior(
     seed: int,
     reporting: Reporting,
     store: NetworkCache,
+    given: Simulation | None = None,
 ) -> AmortizedPosterior:
     """Train an estimator for a model, from where an earlier run was interrupted.
 
@@ -60,7 +65,7 @@ def train_posterior(
     TrainingInterruptedWarning
         If the user interrupts it.
     """
-    training = PosteriorTraining(simulator, layout, estimator, record, seed, store)
+    training = PosteriorTraining(simulator, layout, estimator, record, seed, store, given)
     result = training.run(reporting)
     _tell_of_end(result, record.config)
     return training.conclude(result)
@@ -79,6 +84,8 @@ class PosteriorTraining:
         That of an earlier run is kept.
     store : NetworkCache
         Where checkpoints are.
+    given : Simulation, optional
+        What to train on, instead of simulations of the model.
     """
 
     def __init__(
@@ -89,21 +96,38 @@ class PosteriorTraining:
         record: TrainingRecord,
         seed: int,
         store: NetworkCache,
+        given: Simulation | None = None,
     ) -> None:
         self.estimator, self.record, self.store = estimator, record, store
         resume = store.read(record.fingerprint, "checkpoint")
         if resume is not None and not _fits(estimator, resume[0]):
             resume = None
         self._resume = None if resume is None else (resume[0], resume[1]["state"])
-        self.seed = seed if resume is None else int(resume[1]["seed"])
+        kept = kept_seed(store, record.fingerprint) if resume is None else resume[1]["seed"]
+        self.seed = seed if kept is None else int(kept)
         problem = problem_in_scores(simulator, layout, self.seed)
-        self.source = problem.source
-        first = self.source.draw(min(_MAX_FOR_SCALES, self.source.datasets_at_once), self.seed)
+        table = self._table(problem.source, given)
+        self.source, held_out = (
+            (problem.source, None) if table is None else table.split(record.config.validation)
+        )
+        self.held_out = held_out
+        everything = self.source if table is None else table
+        number = min(_MAX_FOR_SCALES, everything.datasets_at_once)
+        first = everything.draw(number, self.seed)
         estimator.fit_scaling(first)
         _warn_of_unvisited(layout, first)
-        inference = Amortized.of_networks(problem, estimator)
-        self._validation = _Validation(inference, self.source, self.seed)
+        inference = Amortized.of_networks(problem, estimator, simulations=table)
+        self._validation = _Validation(inference, held_out or self.source, everything, self.seed)
         self._numbers_per_step = _numbers_per_step(estimator, first, record.config.batch_size)
+
+    def _table(self, source: SimulationSource, given: Simulation | None) -> SimulationTable | None:
+        """Return the simulations that there are before training; None where there is no budget."""
+        if given is not None:
+            return SimulationTable.of_simulation(source, given)
+        number = self.record.config.simulations
+        if number is None:
+            return None
+        return draw_table(source, number, self.seed, self.store, self.record.fingerprint)
 
     def run(self, reporting: Reporting) -> TrainingResult:
         """Train, and keep a checkpoint of what is stopped."""
@@ -113,6 +137,7 @@ class PosteriorTraining:
             self.source,
             self.record.config,
             self.seed,
+            held_out=self.held_out,
             reporting=replace(reporting, accepted=checked),
             checkpoint=Checkpoint(self._keep, self._resume),
         )
@@ -122,7 +147,9 @@ class PosteriorTraining:
         numbers = result.state.step * self._numbers_per_step
         num_seen = result.state.step * self.record.config.batch_size
         inference, accepted = self._validation.conclude(numbers, num_seen)
-        return AmortizedPosterior(inference, _finish_record(self.record, result, accepted))
+        record = _finish_record(self.record, result, accepted)
+        simulator = inference.problem.simulator
+        return AmortizedPosterior(inference, replace(record, simulations=simulator.num_simulated))
 
     def _share_to_show(self) -> float:
         numbers = self.record.config.steps * self._numbers_per_step
@@ -141,14 +168,17 @@ class _Validation:
     ----------
     inference : Amortized
         With the network, which goes on changing while it is trained.
-    source : SimulationSource
-        Of data sets.
+    source : AbstractSimulations
+        Of data sets that were not trained on.
+    everything : AbstractSimulations
+        Of any data sets.
     seed : int
         Of the training.
     """
 
     inference: Amortized
-    source: SimulationSource
+    source: AbstractSimulations
+    everything: AbstractSimulations
     seed: int
 
     @property
@@ -172,7 +202,7 @@ class _Validation:
         can_check, accepted = self.is_possible, math.nan
         if can_check:
             accepted = self.accepted_share(_DRAWS_TO_VALIDATE, _SHARE_TO_VALIDATE * numbers)
-        inference = self.inference.with_reference(self.source, self.seed + 2, num_seen)
+        inference = self.inference.with_reference(self.everything, self.seed + 2, num_seen)
         has_density = inference.estimator.has_density
         if can_check and accepted >= _LEAST_ACCEPTED_TO_COVER and has_density:
             at_most = _SHARE_TO_COVER * numbers

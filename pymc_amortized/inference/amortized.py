@@ -31,7 +31,7 @@ from pymc_amortized.inference.typicality import (
 from pymc_amortized.networks.contracts import no_density
 from pymc_amortized.networks.estimator import Estimator
 from pymc_amortized.networks.units import Units
-from pymc_amortized.simulation.training_data import SimulationSource
+from pymc_amortized.simulation.simulations import AbstractSimulations
 
 __all__ = ["Amortized"]
 
@@ -68,10 +68,17 @@ class Amortized:
 
     @staticmethod
     def of_networks(
-        problem: Problem, estimator: Estimator, reference: SummaryReference | None = None
+        problem: Problem,
+        estimator: Estimator,
+        reference: SummaryReference | None = None,
+        simulations: AbstractSimulations | None = None,
     ) -> "Amortized":
-        """Put a model and its networks together."""
-        few = problem.simulator.sample(_NUM_FOR_ATOMS, 0).observations
+        """Put a model and its networks together; simulations that are there spare new ones."""
+        if simulations is None:
+            few = problem.simulator.sample(_NUM_FOR_ATOMS, 0).observations
+        else:
+            frames = simulations.draw_frames(_NUM_FOR_ATOMS, 0)[1]
+            few = {name: x[:, 0] for name, x in frames.observations.items()}
         atoms = find_atoms({name: x.cpu().numpy() for name, x in few.items()})
         return Amortized(problem, estimator, reference, atoms)
 
@@ -132,7 +139,7 @@ class Amortized:
         return self.reference.quantile(summaries)
 
     def with_reference(
-        self, source: SimulationSource, seed: int, num_seen: int | None = None
+        self, source: AbstractSimulations, seed: int, num_seen: int | None = None
     ) -> "Amortized":
         """Return the same, with summaries of simulated data sets to compare others with.
 
@@ -142,10 +149,7 @@ class Amortized:
         number = _NUM_FOR_REFERENCE
         if num_seen is not None:
             number = min(number, max(_FEWEST_FOR_REFERENCE, num_seen // 10))
-        parts = [
-            self.summarize(source.draw_frames(at_once, seed + i)[1])[1]
-            for i in range(-(-number // at_once))
-        ]
+        parts = [self.summarize(frames)[1] for _, frames, _ in source.pieces(number, at_once, seed)]
         return replace(self, reference=fit_summary_reference(torch.cat(parts)))
 
     def tensors(self) -> dict[str, Tensor]:
@@ -215,7 +219,7 @@ class Amortized:
         return self.problem.log_target(scores, frames) + log_det
 
     def with_coverage(
-        self, source: SimulationSource, num_datasets: int, num_draws: int, seed: int
+        self, source: AbstractSimulations, num_datasets: int, num_draws: int, seed: int
     ) -> "Amortized":
         """Return the same, with what simulated data sets say of where the network draws."""
         parameters, frames, _ = source.draw_frames(num_datasets, seed)
@@ -233,7 +237,7 @@ class Amortized:
         return replace(self, coverage=Coverage.of_ratios(log_ratio, accepted))
 
     def pareto_k(
-        self, source: SimulationSource, num_datasets: int, num_draws: int, seed: int
+        self, source: AbstractSimulations, num_datasets: int, num_draws: int, seed: int
     ) -> Tensor:
         """Return Pareto k (B,) of fresh simulated data sets."""
         _, frames, _ = source.draw_frames(num_datasets, seed)

@@ -36,7 +36,7 @@ class Batch:
     def __len__(self) -> int:
         return self.scores.shape[0]
 
-    def select(self, index: slice) -> "Batch":
+    def select(self, index: slice | Tensor) -> "Batch":
         """Return some of the data sets."""
         return Batch(
             tuple(units.select(index) for units in self.units),

@@ -21,6 +21,7 @@ from pymc_amortized.networks.summary.deep_set import DeepSet
 from pymc_amortized.networks.summary.order_statistics import OrderStatisticsNetwork
 from pymc_amortized.networks.summary.soft_clusters import SoftClusterNetwork
 from pymc_amortized.networks.summary.soft_states import SoftStateNetwork
+from pymc_amortized.networks.summary.vector_network import VectorNetwork
 from pymc_amortized.networks.units import UnitShape
 
 __all__ = ["Networks", "build_estimator", "prior_estimator"]
@@ -36,8 +37,9 @@ class Networks:
     ----------
     summary : callable or None
         Takes a ``UnitShape``, and returns an ``AbstractSummaryNetwork``; called once for each table
-        of units. By default an ``OrderStatisticsNetwork`` for exchangeable scalars, a
-        ``SoftClusterNetwork`` for rows of up to 8 features, a ``DeepSet`` otherwise.
+        of units. By default a ``VectorNetwork`` for a single row, an ``OrderStatisticsNetwork`` for
+        exchangeable scalars, a ``SoftClusterNetwork`` for rows of up to 8 features, a ``DeepSet``
+        otherwise.
     posterior : callable or None
         Takes the number of parameters and the width of the context, and returns an
         ``AbstractPosteriorNetwork``. By default a ``SplineFlow``.
@@ -127,6 +129,8 @@ def prior_estimator(
 def _default_summary(shape: UnitShape) -> Callable[[UnitShape], AbstractSummaryNetwork]:
     if shape.num_sequences:
         return SoftStateNetwork
+    if shape.is_vector:
+        return VectorNetwork
     if shape.is_scalar:
         return OrderStatisticsNetwork
     if shape.owner is not None or shape.num_features > _MAX_FEATURES_TO_CLUSTER:

@@ -57,6 +57,11 @@ class UnitShape:
         is_set = self.exchangeable and self.owner is None and not self.num_sequences
         return is_set and self.num_features == 1
 
+    @property
+    def is_vector(self) -> bool:
+        """Whether there is always one row, and nothing that belongs to it."""
+        return self.max_rows == 1 and self.owner is None and not self.num_sequences
+
     def require_one_row_per_unit(self) -> None:
         """Refuse units that share rows, for networks that do not pool them.
 
@@ -69,6 +74,20 @@ class UnitShape:
             raise ValueError(
                 "Expected one row per unit; got units with several rows each. Use a DeepSet:\n\n"
                 "    networks=pma.Networks(summary=pma.DeepSet)"
+            )
+
+    def require_one_row(self) -> None:
+        """Refuse several rows, for networks of one vector.
+
+        Raises
+        ------
+        ValueError
+            If there may be more than one row.
+        """
+        if not self.is_vector:
+            raise ValueError(
+                f"Expected one row; got up to {self.max_rows}. Use a network for sets:\n\n"
+                "    networks=pma.Networks(summary=pma.SetTransformer)"
             )
 
     def require_sequences(self) -> None:

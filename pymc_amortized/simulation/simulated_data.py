@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from torch import Tensor
 
-from pymc_amortized.errors import NonFiniteSimulationError
+from pymc_amortized.errors import InvalidDataError, NonFiniteSimulationError
 
-__all__ = ["Simulation", "check_finite"]
+__all__ = ["FEWEST_SIMULATIONS", "Simulation", "check_finite"]
+
+FEWEST_SIMULATIONS = 100
+"""Of a table that networks are trained on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +38,12 @@ class Simulation:
     def __len__(self) -> int:
         return next(iter(self.observations.values())).shape[0]
 
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it, by name."""
+        every = self.parameters | self.indicators | self.observations
+        return {name: x.cpu().numpy() for name, x in every.items()}
+
     def __repr__(self) -> str:
         def shapes(tensors: Mapping[str, Tensor]) -> str:
             return ", ".join(f"{name} {tuple(x.shape)}" for name, x in tensors.items()) or "none"
@@ -46,14 +56,37 @@ class Simulation:
         )
 
 
-def check_finite(simulation: Simulation) -> None:
+def check_finite(simulation: Simulation, covariates: Mapping[str, np.ndarray]) -> None:
     """Refuse simulations that networks cannot learn from.
 
     Raises
     ------
     NonFiniteSimulationError
         If a value is NaN or infinite.
+    InvalidDataError
+        If that may be because a covariate is.
     """
+    try:
+        _require_finite(simulation)
+    except NonFiniteSimulationError as error:
+        _require_finite_covariates(covariates, error)
+        raise
+
+
+def _require_finite_covariates(
+    covariates: Mapping[str, np.ndarray], error: NonFiniteSimulationError
+) -> None:
+    for name, values in covariates.items():
+        bad = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(1, dtype=bool)
+        if bad.any():
+            raise InvalidDataError(
+                f"Expected finite values for {name!r}; {int(bad.sum())} of {values.size} are NaN "
+                f"or infinite, first at {tuple(map(int, np.argwhere(bad)[0]))}, and so are "
+                f"simulations of {error.variable!r}. Leave them out, or replace them."
+            ) from error
+
+
+def _require_finite(simulation: Simulation) -> None:
     everything = {**simulation.parameters, **simulation.observations}
     for name, tensor in everything.items():
         if not tensor.dtype.is_floating_point:

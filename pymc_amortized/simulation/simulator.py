@@ -4,6 +4,7 @@ import functools
 import html
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.errors import InvalidDataError, ModelReadingError, NonFiniteSimulationError
+from pymc_amortized.errors import ModelReadingError
 from pymc_amortized.model.compiled import CompiledModel
 from pymc_amortized.model.density.batched import BatchedDensity
 from pymc_amortized.model.fingerprint import fingerprint_parts
@@ -35,6 +36,13 @@ if TYPE_CHECKING:
 __all__ = ["Simulator"]
 
 _NUM_FOR_SYMMETRY = 6
+
+
+@dataclass(slots=True)
+class _Count:
+    """How many data sets were simulated of a model, in whatever order of its components."""
+
+    datasets: int = 0
 
 
 class Simulator:
@@ -63,6 +71,7 @@ class Simulator:
         self.parameters = ParameterSpace(compiled.spec.parameters, compiled.prior.bijections)
         self.labelling = Labelling((), self.parameters)
         self._as_written: Simulator | None = None
+        self._count = _Count()
         self._compiled = compiled
 
     def sample(self, num_datasets: int, random_seed: RandomSeed = None) -> Simulation:
@@ -189,8 +198,13 @@ class Simulator:
         compiled = self._compiled.in_order(complete, labelling.arrange, labelling.log_count)
         ordered = Simulator(compiled, self.device)
         ordered.labelling = labelling
-        ordered._as_written = self
+        ordered._as_written, ordered._count = self, self._count
         return ordered
+
+    @property
+    def num_simulated(self) -> int:
+        """How many data sets were simulated so far, those apart by which the model was read."""
+        return self._count.datasets
 
     @property
     def as_written(self) -> "Simulator":
@@ -329,21 +343,7 @@ class Simulator:
             generator,
             known or {},
         )
+        self._count.datasets += num_datasets
         simulation = Simulation(parameters, indicators, observations)
-        try:
-            check_finite(simulation)
-        except NonFiniteSimulationError as error:
-            self._require_finite_covariates(error)
-            raise
+        check_finite(simulation, self.covariates)
         return simulation
-
-    def _require_finite_covariates(self, error: NonFiniteSimulationError) -> None:
-        """Say that simulations are not finite because of a covariate, where that may be so."""
-        for name, values in self.covariates.items():
-            bad = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(1, dtype=bool)
-            if bad.any():
-                raise InvalidDataError(
-                    f"Expected finite values for {name!r}; {int(bad.sum())} of {values.size} are "
-                    f"NaN or infinite, first at {tuple(map(int, np.argwhere(bad)[0]))}, and so are "
-                    f"simulations of {error.variable!r}. Leave them out, or replace them."
-                ) from error

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.model.spec import IndicatorSpec, ModelSpec
-from pymc_amortized.symmetry.canonical_order import CanonicalOrder, Labelling
+from pymc_amortized.symmetry.canonical_order import CanonicalOrder, Labelling, permute_codes
 
 __all__ = ["AnswerLabels", "Labels", "check_labels"]
 
@@ -177,8 +177,7 @@ def _permute(
     """Permute an indicator: component ``permutations[s, j]`` of draw s goes to place j."""
     lowest, dtype = spec.support[0], drawn.values.dtype
     places = permutations.argsort(dim=1).to(drawn.values.device)
-    flat = (drawn.values.long() - lowest).flatten(1)
-    values = places.gather(1, flat).reshape(drawn.values.shape) + lowest
+    values = permute_codes(drawn.values.long() - lowest, permutations) + lowest
     viterbi = drawn.viterbi
     if viterbi is not None:
         viterbi = (places[best][viterbi.long() - lowest] + lowest).to(dtype)

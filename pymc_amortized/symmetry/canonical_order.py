@@ -18,7 +18,7 @@ from pymc_amortized.symmetry.component_parts import Members
 from pymc_amortized.symmetry.exchangeable import Exchangeable
 from pymc_amortized.typing import NamedTensors
 
-__all__ = ["CanonicalOrder", "Labelling", "possible_orders"]
+__all__ = ["CanonicalOrder", "Labelling", "permute_codes", "possible_orders"]
 
 _MAX_COLUMNS = 64
 
@@ -172,11 +172,23 @@ class Labelling:
 
     def arrange(self, parameters: NamedTensors) -> dict[str, Tensor]:
         """Permute parameters (S, *shape), all that belongs to a component, into canonical order."""
-        arranged = dict(parameters)
+        return self.arrange_all(parameters, {}, {})[0]
+
+    def arrange_all(
+        self, parameters: NamedTensors, indicators: NamedTensors, lowest: Mapping[str, int]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Permute parameters (S, *shape) into canonical order, and indicators (S, *units) alike.
+
+        Values of indicators count up from those in ``lowest``.
+        """
+        arranged, moved = dict(parameters), dict(indicators)
         for order in self.orders:
             found = order.permutations(self.space.split(self.space.unconstrain(arranged)))
             arranged = order.exchangeable.parts.permuted(arranged, found)
-        return arranged
+            for name in set(order.exchangeable.indicators) & set(moved):
+                codes = moved[name] - lowest[name]
+                moved[name] = permute_codes(codes, found) + lowest[name]
+        return arranged, moved
 
     def log_jacobian(self, parameters: NamedTensors) -> Tensor:
         """Return log |du/dv| (S,) for parameters in order, in nats.
@@ -195,6 +207,12 @@ class Labelling:
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.orders))
+
+
+def permute_codes(codes: Tensor, permutations: Tensor) -> Tensor:
+    """Return labels (S, *units) where component ``permutations[s, j]`` of draw s is at place j."""
+    places = permutations.argsort(dim=1).to(codes.device)
+    return places.gather(1, codes.long().flatten(1)).reshape(codes.shape)
 
 
 def possible_orders(

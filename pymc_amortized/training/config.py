@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pymc_amortized.errors import InvalidArgumentError
+from pymc_amortized.simulation.simulated_data import FEWEST_SIMULATIONS
 
 __all__ = ["Preset", "TrainingConfig", "check_training", "is_auto", "training_config"]
 
 Preset = Literal["none", "fast", "default", "thorough"]
 _AUTO = "auto"
+_NO_BUDGET = ", simulations=None, validation=0.1, patience=10"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,14 @@ class TrainingConfig:
         nats per data set. None goes through all steps.
     num_validation : int
         Data sets on which the validation loss is computed.
+    simulations : int or None
+        A budget: so many data sets are simulated, once, and gone through in rounds; scales,
+        validation and references are of the same table. None simulates new ones at each step.
+    validation : float
+        The share of such a table that is held out for validation, instead of ``num_validation``.
+    patience : int or None
+        Rounds through a table without a lower validation loss, after which training goes back to
+        where it was lowest, and ends within half as many steps as that took. None goes on.
 
     Examples
     --------
@@ -50,6 +60,9 @@ class TrainingConfig:
     max_time: float | None = None
     tolerance: float | None = 0.01
     num_validation: int = 1_024
+    simulations: int | None = None
+    validation: float = 0.1
+    patience: int | None = 10
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "num_validation"):
@@ -67,6 +80,27 @@ class TrainingConfig:
             ):
                 continue
             raise InvalidArgumentError(f"Expected {name} to be positive; got {value!r}.")
+        self._check_budget()
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from others: without a budget, as before there were any."""
+        return repr(self).replace(_NO_BUDGET, "")
+
+    def _check_budget(self) -> None:
+        least = {"simulations": FEWEST_SIMULATIONS, "patience": 1}
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < lowest):
+                raise InvalidArgumentError(
+                    f"Expected {name} to be at least {lowest:,}, or None; got {value!r}. For "
+                    "instance:\n\n    pma.TrainingConfig(simulations=10_000)"
+                )
+        if not isinstance(self.validation, int | float) or not 0 < self.validation < 1:
+            raise InvalidArgumentError(
+                "Expected validation to be a share of the simulations, between 0 and 1; got "
+                f"{self.validation!r}."
+            )
 
 
 _PRESETS = {

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from pymc_amortized.errors import TrainingError
 from pymc_amortized.networks.batch import Batch
 from pymc_amortized.networks.estimator import Estimator
-from pymc_amortized.simulation.training_data import SimulationSource
+from pymc_amortized.rng import piece_seed
+from pymc_amortized.simulation.simulations import AbstractSimulations
 from pymc_amortized.training.config import TrainingConfig
 from pymc_amortized.training.objectives import Objective, negative_log_probability
 from pymc_amortized.training.reporter import Reporter, Reporting
@@ -27,7 +28,6 @@ from pymc_amortized.training.state import (
 
 __all__ = ["train"]
 
-_POOL = 4096
 _MAX_GRADIENT = 5.0
 _WARMUP_STEPS = 100
 _CHECKS = 20
@@ -44,7 +44,7 @@ class _Run:
     """One run of training: what changes from step to step."""
 
     estimator: Estimator
-    source: SimulationSource
+    source: AbstractSimulations
     config: TrainingConfig
     seed: int
     objective: Objective
@@ -53,18 +53,18 @@ class _Run:
     best: dict[str, Tensor]
     validation: Batch
     weights: list[list[nn.Parameter]]
-    pool: Batch | None = None
-    pool_index: int = -1
+    every: int  # steps from one check to the next
     started: float = field(default_factory=time.perf_counter)
 
 
 def train(
     estimator: Estimator,
-    source: SimulationSource,
+    source: AbstractSimulations,
     config: TrainingConfig,
     seed: int,
     *,
     objective: Objective = negative_log_probability,
+    held_out: AbstractSimulations | None = None,
     reporting: Reporting = _SILENT,
     checkpoint: Checkpoint | None = None,
 ) -> TrainingResult:
@@ -74,8 +74,8 @@ def train(
     ----------
     estimator : Estimator
         Changed in place; it ends with the weights of the lowest validation loss.
-    source : SimulationSource
-        Of new data sets.
+    source : AbstractSimulations
+        Of data sets: new ones at each step, or those of a table, round after round.
     config : TrainingConfig
         How long and how.
     seed : int
@@ -83,6 +83,8 @@ def train(
         goes on as an uninterrupted one.
     objective : callable
         What is minimized.
+    held_out : AbstractSimulations, optional
+        Data sets on which the validation loss is computed. Default: new ones, of ``source``.
     reporting : Reporting
         Who is told where training stands, and may stop it.
     checkpoint : Checkpoint, optional
@@ -94,7 +96,8 @@ def train(
         If more than one step in ten is not finite.
     """
     checkpoint = checkpoint or Checkpoint()
-    run = _start(estimator, source, config, seed, objective)
+    validation = _draw_validation(source, held_out, config, seed)
+    run = _start(estimator, source, config, seed, objective, validation)
     if checkpoint.resume is not None:
         tensors, record = checkpoint.resume
         run.best = restore(tensors, estimator, run.optimizer)
@@ -111,40 +114,56 @@ def train(
     return TrainingResult(run.state, stopped_by)
 
 
+def _draw_validation(
+    source: AbstractSimulations,
+    held_out: AbstractSimulations | None,
+    config: TrainingConfig,
+    seed: int,
+) -> Batch:
+    """Return the data sets of the validation loss: all that are held out, or some new ones."""
+    number, most = config.num_validation, source.datasets_at_once
+    if held_out is not None:
+        number = held_out.num_available or number
+    return (held_out or source).draw(min(number, most), piece_seed(seed, 1, 0))
+
+
 def _start(
     estimator: Estimator,
-    source: SimulationSource,
+    source: AbstractSimulations,
     config: TrainingConfig,
     seed: int,
     objective: Objective,
+    validation: Batch,
 ) -> _Run:
-    num_validation = min(config.num_validation, source.datasets_at_once)
-    validation = source.draw(num_validation, seed=_seed(seed, 1, 0))
     optimizer = torch.optim.AdamW(
         estimator.parameters(),
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
         fused=True,
     )
-    state = TrainingState(horizon=config.steps)
-    weights = estimator.independent_weights()
+    every = max(1, config.steps // _CHECKS)
+    round_of = source.steps_per_round(config.batch_size)
     return _Run(
-        estimator, source, config, seed, objective, state, optimizer, {}, validation, weights
+        estimator,
+        source,
+        config,
+        seed,
+        objective,
+        TrainingState(horizon=config.steps),
+        optimizer,
+        {},
+        validation,
+        estimator.independent_weights(),
+        every=every if round_of is None else min(every, round_of),
     )
 
 
-def _seed(seed: int, kind: int, index: int) -> int:
-    """Return the seed of one piece of randomness: kind 0 trains, 1 validates, 2 picks rows."""
-    return seed * 1_000_003 + kind * 100_000_007 + index
-
-
 def _loop(run: _Run, reporter: Reporter, checkpoint: Checkpoint) -> StoppedBy:
-    every = max(1, run.config.steps // _CHECKS)
     last_kept = time.perf_counter()
     reporter.begin(run.state)
     while run.state.step < run.state.horizon and run.state.progress < 1:
         losses = _step(run)
-        if run.state.step % every == 0 or run.state.step >= run.state.horizon:
+        if run.state.step % run.every == 0 or run.state.step >= run.state.horizon:
             reporter.check(run.state, _check(run))
         if time.perf_counter() - last_kept > _SECONDS_BETWEEN_CHECKPOINTS:
             _keep(run, checkpoint)
@@ -182,9 +201,9 @@ def _step(run: _Run) -> dict[str, float]:
     rate = run.config.learning_rate * 0.5 * (1 + math.cos(math.pi * run.state.progress))
     for group in run.optimizer.param_groups:
         group["lr"] = rate * min(1.0, (run.state.step + 1) / _WARMUP_STEPS)
-    batch = _next_batch(run)
+    batch = run.source.batch(run.state.step, run.config.batch_size, run.seed)
     generator = torch.Generator(device=batch.scores.device)
-    generator.manual_seed(_seed(run.seed, 2, run.state.step))
+    generator.manual_seed(piece_seed(run.seed, 2, run.state.step))
     terms = run.objective(run.estimator, batch, generator)
     loss = sum(terms.values())
     run.optimizer.zero_grad()
@@ -197,17 +216,6 @@ def _step(run: _Run) -> dict[str, float]:
     if not finite:
         _refuse_many_skips(run, batch)
     return {n: float(x.detach()) if finite else math.nan for n, x in terms.items()}
-
-
-def _next_batch(run: _Run) -> Batch:
-    """Cut the next batch out of a pool that is simulated at once."""
-    size = run.config.batch_size
-    per_pool = max(1, min(_POOL, run.source.datasets_at_once) // size)
-    index, place = divmod(run.state.step, per_pool)
-    if run.pool is None or run.pool_index != index:
-        run.pool = run.source.draw(per_pool * size, seed=_seed(run.seed, 0, index))
-        run.pool_index = index
-    return run.pool.select(slice(place * size, (place + 1) * size))
 
 
 def _advance(run: _Run, finite: bool) -> None:
@@ -247,25 +255,51 @@ def _check(run: _Run) -> float:
     total = float(sum(terms.values()))
     entry = {"step": run.state.step, "seconds": run.state.seconds}
     entry |= {name: float(term) for name, term in terms.items()}
-    history = (*run.state.history, entry)
-    horizon = run.state.horizon
-    if horizon == run.config.steps and _is_flat(history, run.config):
-        horizon = min(horizon, run.state.step + max(1, run.config.steps // 5))
     better = total < run.state.best_loss
     if better or not run.best:
         run.best = {name: x.detach().clone() for name, x in run.estimator.state_dict().items()}
     best_loss = total if better else run.state.best_loss
-    run.state = replace(run.state, history=history, horizon=horizon, best_loss=best_loss)
+    history = (*run.state.history, entry)
+    run.state = replace(run.state, history=history, best_loss=best_loss)
+    if run.state.horizon == run.config.steps:
+        _end_soon_where_nothing_is_gained(run)
     return total
 
 
-def _is_flat(history: tuple[dict[str, float], ...], config: TrainingConfig) -> bool:
+def _end_soon_where_nothing_is_gained(run: _Run) -> None:
+    """Have the learning rate end at zero before its time, once validation does not gain by more.
+
+    Where the same data sets come again, networks go back to where they were best.
+    """
+    config, state, losses = run.config, run.state, _losses(run.state.history)
+    round_of = run.source.steps_per_round(config.batch_size)
+    if _is_flat(losses, config, run.every):
+        left = config.steps // 5
+    elif round_of is not None and config.patience is not None:
+        best = min(losses, key=losses.__getitem__)
+        if state.step - best < config.patience * round_of:
+            return
+        run.estimator.load_state_dict(run.best)
+        left = best // 2
+    else:
+        return
+    run.state = replace(state, horizon=min(config.steps, state.step + max(1, left)))
+
+
+def _losses(history: tuple[dict[str, float], ...]) -> dict[int, float]:
+    """Return the validation loss by step."""
+    return {
+        int(entry["step"]): sum(x for name, x in entry.items() if name not in _NO_TERMS)
+        for entry in history
+    }
+
+
+def _is_flat(losses: dict[int, float], config: TrainingConfig, every: int) -> bool:
     """Whether the last fifth of the steps planned has hardly lowered the loss."""
-    window = _CHECKS // 5
-    if config.tolerance is None or len(history) < 2 * window:
+    found, window = [*losses.values()], max(1, config.steps // every // 5)
+    if config.tolerance is None or len(found) < 2 * window:
         return False
-    losses = [sum(x for name, x in entry.items() if name not in _NO_TERMS) for entry in history]
-    return min(losses[:-window]) - min(losses[-window:]) < config.tolerance
+    return min(found[:-window]) - min(found[-window:]) < config.tolerance
 
 
 def _refuse_many_skips(run: _Run, batch: Batch) -> None:

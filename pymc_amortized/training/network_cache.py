@@ -27,13 +27,14 @@ Cache = bool | str | os.PathLike
 """True for the default directory, False for none, or a directory."""
 
 _FINGERPRINT = r"(?P<fingerprint>[0-9a-f]{32}(?:-[0-9a-f]{8})?)"
-_FILE = re.compile(_FINGERPRINT + r"\.(?P<kind>network|checkpoint|answers|lock)")
-_LEFTOVER = re.compile(r"\." + _FINGERPRINT + r"\.(?:network|checkpoint)\.\w+")
+_FILE = re.compile(_FINGERPRINT + r"\.(?P<kind>network|checkpoint|simulations|answers|lock)")
+_LEFTOVER = re.compile(r"\." + _FINGERPRINT + r"\.(?:network|checkpoint|simulations)\.\w+")
 _SECONDS_TO_WRITE = 3600  # at most: what is older, and still not whole, was given up
 _SECONDS_BETWEEN_TRIES = 0.2
 _WITHOUT = {
     "network": "the next call will train again",
     "checkpoint": "training that is stopped will begin anew",
+    "simulations": "training that is stopped will simulate anew",
 }
 
 
@@ -48,8 +49,8 @@ class CacheFile:
     fingerprint : str
         Of the network; of an answer without training, that of the family.
     kind : str
-        ``"network"``, ``"checkpoint"``, ``"answers"``, ``"lock"``, or ``"leftover"`` of a file that
-        was never whole.
+        ``"network"``, ``"checkpoint"``, ``"simulations"``, ``"answers"``, ``"lock"``, or
+        ``"leftover"`` of a file that was never whole.
     """
 
     path: Path

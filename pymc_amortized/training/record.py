@@ -42,6 +42,9 @@ class TrainingRecord:
         The validation loss over time.
     orders : tuple of CanonicalOrder
         That exchangeable components were in.
+    simulations : int
+        Data sets that were simulated, whatever for, once the model was read; those of a table that
+        was made elsewhere are not among them.
     """
 
     fingerprint: str
@@ -57,6 +60,7 @@ class TrainingRecord:
     accepted_share: float
     history: tuple[dict[str, float], ...]
     orders: tuple[CanonicalOrder, ...] = ()
+    simulations: int = 0
 
     @property
     def family(self) -> str:

@@ -115,3 +115,47 @@ def test_units_along_a_dim_named_component():
         pm.Normal("y", mu[z], 1, observed=[1.0, 2.0], dims="component")
     idata = pma.fit(model, **FIT).sample(**DRAW)
     assert idata.indicator_probabilities["z"].dims == ("component", "z_value")
+
+
+def series():
+    steps = pm.Normal("steps", 0, 1, shape=3)
+    pm.Normal("y", steps.cumsum(), 1, observed=X[:3])
+
+
+def one_event():
+    mu = pm.Normal("mu", 0, 1, shape=3)
+    pm.MvNormal("y", mu, np.eye(3), observed=X[:3])
+
+
+def with_gaps():
+    steps = pm.Normal("steps", 0, 1, shape=4)
+    pm.Normal("y", steps.cumsum(), 1, observed=np.ma.masked_array(X, [False, True, False, False]))
+
+
+@pytest.mark.filterwarnings("ignore::pymc.exceptions.ImputationWarning")
+@pytest.mark.parametrize(
+    ("define", "expected"),
+    [(series, X[:3]), (one_event, X[:3]), (with_gaps, [X[0], np.nan, X[2], X[3]])],
+)
+def test_entries_that_cannot_be_permuted_are_one_vector(define, expected):
+    simulator, layout = layout_of(define)
+    dataset = read_dataset(layout, simulator.observed_data, None)
+    [units], [shape] = layout.units(dataset.frames), layout.shapes
+    assert shape.is_vector
+    assert units.values.shape == (1, 1, shape.num_features)
+    assert units.mask.tolist() == [[True]]
+    np.testing.assert_array_equal(units.values[0, 0, -len(expected) :], expected)
+
+
+def test_entries_that_can_be_permuted_or_varied_are_rows():
+    def exchangeable():
+        pm.Normal("y", pm.Normal("mu", 0, 1), 1, observed=X)
+
+    def with_data():
+        x = pm.Data("x", X)
+        pm.Normal("y", pm.Normal("b", 0, 1) * x, 1, observed=X)
+
+    for define, sizes in ((exchangeable, None), (exchangeable, {"y": 1}), (with_data, None)):
+        _, layout = layout_of(define, sizes)
+        assert not layout.tables[0].is_vector
+        assert not layout.shapes[0].is_vector or sizes

@@ -32,10 +32,23 @@ def test_networks_refuse_what_they_are_not_for(network):
         (UnitShape(1, 10, 10, exchangeable=False), pma.SoftClusterNetwork),
         (UnitShape(8, 10, 10), pma.SoftClusterNetwork),
         (UnitShape(9, 10, 10), pma.DeepSet),
+        (UnitShape(9, 1, 1), pma.VectorNetwork),
+        (UnitShape(1, 1, 1), pma.VectorNetwork),
+        (UnitShape(3, 1, 1, num_sequences=1), pma.SoftStateNetwork),
         (UnitShape(1, 10, 10, owner=OWNER, num_units=3), pma.DeepSet),
         (TIMES, pma.SoftStateNetwork),
     ],
-    ids=["scalars", "places that matter", "vectors", "long vectors", "shared units", "chains"],
+    ids=[
+        "scalars",
+        "places that matter",
+        "vectors",
+        "long vectors",
+        "one row",
+        "one number",
+        "one time",
+        "shared units",
+        "chains",
+    ],
 )
 def test_the_summary_network_that_rows_are_given(shape, expected):
     [summary] = build_estimator([shape], 2, 6).summaries

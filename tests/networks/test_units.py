@@ -36,6 +36,9 @@ def test_what_a_network_is_not_for_is_refused_with_one_that_is():
         UnitShape(1, 10, 10, owner=OWNER, num_units=3).require_one_row_per_unit()
     with pytest.raises(ValueError, match=r"time points .* rows of a set(.|\n)*SetTransformer"):
         UnitShape(1, 10, 10).require_sequences()
+    with pytest.raises(ValueError, match=r"Expected one row; got up to 10(.|\n)*SetTransformer"):
+        UnitShape(1, 1, 10).require_one_row()
+    UnitShape(4, 1, 1).require_one_row()
     UnitShape(1, 10, 10).require_one_row_per_unit()
     UnitShape(1, 10, 10, num_sequences=2).require_sequences()
 

@@ -6,6 +6,7 @@ sets at once must have the shape and the law of draws for one at a time. A funct
 pass is left to compiled PyTensor.
 """
 
+import time
 import warnings
 import weakref
 
@@ -25,12 +26,13 @@ from pymc_amortized.errors import UnconvertibleOpError, UnsupportedModelError
 from pymc_amortized.graph.callbacks.same_law import p_value_of_same_law
 from pymc_amortized.graph.interpreter import Rule, Run, Value, as_tensor, batch_rule, torch_dtype
 from pymc_amortized.graph.samplers import Sampler, sampler
-from pymc_amortized.messages import log_info
+from pymc_amortized.messages import log_info, spoken_duration
 
 __all__ = ["Arguments", "RandomFunction"]
 
 _CALLS, _REPEATS, _ROWS = 8, 4, 16
 _LEVEL = 1e-3
+_MAX_SECONDS = 60.0  # that a trial may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,12 @@ class RandomFunction:
 
     def _require_same_law(self, arguments: Arguments) -> None:
         rng, count = np.random.default_rng(_ROWS), _REPEATS * _ROWS
+        began = time.perf_counter()
+        self._singly(rng, arguments, 1)
+        seconds = (time.perf_counter() - began) * _CALLS * count
+        if seconds > _MAX_SECONDS:
+            raise ValueError(f"to try whether it takes many would take {spoken_duration(seconds)}")
+        rng = np.random.default_rng(_ROWS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             many = np.stack([self._together(rng, arguments, count) for _ in range(_CALLS)])

@@ -1,0 +1,55 @@
+"""The summary network of a vector, each of whose entries has a meaning of its own."""
+
+from torch import Tensor, nn
+
+from pymc_amortized.networks.contracts import AbstractSummaryNetwork
+from pymc_amortized.networks.layers import Perceptron
+from pymc_amortized.networks.units import Units, UnitShape
+
+__all__ = ["VectorNetwork"]
+
+
+class VectorNetwork(AbstractSummaryNetwork):
+    """A residual perceptron of all entries, and a linear map beside it.
+
+    For data sets that are always as long, and whose entries cannot be permuted: a time series,
+    measurements that differ in kind, summaries that were chosen by hand.
+
+    Parameters
+    ----------
+    shape : UnitShape
+        Of the units; one row.
+    context_size : int
+        C.
+    width : int
+        Of the hidden layers.
+    num_hidden : int
+        Residual layers.
+
+    Raises
+    ------
+    ValueError
+        If there are several rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = VectorNetwork(UnitShape(num_features=5, min_rows=1, max_rows=1))
+    >>> units = Units(torch.zeros(3, 1, 5), torch.ones(3, 1, dtype=torch.bool))
+    >>> network(units).shape
+    torch.Size([3, 64])
+    """
+
+    def __init__(
+        self, shape: UnitShape, context_size: int = 64, width: int = 128, num_hidden: int = 2
+    ) -> None:
+        super().__init__()
+        shape.require_one_row()
+        self.context_size = context_size
+        self.linear = nn.Linear(shape.num_features, context_size)
+        self.perceptron = Perceptron(shape.num_features, context_size, width, num_hidden)
+
+    def forward(self, units: Units) -> Tensor:
+        """Summarize data sets: (B, C)."""
+        x = units.values[:, 0]
+        return self.linear(x) + self.perceptron(x)

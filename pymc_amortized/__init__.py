@@ -19,6 +19,7 @@ from pymc_amortized.networks.build import Networks
 from pymc_amortized.networks.contracts import (
     AbstractClassificationNetwork,
     AbstractFlow,
+    AbstractLatentNetwork,
     AbstractPosteriorNetwork,
     AbstractSummaryNetwork,
 )
@@ -51,6 +52,7 @@ from pymc_amortized.version import __version__
 __all__ = [
     "AbstractClassificationNetwork",
     "AbstractFlow",
+    "AbstractLatentNetwork",
     "AbstractPosteriorNetwork",
     "AbstractSummaryNetwork",
     "AcceptanceRule",

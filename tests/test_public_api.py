@@ -17,6 +17,7 @@ import pymc_amortized as pma
 PUBLIC = {
     "AbstractClassificationNetwork",
     "AbstractFlow",
+    "AbstractLatentNetwork",
     "AbstractPosteriorNetwork",
     "AbstractSummaryNetwork",
     "AmortizedPosterior",

@@ -115,12 +115,14 @@ def adapt(
     >>> generator = torch.Generator().manual_seed(1)
     >>> def target(points, index):
     ...     return -(points - 3).square().sum(-1) / 2, points
-    >>> network = Proposal(
-    ...     lambda number, index: 5 * torch.randn(number, 1, 1, generator=generator).double(),
-    ...     lambda points, index: -points.square().sum(-1) / 50 - math.log(5),
-    ... )
-    >>> points = network.sample(500, None)
-    >>> pool = Pool(points, *target(points, None), (network.log_prob(points, None),), (500,))
+    >>> def log_prob(points, index):
+    ...     return -points.square().sum(-1) / 50 - math.log(5)
+    >>> def sample(number, index):
+    ...     points = 5 * torch.randn(number, 1, 1, generator=generator).double()
+    ...     return points, log_prob(points, index)
+    >>> network = Proposal(sample, log_prob)
+    >>> points, log_q = network.sample(500, None)
+    >>> pool = Pool(points, *target(points, None), (log_q,), (500,))
     >>> rule, rounds = AcceptanceRule(), Rounds(1000)
     >>> found = adapt(pool, target, network, rule, 1500, rounds, generator=generator)
     >>> [(index, pool, weights)] = found
@@ -243,10 +245,10 @@ class _Search:
         number = int(_ROUNDS_OF_DRAWS * self.num_new)
         from_first = int(share * number)
         each = (number - from_first) // len(mixtures)
-        parts = [self.first.sample(from_first, index)]
-        parts += [mixture.sample(each, self.generator) for mixture in mixtures]
-        points = torch.cat(parts)
-        log_proposals = [self.first.log_prob(points, index)]
+        of_first, log_own = self.first.sample(from_first, index)
+        of_others = torch.cat([mixture.sample(each, self.generator) for mixture in mixtures])
+        points = torch.cat([of_first, of_others])
+        log_proposals = [torch.cat([log_own, self.first.log_prob(of_others, index)])]
         log_proposals += [mixture.log_prob(points) for mixture in mixtures]
         counts = (from_first, *[each] * len(mixtures))
         return Pool(points, *self.target(points, index), tuple(log_proposals), counts)

@@ -117,12 +117,13 @@ class Proposal:
     Attributes
     ----------
     sample : callable
-        Takes a number S and the positions (b,) of data sets; returns points (S, b, D).
+        Takes a number S and the positions (b,) of data sets; returns points (S, b, D), and their
+        log densities (S, b) in nats, which may be estimates that know how points were drawn.
     log_prob : callable
-        Log density of points, in nats.
+        Log density of points that others have drawn.
     """
 
-    sample: Callable[[int, Tensor], Tensor]
+    sample: Callable[[int, Tensor], tuple[Tensor, Tensor]]
     log_prob: LogDensity
 
 

@@ -94,6 +94,13 @@ class StudentMixture:
             draws = torch.where((chosen == k).unsqueeze(-1), moved, draws)
         return draws.transpose(0, 1)
 
+    def draw(
+        self, num_draws: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return draws (S, B, D) and their log densities (S, B) in nats."""
+        points = self.sample(num_draws, generator)
+        return points, self.log_prob(points)
+
     def carry_over(
         self, points: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:

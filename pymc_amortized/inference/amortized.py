@@ -176,9 +176,9 @@ class Amortized:
         if not self.estimator.has_density:
             scores = self.estimator.sample(context, num_draws, generator).double()
             return scores, torch.full_like(scores[..., 0], math.nan)
-        points = self.proposals.draw(context, num_draws, generator)
+        points, log_q = self.proposals.draw(context, num_draws, generator)
         scores, log_det = self.proposals.to_scores(points, context)
-        return scores, self.proposals.log_prob(points, context) - log_det
+        return scores, log_q - log_det
 
     def log_network(self, scores: Tensor, context: Tensor) -> Tensor:
         """Return log q (S, B) in nats of standardized parameters (S, B, D); NaN if not known."""
@@ -225,8 +225,7 @@ class Amortized:
         parameters, frames, _ = source.draw_frames(num_datasets, seed)
         generator = torch.Generator(device=self.problem.device).manual_seed(seed)
         context = self.context(frames)
-        points = self.proposals.draw(context, num_draws, generator)
-        log_q = self.proposals.log_prob(points, context)
+        points, log_q = self.proposals.draw(context, num_draws, generator)
         log_weights = self.log_target_of(points, context, frames) - log_q
         log_evidence, _ = log_mean_weight(log_weights)
         space = self.problem.space
@@ -243,8 +242,7 @@ class Amortized:
         _, frames, _ = source.draw_frames(num_datasets, seed)
         generator = torch.Generator(device=self.problem.device).manual_seed(seed)
         context = self.context(frames)
-        points = self.proposals.draw(context, num_draws, generator)
-        log_q = self.proposals.log_prob(points, context)
+        points, log_q = self.proposals.draw(context, num_draws, generator)
         return pareto_smooth(self.log_target_of(points, context, frames) - log_q)[1]
 
 

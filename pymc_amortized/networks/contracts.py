@@ -15,6 +15,7 @@ from pymc_amortized.networks.units import Units
 __all__ = [
     "AbstractClassificationNetwork",
     "AbstractFlow",
+    "AbstractLatentNetwork",
     "AbstractPosteriorNetwork",
     "AbstractSummaryNetwork",
     "log_standard_normal",
@@ -126,6 +127,65 @@ class AbstractFlow(AbstractPosteriorNetwork):
         shape = (num_draws, context.shape[0], self.num_parameters)
         points = torch.randn(shape, generator=generator, device=context.device, dtype=context.dtype)
         return self.from_base(points, context)[0]
+
+
+class AbstractLatentNetwork(AbstractPosteriorNetwork):
+    r"""A posterior network whose draws come about by latent numbers h, and that can guess these.
+
+    Its density is an integral over latent numbers, q(θ given y) = ∫ q(h, θ given y) dh, of which
+
+    .. math:: \hat q(\theta) = \frac{1}{K} \sum_k
+       \frac{q(h_k, \theta \mid y)}{r(h_k \mid \theta, y)}
+
+    is an estimate, with h from the network's own guess r. In importance weights it may stand for
+    the density: they are exact for every K if, of the network's own draws, the latent numbers that
+    made them are among the K [1]_.
+
+    References
+    ----------
+    .. [1] Finke, A. & Thiery, A. H. (2019). On importance-weighted autoencoders. arXiv:1907.10477
+    """
+
+    @abstractmethod
+    def sample_with_latents(
+        self, context: Tensor, num_draws: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return draws (S, B, D) and their latent numbers (S, B, L), given contexts (B, C)."""
+
+    @abstractmethod
+    def guess_latents(
+        self, scores: Tensor, context: Tensor, number: int, generator: torch.Generator | None
+    ) -> Tensor:
+        """Draw latent numbers (K, S, B, L) from r, given scores (S, B, D) and contexts (B, C)."""
+
+    @abstractmethod
+    def log_ratio(self, latents: Tensor, scores: Tensor, context: Tensor) -> Tensor:
+        """Return log q(h, θ given y) - log r(h given θ, y) (K, S, B) in nats."""
+
+    def sample(
+        self, context: Tensor, num_draws: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return draws (S, B, D), given contexts (B, C); all randomness is the generator's."""
+        return self.sample_with_latents(context, num_draws, generator)[0]
+
+    def estimate_log_prob(
+        self,
+        scores: Tensor,
+        context: Tensor,
+        num_latents: int,
+        generator: torch.Generator | None = None,
+        *,
+        first: Tensor | None = None,
+    ) -> Tensor:
+        """Return log densities (S, B) of scores (S, B, D) as K latent numbers estimate them.
+
+        Of draws of this network, ``first`` are the latent numbers (S, B, L) that made them.
+        """
+        number = num_latents - (first is not None)
+        latents = self.guess_latents(scores, context, number, generator)
+        if first is not None:
+            latents = torch.cat([first.unsqueeze(0), latents])
+        return self.log_ratio(latents, scores, context).logsumexp(0) - math.log(num_latents)
 
 
 def no_density(network: AbstractPosteriorNetwork) -> DensityUnavailableError:

@@ -12,7 +12,7 @@ __all__ = ["Preset", "TrainingConfig", "check_training", "is_auto", "training_co
 
 Preset = Literal["none", "fast", "default", "thorough"]
 _AUTO = "auto"
-_NO_BUDGET = ", simulations=None, validation=0.1, patience=10"
+_NO_BUDGET = ", simulations=None, validation=0.1, patience=20"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class TrainingConfig:
     num_validation: int = 1_024
     simulations: int | None = None
     validation: float = 0.1
-    patience: int | None = 10
+    patience: int | None = 20
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "num_validation"):

@@ -10,6 +10,7 @@ import pytest
 import pymc_amortized as pma
 
 from pymc_amortized import errors
+from pymc_amortized.graph.callbacks import random_function
 from tests.two_sample import LEVEL, smallest_p_value
 
 N = 6
@@ -125,6 +126,16 @@ def test_functions_that_look_vectorized_and_are_not_are_refused(function):
         errors.UnconvertibleOpError, match=r"'CustomDist_y'.*one data set at a time"
     ):
         pma.compile_simulator(one_model(Counted(function)), device="cpu", backend="torch")
+
+
+def test_a_slow_function_is_not_tried(monkeypatch):
+    """A trial takes 512 calls of one data set, which are hours of one that simulates for long."""
+    monkeypatch.setattr(random_function, "_MAX_SECONDS", 0.0)
+    function = Counted(numpy_style)
+    with pytest.raises(errors.UnconvertibleOpError, match="to try whether it takes many"):
+        pma.compile_simulator(one_model(function), device="cpu", backend="torch")
+    assert function.one < 10
+    assert not function.many
 
 
 @pytest.mark.filterwarnings("ignore:Numba will use object mode")

@@ -52,7 +52,17 @@ def normal_proposal(num_datasets, scale=1.5, seed=9):
         shape = (number, len(index), SIZE)
         return scale * torch.randn(shape, generator=source, dtype=torch.float64)
 
-    return Proposal(sample, lambda points, index: normal_log_prob(points, 0.0, scale))
+    return known(sample, lambda points, index: normal_log_prob(points, 0.0, scale))
+
+
+def known(sample, log_prob):
+    """A proposal whose density is known, whoever has drawn."""
+
+    def draw(number, index):
+        points = sample(number, index)
+        return points, log_prob(points, index)
+
+    return Proposal(draw, log_prob)
 
 
 def finish(pool, target, proposal, wanted=3_000):
@@ -135,7 +145,7 @@ def test_the_integral_in_eight_dimensions_is_not_biased():
     def sample(number, index):
         return torch.randn(number, len(index), 8, generator=source, dtype=torch.float64)
 
-    network = Proposal(sample, lambda points, index: normal_log_prob(points, 0.0, 1.0))
+    network = known(sample, lambda points, index: normal_log_prob(points, 0.0, 1.0))
     everything = torch.arange(40)
     points = sample(4_000, everything)
     log_q = network.log_prob(points, everything)
@@ -169,7 +179,7 @@ def good_network(num_datasets, size=8):
         shape = (number, len(index), size)
         return 1.1 * torch.randn(shape, generator=source, dtype=torch.float64)
 
-    network = Proposal(sample, lambda points, index: normal_log_prob(points, 0.0, 1.1))
+    network = known(sample, lambda points, index: normal_log_prob(points, 0.0, 1.1))
     everything = torch.arange(num_datasets)
     points = sample(4_000, everything)
     log_q = network.log_prob(points, everything)
@@ -209,8 +219,7 @@ def test_some_data_sets_need_rounds_and_others_do_not():
 
     network = normal_proposal(10, scale=1.2)
     everything = torch.arange(10)
-    points = network.sample(4_000, everything)
-    log_q = network.log_prob(points, everything)
+    points, log_q = network.sample(4_000, everything)
     pool = Pool(points, *imaged(target)(points, everything), (log_q,), (4_000,))
     seen = {}
     for index, found, weights in finish(pool, target, network):

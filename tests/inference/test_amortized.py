@@ -37,7 +37,7 @@ def test_the_target_is_the_same_in_the_space_of_proposals(trained):
     inference = posterior.inference
     context, dataset = context_of(inference)
     generator = torch.Generator().manual_seed(1)
-    points = inference.proposals.draw(context, 40, generator)
+    points, _ = inference.proposals.draw(context, 40, generator)
     scores, log_det = inference.proposals.to_scores(points, context)
     expected = inference.problem.log_target(scores, dataset.frames) + log_det
     found = inference.log_target_of(points, context, dataset.frames)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from scipy.stats import multivariate_normal
 from torch import nn
 
 import pymc_amortized as pma
@@ -52,11 +53,12 @@ def test_points_and_scores_are_two_views_of_the_same_density(trained):
     assert isinstance(inference.estimator.posterior, AbstractFlow)
     frames = inference.read(None).smooth
     context = inference.context(frames)
-    points = inference.proposals.draw(context, 500, torch.Generator().manual_seed(1))
+    points, own = inference.proposals.draw(context, 500, torch.Generator().manual_seed(1))
     scores, log_det = inference.proposals.to_scores(points, context)
     back, inverse_log_det = inference.proposals.from_scores(scores, context)
     # The network computes in single precision.
     assert torch.allclose(back, points, atol=1e-3)
+    assert torch.equal(own, inference.proposals.log_prob(points, context))
     assert torch.allclose(inverse_log_det, -log_det, atol=1e-2)
     log_q = inference.estimator.log_prob(scores.float(), context).double()
     assert torch.allclose(inference.proposals.log_prob(points, context) - log_det, log_q, atol=1e-2)
@@ -91,3 +93,28 @@ def test_a_network_of_ones_own_climbs_the_ladder(without_base, rung):
     worth = attrs["ess_bulk"] if rung == "mcmc" else min(attrs["importance_ess"], 4_000)
     assert abs(draws.mean() - exact.mean()) < 4.5 * exact.std() / math.sqrt(worth)
     assert abs(draws.std() / exact.std() - 1) < 4.5 / math.sqrt(worth)
+
+
+@pytest.fixture(scope="module")
+def with_latents():
+    config = pma.TrainingConfig(steps=150, tolerance=None)
+    networks = pma.Networks(posterior=pma.ConditionalPriorVAE)
+    return pma.fit(
+        normal_mean(data()), networks=networks, training=config, random_seed=1, progressbar=False
+    )
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_a_network_of_latent_numbers_climbs_the_ladder(with_latents, rung):
+    """Pooled with draws of mixtures, and the evidence is exact: y ~ N(0, I + 4)."""
+    y = np.random.default_rng(3).normal(1, 1, NUM_UNITS)
+    idata = sample(with_latents, {"y": y}, correction=rung)
+    attrs = idata.posterior.attrs
+    assert attrs["checked"] == "accepted"
+    exact, draws = exact_mean(y), flat(idata, "mu")
+    worth = attrs["ess_bulk"] if rung == "mcmc" else min(attrs["importance_ess"], 4_000)
+    assert abs(draws.mean() - exact.mean()) < 4.5 * exact.std() / math.sqrt(worth)
+    if rung != "mcmc":
+        covariance = np.eye(NUM_UNITS) + 4
+        expected = multivariate_normal(np.zeros(NUM_UNITS), covariance).logpdf(y)
+        assert abs(attrs["log_evidence"] - expected) < 4.5 * attrs["log_evidence_error"]

@@ -16,13 +16,13 @@ NETWORKS = [pma.ConditionalPriorVAE, pma.UninformativePriorVAE]
 GRID = torch.linspace(-9, 9, 2_001, dtype=torch.float64)
 
 
-def randomized(build, num_samples=1, num_parameters=2):
+def randomized(build, num_samples=1, num_parameters=2, std=0.3):
     """One latent number, and weights at random."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         network = build(num_parameters, 3, num_latents=1, num_samples=num_samples, width=16)
         for part in network.children():
-            torch.nn.init.normal_(part.perceptron.last.weight, std=0.3)
+            torch.nn.init.normal_(part.perceptron.last.weight, std=std)
     return network.double().eval()
 
 
@@ -127,3 +127,71 @@ def test_it_starts_near_the_standard_normal(build):
 def test_numbers_are_checked(name, value):
     with pytest.raises(pma.errors.InvalidArgumentError, match=rf"{name} .* got {value}"):
         pma.ConditionalPriorVAE(2, 3, **{name: value})
+
+
+@pytest.mark.parametrize("build", NETWORKS)
+@pytest.mark.parametrize("number", [1, 5])
+@torch.no_grad()
+def test_estimates_average_to_the_density(build, number):
+    """Of scores that others have drawn: latent numbers come from the encoder."""
+    network, (scores, context) = randomized(build), some(4)
+    several, generator = scores.expand(4_000, 4, 2), torch.Generator().manual_seed(1)
+    log_q = network.estimate_log_prob(several, context, number, generator)
+    ratio = (log_q - exact_draws_density(network, scores, context)).exp()
+    error = ratio.std(0) / math.sqrt(len(ratio))
+    assert bool(((ratio.mean(0) - 1).abs() < 4.5 * error).all())
+
+
+def exact_draws_density(network, scores, context):
+    """Return log q(scores given context) (B,) of draws, in which a decoder of data has no part."""
+    decoded = log_joint_over_grid(network, scores, context)
+    latent = GRID[:, None, None].expand(-1, len(context), 1)
+    log_joint = decoded - network._log_of_data(latent, context)
+    return log_joint.logsumexp(0) + math.log(float(GRID[1] - GRID[0]))
+
+
+@pytest.mark.parametrize("build", NETWORKS)
+@pytest.mark.parametrize("number", [5, 30])
+@torch.no_grad()
+def test_weights_of_its_own_draws_are_exact_for_any_number_of_latents(build, number):
+    """Weights towards a normal target average to its integral, 1."""
+    network, (_, context) = randomized(build), some(1)
+    generator = torch.Generator().manual_seed(1)
+    draws, latents = network.sample_with_latents(context, 40_000, generator)
+    centre = draws.mean(0)
+    log_q = network.estimate_log_prob(draws, context, number, generator, first=latents)
+    weights = (_log_normal(draws, centre, torch.full_like(centre, 0.5)) - log_q).exp()[:, 0]
+    error = float(weights.std()) / math.sqrt(len(weights))
+    assert error < 0.06
+    assert abs(float(weights.mean()) - 1) < 4.5 * error
+
+
+class Shifted(pma.AbstractLatentNetwork):
+    """h ~ N(0, 1), θ ~ N(h, 1): latent numbers are guessed from N(θ / 2, 1), too wide."""
+
+    def sample_with_latents(self, context, num_draws, generator=None):
+        noise = torch.randn(2, num_draws, len(context), 1, generator=generator).double()
+        return noise.sum(0), noise[0]
+
+    def guess_latents(self, scores, context, number, generator):
+        noise = torch.randn(number, *scores.shape, generator=generator, dtype=torch.float64)
+        return scores / 2 + noise
+
+    def log_ratio(self, latents, scores, context):
+        one = torch.ones((), dtype=torch.float64)
+        log_q = _log_normal(latents, 0 * one, one) + _log_normal(scores, latents, one)
+        return log_q - _log_normal(latents, scores / 2, one)
+
+
+@pytest.mark.parametrize("number", [1, 2, 8])
+def test_the_latents_that_made_a_draw_belong_to_its_estimate(number):
+    """Weights towards N(0, 1) average to 1, and above where these are left out: planted."""
+    network, context = Shifted(), torch.zeros(3, 4)
+    generator = torch.Generator().manual_seed(1)
+    draws, latents = network.sample_with_latents(context, 40_000, generator)
+    for first in (latents, None):
+        log_q = network.estimate_log_prob(draws, context, number, generator, first=first)
+        zero = torch.zeros((), dtype=torch.float64)
+        weights = (_log_normal(draws, zero, zero + 1) - log_q).exp()
+        error = weights.std(0) / math.sqrt(len(weights))
+        assert bool(((weights.mean(0) - 1).abs() < 4.5 * error).all()) == (first is not None)

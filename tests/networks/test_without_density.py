@@ -142,12 +142,13 @@ def test_proposals_depend_on_the_data_set_alone(posterior):
     context = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     size = posterior.inference.estimator.posterior.layers[0].in_features - 2 - 4
     context = torch.nn.functional.pad(context, (0, size - 3))
-    points = space.draw(context, 50, torch.Generator().manual_seed(1))
+    points, own = space.draw(context, 50, torch.Generator().manual_seed(1))
     assert points.shape == (50, 4, 2)
     assert points.dtype == torch.float64
     log_q = space.log_prob(points, context)
     few = torch.tensor([3, 1])
     assert torch.equal(space.log_prob(points, context), log_q)
+    assert torch.equal(own, log_q)
     assert torch.allclose(space.log_prob(points[:, few], context[few]), log_q[:, few], atol=1e-9)
 
 

@@ -210,7 +210,7 @@ class Confirmation:
             first,
             target,
             Proposal(
-                lambda number, _: mixture.sample(number, self.generator),
+                lambda number, _: mixture.draw(number, self.generator),
                 lambda points, _: mixture.log_prob(points),
             ),
             rule,

@@ -112,8 +112,7 @@ class WeightedDraws:
     def from_network(self, index: Tensor, num_draws: int) -> Pool:
         """Draw from the network."""
         context, space = self.context[index], self.inference.proposals
-        points = space.draw(context, num_draws, self.generator)
-        log_q = space.log_prob(points, context)
+        points, log_q = space.draw(context, num_draws, self.generator)
         return Pool(points, *self._evaluate(points, index), (log_q,), (num_draws,))
 
     def target(self, index: Tensor) -> Target:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pymc_amortized.errors import InvalidArgumentError
-from pymc_amortized.networks.contracts import AbstractPosteriorNetwork, log_standard_normal
+from pymc_amortized.networks.contracts import AbstractLatentNetwork, log_standard_normal
 from pymc_amortized.networks.layers import Perceptron
 
 __all__ = ["ConditionalPriorVAE", "UninformativePriorVAE"]
@@ -36,11 +36,20 @@ class _Normal(nn.Module):
         return self.linear(x) + shift, scale
 
 
+def _draw_normal(
+    of: tuple[Tensor, Tensor], generator: torch.Generator | None, *number: int
+) -> Tensor:
+    """Draw normal numbers (*number, *shape) of means and scales (*shape)."""
+    mean, scale = of
+    options = {"generator": generator, "dtype": mean.dtype, "device": mean.device}
+    return mean + scale * torch.randn((*number, *mean.shape), **options)
+
+
 def _log_normal(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     return log_standard_normal((x - mean) / scale) - scale.log().sum(-1)
 
 
-class _VariationalAutoencoder(AbstractPosteriorNetwork):
+class _VariationalAutoencoder(AbstractLatentNetwork):
     """What both have in common: an encoder of latent numbers h, and a decoder of parameters."""
 
     def __init__(
@@ -88,32 +97,42 @@ class _VariationalAutoencoder(AbstractPosteriorNetwork):
         That of one latent draw with the divergence in closed form, or of several by their weights.
         """
         mean, scale = self.encoder(scores, context)
-        shape = (self.num_samples, *mean.shape)
-        options = {"generator": generator, "dtype": mean.dtype, "device": mean.device}
-        latent = mean + scale * torch.randn(shape, **options)
+        latents = _draw_normal((mean, scale), generator, self.num_samples)
         several = context.expand(self.num_samples, *context.shape)
-        log_decoded = _log_normal(scores, *self.decoder(latent, several))
-        log_decoded = log_decoded + self._log_of_data(latent, context)
+        log_decoded = _log_normal(scores, *self.decoder(latents, several))
+        log_decoded = log_decoded + self._log_of_data(latents, context)
         prior_mean, prior_scale = self.latent_prior(context)
         if self.num_samples == 1:
             ratio, apart = scale / prior_scale, (mean - prior_mean) / prior_scale
             divergence = (ratio.square() + apart.square() - 1) / 2 - ratio.log()
             return divergence.sum(-1) - log_decoded[0]
-        log_weights = log_decoded + _log_normal(latent, prior_mean, prior_scale)
-        log_weights = log_weights - _log_normal(latent, mean, scale)
+        log_weights = log_decoded + _log_normal(latents, prior_mean, prior_scale)
+        log_weights = log_weights - _log_normal(latents, mean, scale)
         return math.log(self.num_samples) - log_weights.logsumexp(0)
 
     @torch.no_grad()
-    def sample(
+    def sample_with_latents(
         self, context: Tensor, num_draws: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return draws (S, B, D) and their latent numbers (S, B, L), without gradients."""
+        latents = _draw_normal(self.latent_prior(context), generator, num_draws)
+        several = context.expand(num_draws, *context.shape)
+        return _draw_normal(self.decoder(latents, several), generator), latents
+
+    @torch.no_grad()
+    def guess_latents(
+        self, scores: Tensor, context: Tensor, number: int, generator: torch.Generator | None
     ) -> Tensor:
-        """Return draws (S, B, D), given contexts (B, C), without gradients."""
-        options = {"generator": generator, "dtype": context.dtype, "device": context.device}
-        shape = (num_draws, context.shape[0])
-        mean, scale = self.latent_prior(context)
-        latent = mean + scale * torch.randn(*shape, self.num_latents, **options)
-        mean, scale = self.decoder(latent, context.expand(num_draws, *context.shape))
-        return mean + scale * torch.randn(*shape, self.num_parameters, **options)
+        """Draw latent numbers (K, S, B, L) from the encoder, without gradients."""
+        several = context.expand(*scores.shape[:-1], -1)
+        return _draw_normal(self.encoder(scores, several), generator, number)
+
+    def log_ratio(self, latents: Tensor, scores: Tensor, context: Tensor) -> Tensor:
+        """Return log q(h, θ given y) - log r(h given θ, y) (K, S, B) in nats."""
+        several = context.expand(*scores.shape[:-1], -1)
+        decoded = self.decoder(latents, several.expand(*latents.shape[:-1], -1))
+        log_q = _log_normal(scores, *decoded) + _log_normal(latents, *self.latent_prior(context))
+        return log_q - _log_normal(latents, *self.encoder(scores, several))
 
 
 class ConditionalPriorVAE(_VariationalAutoencoder):

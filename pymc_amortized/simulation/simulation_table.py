@@ -46,6 +46,7 @@ class SimulationTable(AbstractSimulations):
         self.datasets_at_once = source.datasets_at_once
         self.parameters, self.frames, self.codes = parameters, frames, codes
         self.num_available = len(frames)
+        self._round: tuple[tuple[int, int], Tensor] | None = None
 
     @classmethod
     def joined(cls, parts: Sequence["SimulationTable"]) -> Self:
@@ -99,7 +100,9 @@ class SimulationTable(AbstractSimulations):
     def batch(self, step: int, size: int, seed: int) -> Batch:
         """Return the batch of a step: each data set once a round, in another order each time."""
         index, place = divmod(step, self.steps_per_round(size))
-        rows = self._shuffle(piece_seed(seed, 0, index))[place * size : (place + 1) * size]
+        if self._round is None or self._round[0] != (seed, index):
+            self._round = (seed, index), self._shuffle(piece_seed(seed, 0, index))
+        rows = self._round[1][place * size : (place + 1) * size]
         if self._laid_out is None:
             return self.lay_out(self._take(rows))
         return self._laid_out.select(rows)

@@ -10,6 +10,7 @@ from pymc_amortized.diagnostics import (
     mmd,
     sliced_wasserstein,
 )
+from pymc_amortized.errors import InvalidArgumentError
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pymc_amortized.errors.AccuracyWarning",
@@ -56,3 +57,22 @@ def test_a_shift_is_seen_by_its_length_along_random_directions():
     found = sliced_wasserstein(x, x + np.array([3, 4]), num_projections=20_000)
     # Along a direction it is |cos| of 5, with a standard deviation of 0.31 times 5.
     assert abs(found - 10 / np.pi) < 3.5 * 0.31 * 5 / np.sqrt(20_000)
+
+
+def test_kernels_of_bayesflow():
+    """Nineteen of them, pair by pair, a point with itself too; samples in blocks."""
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(601, 2)), rng.normal(0.5, 1, size=(40, 2))
+    bandwidths = [10.0**e for e in range(-6, 0)] + [1, 5, 10, 15, 20, 25, 30, 35]
+    bandwidths += [10.0**e for e in range(2, 7)]
+    assert len(bandwidths) == 19
+
+    def mean(a, b):
+        squares = np.square(a[:, None] - b).sum(-1)
+        return np.mean(sum(np.exp(-squares / (2 * v)) for v in bandwidths))
+
+    expected = mean(x, x) + mean(y, y) - 2 * mean(x, y)
+    assert mmd(x, y, "bayesflow") == pytest.approx(expected, rel=1e-6)
+    assert mmd(x, x, "bayesflow") < 1e-9
+    with pytest.raises(InvalidArgumentError, match="'bayesflow' or None; got 'median'"):
+        mmd(x, y, "median")

@@ -9,7 +9,7 @@ __all__ = ["lotka_volterra", "lotka_volterra_random", "sir", "sir_random"]
 
 _POPULATION = 1e6
 _DAYS = np.arange(0, 154, 17)
-_STEPS_EACH_DAY = 1
+_STEPS_EACH_DAY = 2
 _STEPS_EACH_TENTH = 2
 _TENTHS = np.arange(0, 190, 21)
 

@@ -35,7 +35,7 @@ from pymc_amortized.networks.summary.sequences import ConvolutionalNetwork, Recu
 from pymc_amortized.networks.summary.set_transformer import SetTransformer
 from pymc_amortized.networks.summary.soft_clusters import SoftClusterNetwork
 from pymc_amortized.networks.summary.soft_states import SoftStateNetwork
-from pymc_amortized.networks.summary.vector_network import VectorNetwork
+from pymc_amortized.networks.summary.vector_network import IdentityNetwork, VectorNetwork
 from pymc_amortized.networks.units import Units, UnitShape
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.results.many import answers_table
@@ -62,6 +62,7 @@ __all__ = [
     "ConditionalPriorVAE",
     "ConvolutionalNetwork",
     "DeepSet",
+    "IdentityNetwork",
     "LabelSwitching",
     "MixtureDensity",
     "ModelSpec",

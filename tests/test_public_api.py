@@ -44,6 +44,7 @@ PUBLIC = {
     "Units",
     "VectorNetwork",
     "CalibrationReport",
+    "IdentityNetwork",
     "LabelSwitching",
     "MixtureDensity",
     "ConditionalPriorVAE",

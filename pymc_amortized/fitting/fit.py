@@ -1,38 +1,27 @@
 """The door for people with many data sets: train once, answer for ever."""
 
-import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
-
-from torch import Tensor
-
-from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.tables import Sizes
-from pymc_amortized.errors import CacheWarning, InvalidArgumentError
+from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.fitting.given_simulations import GivenSimulations, read_simulations
-from pymc_amortized.fitting.train_posterior import train_posterior
-from pymc_amortized.inference.assembly import assemble, inference_from_tensors, untrained
-from pymc_amortized.messages import warn
-from pymc_amortized.model.fingerprint import describe_value, digest
+from pymc_amortized.fitting.wanted_network import WantedNetwork, blank_record, put_together
+from pymc_amortized.inference.assembly import untrained
 from pymc_amortized.networks.build import Networks
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.rng import RandomSeed, numpy_generator
 from pymc_amortized.simulation.compiling import compile_simulator
-from pymc_amortized.simulation.simulated_data import Simulation
 from pymc_amortized.simulation.simulator import Simulator
-from pymc_amortized.symmetry.canonical_order import CanonicalOrder
 from pymc_amortized.symmetry.order_choice import OrderBy, choose_orders
 from pymc_amortized.training.config import Preset, TrainingConfig, training_config
 from pymc_amortized.training.network_cache import Cache, network_cache
-from pymc_amortized.training.record import TrainingRecord
 from pymc_amortized.training.reporter import Reporting, TrainingCallback, check_callback
-from pymc_amortized.version import package_versions
 
 if TYPE_CHECKING:
     import pymc
 
-__all__ = ["blank_record", "fit", "fit_simulator"]
+__all__ = ["fit", "fit_simulator"]
 
 
 def fit(
@@ -173,38 +162,21 @@ def fit_simulator(
     if config.steps == 0:
         layout, inference = untrained(simulator, sizes, seed)
         record = blank_record(parts, orders, layout, config, None)
-        found = _put_together(simulator, store.best_of(record.family), None) if reuse else None
+        found = put_together(simulator, store.best_of(record.family), None) if reuse else None
         return found or AmortizedPosterior(inference, record)
-    layout, estimator = assemble(simulator, sizes, networks, seed)
-    if not estimator.has_to_learn:  # indicators alone, and their density is known
-        layout, inference = untrained(simulator, sizes, seed)
-        return AmortizedPosterior(inference, blank_record(parts, orders, layout, config, None))
-    configs = [config] if max_time is None else [config, _shorten(config, max_time)]
-    records = [blank_record(parts, orders, layout, one, networks, given) for one in configs]
-    record = records[-1]
-    before = store.stamp(record.fingerprint)
-    for known in records:
-        found = _put_together(simulator, store.read(known.fingerprint), networks)
-        if found is not None:
-            return found
-    with store.lock(record.fingerprint):
-        if store.stamp(record.fingerprint) != before:  # another process has trained it meanwhile
-            found = _put_together(simulator, store.read(record.fingerprint), networks)
-        if found is not None:
-            return found
-        reporting = Reporting(progressbar, callback, place=store.directory)
-        posterior = train_posterior(
-            simulator, layout, estimator, record, seed, reporting, store, given
-        )
-        if not posterior.record.interrupted:
-            store.write(record.fingerprint, posterior.tensors(), posterior.record.as_record())
-            store.discard(record.fingerprint, "checkpoint")
-            store.discard(record.fingerprint, "simulations")
-    return posterior
-
-
-def _shorten(config: TrainingConfig, max_time: float) -> TrainingConfig:
-    return replace(config, max_time=min(max_time, config.max_time or math.inf))
+    wanted = WantedNetwork(
+        simulator,
+        parts,
+        sizes,
+        config,
+        networks,
+        seed,
+        store,
+        Reporting(progressbar, callback, place=store.directory),
+        given,
+        max_time,
+    )
+    return wanted.obtain()
 
 
 def _check_networks(networks: Networks | None, config: TrainingConfig) -> None:
@@ -236,57 +208,3 @@ def _check_given(config: TrainingConfig, sizes: Sizes) -> None:
             f"Expected simulations that were made elsewhere to be all there is; got {problem}. "
             "Leave one of them out:\n\n    pma.fit(model, simulations=simulations)"
         )
-
-
-def _put_together(
-    simulator: Simulator, found: tuple[dict[str, Tensor], Any] | None, networks: Networks | None
-) -> AmortizedPosterior | None:
-    """Return the network that the cache holds, or None where there is none that fits."""
-    if found is None:
-        return None
-    tensors, content = found
-    try:
-        known = TrainingRecord.from_record(content)
-        inference = inference_from_tensors(simulator, tensors, known.sizes, networks)
-        return AmortizedPosterior(inference, known)
-    except (RuntimeError, KeyError, TypeError) as error:
-        warn(f"The cached network does not fit, and is not used: {error}", CacheWarning)
-        return None
-
-
-def blank_record(
-    parts: dict[str, str],
-    orders: tuple[CanonicalOrder, ...],
-    layout: DataLayout,
-    config: TrainingConfig,
-    networks: Networks | None,
-    given: Simulation | None = None,
-) -> TrainingRecord:
-    """Return the record of a network before it is trained: all that tells it from others."""
-    sizes = {t.name: t.sizes for t in layout.tables if t.resized}
-    versions = package_versions()
-    family = digest(
-        repr(sorted(parts.items())),
-        repr([(t.names, t.sizes, t.resized) for t in layout.tables]),
-        describe_value(None if networks is None else asdict(networks)),
-        repr(orders),
-        repr(sorted(versions.items())),
-    )
-    trained = [config.fingerprint]
-    if given is not None:
-        trained.append(describe_value(given.arrays))
-    return TrainingRecord(
-        fingerprint=f"{family}-{digest(*trained)[:8]}",
-        parts=parts,
-        versions=versions,
-        sizes=sizes,
-        config=config,
-        steps=0,
-        skipped=0,
-        seconds=0.0,
-        interrupted=False,
-        validation_loss=math.nan,
-        accepted_share=math.nan,
-        history=(),
-        orders=orders,
-    )

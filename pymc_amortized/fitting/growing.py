@@ -5,8 +5,8 @@ import time
 from dataclasses import replace
 
 from pymc_amortized.data.tables import Sizes
-from pymc_amortized.fitting.fit import blank_record
 from pymc_amortized.fitting.train_posterior import PosteriorTraining
+from pymc_amortized.fitting.wanted_network import blank_record
 from pymc_amortized.inference.assembly import assemble
 from pymc_amortized.messages import log_info, log_warning, spoken_duration
 from pymc_amortized.model.fingerprint import digest

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pymc_amortized.errors import NetworkFileError
 from pymc_amortized.inference.assembly import inference_from_tensors
-from pymc_amortized.networks.build import Networks
+from pymc_amortized.networks.build import Networks, with_choice
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.simulation.compiling import compile_simulator
 from pymc_amortized.simulation.simulator import Simulator
@@ -45,7 +45,10 @@ def posterior_from_file(
     ordered = simulator.in_order(record.orders)
     try:
         return AmortizedPosterior(
-            inference_from_tensors(ordered, tensors, record.sizes, networks), record
+            inference_from_tensors(
+                ordered, tensors, record.sizes, with_choice(networks, record.chosen)
+            ),
+            record,
         )
     except (RuntimeError, KeyError) as error:
         raise NetworkFileError(

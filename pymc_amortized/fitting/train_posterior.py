@@ -56,7 +56,7 @@ def train_posterior(
     seed: int,
     reporting: Reporting,
     store: NetworkCache,
-    given: Simulation | None = None,
+    given: Simulation | SimulationTable | None = None,
 ) -> AmortizedPosterior:
     """Train an estimator for a model, from where an earlier run was interrupted.
 
@@ -84,8 +84,8 @@ class PosteriorTraining:
         That of an earlier run is kept.
     store : NetworkCache
         Where checkpoints are.
-    given : Simulation, optional
-        What to train on, instead of simulations of the model.
+    given : Simulation or SimulationTable, optional
+        What to train on, instead of simulations that are drawn now.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class PosteriorTraining:
         record: TrainingRecord,
         seed: int,
         store: NetworkCache,
-        given: Simulation | None = None,
+        given: Simulation | SimulationTable | None = None,
     ) -> None:
         self.estimator, self.record, self.store = estimator, record, store
         resume = store.read(record.fingerprint, "checkpoint")
@@ -122,6 +122,8 @@ class PosteriorTraining:
 
     def _table(self, source: SimulationSource, given: Simulation | None) -> SimulationTable | None:
         """Return the simulations that there are before training; None where there is no budget."""
+        if isinstance(given, SimulationTable):
+            return SimulationTable(source, given.parameters, given.frames, given.codes)
         if given is not None:
             return SimulationTable.of_simulation(source, given)
         number = self.record.config.simulations

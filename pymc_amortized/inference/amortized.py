@@ -72,8 +72,11 @@ class Amortized:
         estimator: Estimator,
         reference: SummaryReference | None = None,
         simulations: AbstractSimulations | None = None,
+        atoms: Mapping[str, np.ndarray] | None = None,
     ) -> "Amortized":
         """Put a model and its networks together; simulations that are there spare new ones."""
+        if atoms is not None:
+            return Amortized(problem, estimator, reference, atoms)
         if simulations is None:
             few = problem.simulator.sample(_NUM_FOR_ATOMS, 0).observations
         else:
@@ -160,6 +163,8 @@ class Amortized:
             tensors[f"normal_scores.{name}"] = getattr(scores, name)
         for name in ("location", "whitening", "distances") if reference is not None else ():
             tensors[f"reference.{name}"] = getattr(reference, name)
+        for name, values in self.atoms.items():
+            tensors[f"atoms.{name}"] = torch.tensor(values.tolist(), dtype=torch.float64)
         if self.coverage is not None:
             counts = self.coverage.num_accepted, self.coverage.num_missed
             tensors["coverage.counts"] = torch.tensor(counts)

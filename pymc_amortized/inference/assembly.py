@@ -176,5 +176,13 @@ def inference_from_tensors(
         Problem.of_model(simulator, layout, space),
         estimator,
         SummaryReference(**reference) if reference else None,
+        atoms=_known_atoms(simulator, part("atoms.")),
     )
     return inference if counts is None else replace(inference, coverage=Coverage(*counts.tolist()))
+
+
+def _known_atoms(simulator: Simulator, found: Mapping[str, Tensor]) -> dict[str, np.ndarray] | None:
+    """Return values that simulations repeat, by variable; None of a file that holds none."""
+    if any(o.name not in found for o in simulator.spec.observations):
+        return None
+    return {name: x.cpu().numpy() for name, x in found.items()}

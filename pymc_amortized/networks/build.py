@@ -1,7 +1,9 @@
 """Which networks are built for a model, unless the user says otherwise."""
 
+import functools
+
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -15,6 +17,8 @@ from pymc_amortized.networks.contracts import (
     AbstractSummaryNetwork,
 )
 from pymc_amortized.networks.estimator import Estimator
+from pymc_amortized.networks.posterior.autoencoders import ConditionalPriorVAE
+from pymc_amortized.networks.posterior.mixture_density import MixtureDensity
 from pymc_amortized.networks.posterior.prior import PriorNetwork
 from pymc_amortized.networks.posterior.spline_flow import SplineFlow
 from pymc_amortized.networks.summary.deep_set import DeepSet
@@ -24,9 +28,14 @@ from pymc_amortized.networks.summary.soft_states import SoftStateNetwork
 from pymc_amortized.networks.summary.vector_network import VectorNetwork
 from pymc_amortized.networks.units import UnitShape
 
-__all__ = ["Networks", "build_estimator", "prior_estimator"]
+__all__ = ["Networks", "build_estimator", "prior_estimator", "with_choice"]
 
 _MAX_FEATURES_TO_CLUSTER = 8
+_CHOICES = {
+    "SplineFlow": SplineFlow,
+    "MixtureDensity": MixtureDensity,
+    "ConditionalPriorVAE": functools.partial(ConditionalPriorVAE, num_samples=8),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +49,11 @@ class Networks:
         of units. By default a ``VectorNetwork`` for a single row, an ``OrderStatisticsNetwork`` for
         exchangeable scalars, a ``SoftClusterNetwork`` for rows of up to 8 features, a ``DeepSet``
         otherwise.
-    posterior : callable or None
+    posterior : callable, "auto" or None
         Takes the number of parameters and the width of the context, and returns an
-        ``AbstractPosteriorNetwork``. By default a ``SplineFlow``.
+        ``AbstractPosteriorNetwork``. By default a ``SplineFlow``. ``"auto"`` trains a flow, a
+        mixture of normals and a variational autoencoder, one after the other, and keeps the one
+        with the lowest loss on what is held out.
     classification : callable, True or None
         Takes a ``UnitShape`` and the number of parameter features, and returns an
         ``AbstractClassificationNetwork``. By default a ``UnitClassifier`` where a model has no
@@ -59,7 +70,7 @@ class Networks:
     """
 
     summary: Callable[[UnitShape], AbstractSummaryNetwork] | None = None
-    posterior: Callable[[int, int], AbstractPosteriorNetwork] | None = None
+    posterior: Callable[[int, int], AbstractPosteriorNetwork] | Literal["auto"] | None = None
     classification: (
         Callable[[UnitShape, int], AbstractClassificationNetwork] | Literal[True] | None
     ) = None
@@ -67,12 +78,30 @@ class Networks:
     def __post_init__(self) -> None:
         for name in ("summary", "posterior", "classification"):
             value = getattr(self, name)
-            if value is None or callable(value) or (value is True and name == "classification"):
+            named = {"classification": True, "posterior": "auto"}.get(name)
+            if value is None or callable(value) or (named is not None and value == named):
                 continue
             raise InvalidArgumentError(
                 f"Expected {name} to be what builds a network; got {value!r}. For instance:\n\n"
                 "    pma.Networks(summary=pma.SetTransformer)"
             )
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether the posterior network is to be the best of several."""
+        return self.posterior == "auto"
+
+    @property
+    def choices(self) -> "dict[str, Networks]":
+        """Networks with each of the posterior networks to choose from, by their names."""
+        return {name: replace(self, posterior=build) for name, build in _CHOICES.items()}
+
+
+def with_choice(networks: Networks | None, chosen: str) -> Networks | None:
+    """Return networks with the posterior network that was the best of several, if there was one."""
+    if not chosen:
+        return networks
+    return (networks or Networks()).choices[chosen]
 
 
 def build_estimator(
@@ -100,7 +129,8 @@ def build_estimator(
         torch.manual_seed(random_seed)
         summaries = [(networks.summary or _default_summary(shape))(shape) for shape in shapes]
         context_size = sum(summary.context_size for summary in summaries)
-        build_posterior = networks.posterior or SplineFlow
+        is_named = networks.posterior is not None and not networks.is_choice
+        build_posterior = networks.posterior if is_named else SplineFlow
         posterior = build_posterior(num_parameters, context_size) if num_parameters else None
         build = networks.classification
         if build is None or build is True:

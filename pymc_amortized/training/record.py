@@ -45,6 +45,8 @@ class TrainingRecord:
     simulations : int
         Data sets that were simulated, whatever for, once the model was read; those of a table that
         was made elsewhere are not among them.
+    chosen : str
+        The posterior network that was the best of several; empty where there was no choice.
     """
 
     fingerprint: str
@@ -61,6 +63,7 @@ class TrainingRecord:
     history: tuple[dict[str, float], ...]
     orders: tuple[CanonicalOrder, ...] = ()
     simulations: int = 0
+    chosen: str = ""
 
     @property
     def family(self) -> str:

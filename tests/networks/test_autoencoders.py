@@ -10,6 +10,7 @@ from scipy import stats
 
 import pymc_amortized as pma
 
+from pymc_amortized.networks.layers import Perceptron
 from pymc_amortized.networks.posterior.autoencoders import _log_normal
 
 NETWORKS = [pma.ConditionalPriorVAE, pma.UninformativePriorVAE]
@@ -21,8 +22,9 @@ def randomized(build, num_samples=1, num_parameters=2, std=0.3):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         network = build(num_parameters, 3, num_latents=1, num_samples=num_samples, width=16)
-        for part in network.children():
-            torch.nn.init.normal_(part.perceptron.last.weight, std=std)
+        for part in network.modules():
+            if isinstance(part, Perceptron):
+                torch.nn.init.normal_(part.last.weight, std=std)
     return network.double().eval()
 
 
@@ -123,10 +125,24 @@ def test_it_starts_near_the_standard_normal(build):
     assert bool(((draws.std(0) > 0.9) & (draws.std(0) < 1.6)).all())
 
 
-@pytest.mark.parametrize(("name", "value"), [("num_latents", 0), ("num_samples", 1.5)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("num_latents", 0), ("num_samples", 1.5), ("data_scale", -1.0)]
+)
 def test_numbers_are_checked(name, value):
     with pytest.raises(pma.errors.InvalidArgumentError, match=rf"{name} .* got {value}"):
-        pma.ConditionalPriorVAE(2, 3, **{name: value})
+        pma.UninformativePriorVAE(2, 3, **{name: value})
+
+
+@torch.no_grad()
+def test_data_that_are_decoded_roughly_say_less():
+    """Of a scale of 2, a quarter of the squared distance, and a density that is half as high."""
+    network, (_, context) = randomized(pma.UninformativePriorVAE), some(4)
+    latents = torch.randn(5, 4, 1, generator=torch.Generator().manual_seed(1)).double()
+    fine = network._log_of_data(latents, context)
+    network.data_scale = 2.0
+    rough = network._log_of_data(latents, context)
+    half = 3 * math.log(2 * math.pi) / 2
+    assert torch.allclose(rough + half + 3 * math.log(2), (fine + half) / 4)
 
 
 @pytest.mark.parametrize("build", NETWORKS)

@@ -23,7 +23,8 @@ NETWORKS = {
     "one normal": functools.partial(pma.MixtureDensity, num_components=1, width=32),
     "ConditionalPriorVAE": functools.partial(pma.ConditionalPriorVAE, width=32),
     "several latents": functools.partial(pma.ConditionalPriorVAE, num_samples=4, width=32),
-    "UninformativePriorVAE": functools.partial(pma.UninformativePriorVAE, width=32),
+    # The more its latent numbers tell of the data, the wider it draws, as published.
+    "UninformativePriorVAE": functools.partial(pma.UninformativePriorVAE, width=32, data_scale=3.0),
     "double": EnergyGenerator,
 }
 EXACT = ["SplineFlow", "MixtureDensity", "one normal"]

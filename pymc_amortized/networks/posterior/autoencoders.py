@@ -193,7 +193,7 @@ class ConditionalPriorVAE(_VariationalAutoencoder):
 class UninformativePriorVAE(_VariationalAutoencoder):
     r"""A conditional variational autoencoder whose latent numbers are standard normal [1]_.
 
-    The encoder is trained along with a decoder of the data, here of their summary, so that latent
+    The encoder is trained along with a decoder of the data, up to normal noise, so that latent
     numbers tell of both; draws are
 
     .. math:: q(\theta \mid y) = \int N(h; 0, I) \, p(\theta \mid h, y) \, dh.
@@ -210,17 +210,24 @@ class UninformativePriorVAE(_VariationalAutoencoder):
         Of the hidden layers.
     num_hidden : int
         How many there are.
+    data_scale : float
+        Of the noise of decoded data, in their standard deviations. The larger, the less latent
+        numbers have to tell of the data.
 
     Raises
     ------
     InvalidArgumentError
-        If ``num_latents`` or ``num_samples`` is no integer, or below 1.
+        If ``num_latents`` or ``num_samples`` is no integer, or below 1, or if ``data_scale`` is not
+        positive.
 
     Notes
     -----
     The loss bounds the negative log density of parameters and summary together, so that it is not
     to be compared with that of other networks. Draws take h from its prior, as in [1]_, although
-    data say something of it, as soon as the decoder of the summary has learned anything.
+    data say something of it, as soon as the decoder has learned anything: the more numbers a
+    summary has, the more. In [1]_ there is no summary network::
+
+        pma.Networks(summary=pma.IdentityNetwork, posterior=pma.UninformativePriorVAE)
 
     References
     ----------
@@ -236,8 +243,26 @@ class UninformativePriorVAE(_VariationalAutoencoder):
 
     density = "none"
 
+    def __init__(
+        self,
+        num_parameters: int,
+        context_size: int,
+        num_latents: int | None = None,
+        num_samples: int = 1,
+        width: int = 128,
+        num_hidden: int = 2,
+        data_scale: float = 1.0,
+    ) -> None:
+        if not isinstance(data_scale, int | float) or not 0 < data_scale < math.inf:
+            raise InvalidArgumentError(
+                f"Expected data_scale to be positive; got {data_scale!r}. For instance:\n\n"
+                "    functools.partial(pma.UninformativePriorVAE, data_scale=2.0)"
+            )
+        super().__init__(num_parameters, context_size, num_latents, num_samples, width, num_hidden)
+        self.data_scale = data_scale
+
     def _add_network(self, context_size: int, width: int, num_hidden: int) -> None:
-        self.of_data = _Normal(self.num_latents, context_size, width, num_hidden)
+        self.of_data = Perceptron(self.num_latents, context_size, width, num_hidden)
 
     def latent_prior(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and scales (B, L) of the latent numbers of draws."""
@@ -245,4 +270,5 @@ class UninformativePriorVAE(_VariationalAutoencoder):
         return mean, torch.ones_like(mean)
 
     def _log_of_data(self, latent: Tensor, context: Tensor) -> Tensor:
-        return _log_normal(context.detach(), *self.of_data(latent))
+        apart = (context.detach() - self.of_data(latent)) / self.data_scale
+        return log_standard_normal(apart) - context.shape[-1] * math.log(self.data_scale)

@@ -1,4 +1,4 @@
-"""The summary network of a vector, each of whose entries has a meaning of its own."""
+"""Summary networks of a vector, each of whose entries has a meaning of its own."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from pymc_amortized.networks.contracts import AbstractSummaryNetwork
 from pymc_amortized.networks.layers import Perceptron
 from pymc_amortized.networks.units import Units, UnitShape
 
-__all__ = ["VectorNetwork"]
+__all__ = ["IdentityNetwork", "VectorNetwork"]
 
 
 class VectorNetwork(AbstractSummaryNetwork):
@@ -53,3 +53,34 @@ class VectorNetwork(AbstractSummaryNetwork):
         """Summarize data sets: (B, C)."""
         x = units.values[:, 0]
         return self.linear(x) + self.perceptron(x)
+
+
+class IdentityNetwork(AbstractSummaryNetwork):
+    """The scaled entries of a vector themselves, which leaves all to the posterior network.
+
+    Parameters
+    ----------
+    shape : UnitShape
+        Of the units; one row.
+
+    Raises
+    ------
+    ValueError
+        If there are several rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = IdentityNetwork(UnitShape(num_features=5, min_rows=1, max_rows=1))
+    >>> network(Units(torch.ones(3, 1, 5), torch.ones(3, 1, dtype=torch.bool))).shape
+    torch.Size([3, 5])
+    """
+
+    def __init__(self, shape: UnitShape) -> None:
+        super().__init__()
+        shape.require_one_row()
+        self.context_size = shape.num_features
+
+    def forward(self, units: Units) -> Tensor:
+        """Summarize data sets: (B, C)."""
+        return units.values[:, 0]

@@ -35,11 +35,14 @@ from tests.benchmarks.sbi import TASKS
 from tests.benchmarks.sbi.observations import NUM_DRAWS, observation, reference
 
 NETWORKS = {
-    "flow": pma.SplineFlow,
-    "cp-vae": pma.ConditionalPriorVAE,
-    "cp-vae, K = 8": functools.partial(pma.ConditionalPriorVAE, num_samples=8),
-    "up-vae": pma.UninformativePriorVAE,
-    "mixture": pma.MixtureDensity,
+    "flow": pma.Networks(posterior=pma.SplineFlow),
+    "cp-vae": pma.Networks(posterior=pma.ConditionalPriorVAE),
+    "cp-vae, K = 8": pma.Networks(
+        posterior=functools.partial(pma.ConditionalPriorVAE, num_samples=8)
+    ),
+    "up-vae": pma.Networks(summary=pma.IdentityNetwork, posterior=pma.UninformativePriorVAE),
+    "mixture": pma.Networks(posterior=pma.MixtureDensity),
+    "auto": pma.Networks(posterior="auto"),
 }
 PUBLISHED = {  # C2ST of NPE, JANA, APT, CP-VAE and UP-VAE at 10,000, 20,000 and 30,000 simulations
     ("two_moons", 10_000): (0.5749, 0.5206, 0.5189, 0.6443, 0.6510),
@@ -62,7 +65,7 @@ def run(task, network, simulations, seed, number):
     posterior = pma.fit(
         model,
         training=config,
-        networks=pma.Networks(posterior=NETWORKS[network]),
+        networks=NETWORKS[network],
         random_seed=seed,
         progressbar=False,
         cache=False,

@@ -48,6 +48,7 @@ def test_what_is_chosen_is_found_again(tmp_path, monkeypatch):
         loaded = pma.load(tmp_path / "best.amortized", normal_mean(data()), networks=networks)
         assert same(loaded.tensors(), best.tensors())
         assert loaded.record == best.record
+    assert not calls, "what simulations have said is kept in the file"
 
 
 def test_a_choice_that_is_stopped_goes_on(tmp_path, monkeypatch):

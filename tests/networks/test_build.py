@@ -10,7 +10,7 @@ from pymc_amortized.networks.build import build_estimator
 from pymc_amortized.networks.classification.path_network import PathNetwork
 from pymc_amortized.networks.classification.unit_classifier import UnitClassifier
 from pymc_amortized.networks.units import UnitShape
-from tests.networks.unit_tables import OWNER
+from tests.networks.unit_tables import OWNER, make_units
 
 SCALARS = UnitShape(1, 10, 10, num_components=2, learns="units")
 VECTORS = UnitShape(3, 10, 10)
@@ -110,3 +110,12 @@ def test_weights_depend_on_the_seed_alone():
     other = build_estimator([SCALARS], 2, 6, random_seed=4).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_entries_as_they_are():
+    units = make_units(3, 10, 2)
+    network = pma.IdentityNetwork(UnitShape(2, 10, 10))
+    assert network.context_size == 20
+    assert torch.equal(network(units), units.values.reshape(3, 20))
+    with pytest.raises(ValueError, match=r"as many rows; got 5 to 10(.|\n)*SetTransformer"):
+        pma.IdentityNetwork(UnitShape(2, 5, 10))

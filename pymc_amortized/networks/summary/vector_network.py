@@ -56,17 +56,17 @@ class VectorNetwork(AbstractSummaryNetwork):
 
 
 class IdentityNetwork(AbstractSummaryNetwork):
-    """The scaled entries of a vector themselves, which leaves all to the posterior network.
+    """The scaled entries of all rows, side by side, which leaves all to the posterior network.
 
     Parameters
     ----------
     shape : UnitShape
-        Of the units; one row.
+        Of the units; always as many rows.
 
     Raises
     ------
     ValueError
-        If there are several rows.
+        If there may be more or fewer rows.
 
     Examples
     --------
@@ -78,9 +78,13 @@ class IdentityNetwork(AbstractSummaryNetwork):
 
     def __init__(self, shape: UnitShape) -> None:
         super().__init__()
-        shape.require_one_row()
-        self.context_size = shape.num_features
+        if shape.min_rows != shape.max_rows:
+            raise ValueError(
+                f"Expected always as many rows; got {shape.min_rows} to {shape.max_rows}. Use a "
+                "network for sets:\n\n    networks=pma.Networks(summary=pma.SetTransformer)"
+            )
+        self.context_size = shape.num_features * shape.max_rows
 
     def forward(self, units: Units) -> Tensor:
         """Summarize data sets: (B, C)."""
-        return units.values[:, 0]
+        return units.values.flatten(1)

@@ -36,7 +36,10 @@ from tests.benchmarks.sbi.observations import NUM_DRAWS, observation, reference
 
 NETWORKS = {
     "flow": pma.Networks(posterior=pma.SplineFlow),
-    "cp-vae": pma.Networks(posterior=pma.ConditionalPriorVAE),
+    "cp-vae": pma.Networks(
+        summary=pma.IdentityNetwork,
+        posterior=functools.partial(pma.ConditionalPriorVAE, width=64, num_hidden=1),
+    ),
     "cp-vae, K = 8": pma.Networks(
         posterior=functools.partial(pma.ConditionalPriorVAE, num_samples=8)
     ),

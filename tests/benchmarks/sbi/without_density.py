@@ -52,7 +52,7 @@ def main():
             options = {"random_seed": 1, "progressbar": False, "cache": False, "device": "cpu"}
             posterior = pma.fit(model, training=config, **options)
             report = posterior.check(num_datasets=asked.datasets, random_seed=2)
-            record = posterior.record
+            record, word = posterior.record, "passed" if report.passed else "failed"
             entropy = f"{cross_entropy(posterior):.4f}" if name == "g-and-k" else ""
             print(
                 f"| {name} | {record.simulations:,} | {record.seconds:.0f} | "

@@ -12,7 +12,7 @@ __all__ = ["Preset", "TrainingConfig", "check_training", "is_auto", "training_co
 
 Preset = Literal["none", "fast", "default", "thorough"]
 _AUTO = "auto"
-_NO_BUDGET = ", simulations=None, validation=0.1, patience=20"
+_NO_BUDGET = ", simulations=None, validation=0.1, patience=10"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,9 @@ class TrainingConfig:
     validation : float
         The share of such a table that is held out for validation, instead of ``num_validation``.
     patience : int or None
-        Rounds through a table without a lower validation loss, after which training goes back to
-        where it was lowest, and ends within half as many steps as that took. None goes on.
+        Rounds through a table in the first cycle of the learning rate. A cycle that has lowered the
+        validation loss by ``tolerance`` is followed by one that is twice as long, from the best
+        weights, until the steps are spent. None is one cycle over all steps.
 
     Examples
     --------
@@ -62,7 +63,7 @@ class TrainingConfig:
     num_validation: int = 1_024
     simulations: int | None = None
     validation: float = 0.1
-    patience: int | None = 20
+    patience: int | None = 10
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "num_validation"):

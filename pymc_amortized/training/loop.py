@@ -53,8 +53,14 @@ class _Run:
     best: dict[str, Tensor]
     validation: Batch
     weights: list[list[nn.Parameter]]
+    round_of: int | None  # steps after which data sets come again
     every: int  # steps from one check to the next
     started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def is_going_on(self) -> bool:
+        """Whether the cycle of the learning rate is not at its end."""
+        return self.state.step < self.state.horizon and self.state.progress < 1
 
 
 def train(
@@ -96,8 +102,7 @@ def train(
         If more than one step in ten is not finite.
     """
     checkpoint = checkpoint or Checkpoint()
-    validation = _draw_validation(source, held_out, config, seed)
-    run = _start(estimator, source, config, seed, objective, validation)
+    run = _start(estimator, source, held_out, config, seed, objective)
     if checkpoint.resume is not None:
         tensors, record = checkpoint.resume
         run.best = restore(tensors, estimator, run.optimizer)
@@ -114,54 +119,51 @@ def train(
     return TrainingResult(run.state, stopped_by)
 
 
-def _draw_validation(
+def _start(
+    estimator: Estimator,
     source: AbstractSimulations,
     held_out: AbstractSimulations | None,
     config: TrainingConfig,
     seed: int,
-) -> Batch:
-    """Return the data sets of the validation loss: all that are held out, or some new ones."""
-    number, most = config.num_validation, source.datasets_at_once
+    objective: Objective,
+) -> _Run:
+    number = config.num_validation
     if held_out is not None:
         number = held_out.num_available or number
-    return (held_out or source).draw(min(number, most), piece_seed(seed, 1, 0))
-
-
-def _start(
-    estimator: Estimator,
-    source: AbstractSimulations,
-    config: TrainingConfig,
-    seed: int,
-    objective: Objective,
-    validation: Batch,
-) -> _Run:
-    optimizer = torch.optim.AdamW(
-        estimator.parameters(),
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
-    every = max(1, config.steps // _CHECKS)
-    round_of = source.steps_per_round(config.batch_size)
+    number = min(number, source.datasets_at_once)
+    every, round_of = max(1, config.steps // _CHECKS), source.steps_per_round(config.batch_size)
     return _Run(
         estimator,
         source,
         config,
         seed,
         objective,
-        TrainingState(horizon=config.steps),
-        optimizer,
-        {},
-        validation,
-        estimator.independent_weights(),
+        TrainingState(horizon=_first_horizon(config, round_of)),
+        torch.optim.AdamW(
+            estimator.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        ),
+        best={},
+        validation=(held_out or source).draw(number, piece_seed(seed, 1, 0)),
+        weights=estimator.independent_weights(),
+        round_of=round_of,
         every=every if round_of is None else min(every, round_of),
     )
+
+
+def _first_horizon(config: TrainingConfig, round_of: int | None) -> int:
+    """Return after how many steps the learning rate is to end at zero."""
+    if round_of is None or config.patience is None:
+        return config.steps
+    return min(config.steps, config.patience * round_of)
 
 
 def _loop(run: _Run, reporter: Reporter, checkpoint: Checkpoint) -> StoppedBy:
     last_kept = time.perf_counter()
     reporter.begin(run.state)
-    while run.state.step < run.state.horizon and run.state.progress < 1:
+    while run.is_going_on or _begin_next_cycle(run):
         losses = _step(run)
         if run.state.step % run.every == 0 or run.state.step >= run.state.horizon:
             reporter.check(run.state, _check(run))
@@ -172,7 +174,7 @@ def _loop(run: _Run, reporter: Reporter, checkpoint: Checkpoint) -> StoppedBy:
             break
     if not run.state.history or run.state.history[-1]["step"] != run.state.step:
         _check(run)
-    if run.state.step >= run.state.horizon or run.state.progress >= 1:
+    if not run.is_going_on:
         return ""
     _keep(run, checkpoint)
     return "callback"
@@ -261,29 +263,42 @@ def _check(run: _Run) -> float:
     best_loss = total if better else run.state.best_loss
     history = (*run.state.history, entry)
     run.state = replace(run.state, history=history, best_loss=best_loss)
-    if run.state.horizon == run.config.steps:
+    if run.round_of is None and run.state.horizon == run.config.steps:
         _end_soon_where_nothing_is_gained(run)
     return total
 
 
 def _end_soon_where_nothing_is_gained(run: _Run) -> None:
-    """Have the learning rate end at zero before its time, once validation does not gain by more.
+    """Have the learning rate end at zero before its time, once validation gains next to nothing."""
+    config, state = run.config, run.state
+    if _is_flat([*_losses(state.history).values()], config):
+        horizon = min(config.steps, state.step + max(1, config.steps // 5))
+        run.state = replace(state, horizon=horizon)
 
-    Where the same data sets come again, networks go back to where they were best.
+
+def _begin_next_cycle(run: _Run) -> bool:
+    """Begin a cycle that is twice as long, at the best weights, if the last one has gained.
+
+    For data sets that come again: how long a network can learn from them, until it only learns them
+    by heart, shows at the ends of cycles alone, for at a high learning rate losses are noisy, and
+    the lowest of many may be so by chance.
     """
-    config, state, losses = run.config, run.state, _losses(run.state.history)
-    round_of = run.source.steps_per_round(config.batch_size)
-    if _is_flat(losses, config, run.every):
-        left = config.steps // 5
-    elif round_of is not None and config.patience is not None:
-        best = min(losses, key=losses.__getitem__)
-        if state.step - best < config.patience * round_of:
-            return
-        run.estimator.load_state_dict(run.best)
-        left = best // 2
-    else:
-        return
-    run.state = replace(state, horizon=min(config.steps, state.step + max(1, left)))
+    config, state = run.config, run.state
+    out_of_time = state.step < state.horizon
+    is_over = state.step >= config.steps or run.round_of is None or config.patience is None
+    if is_over or out_of_time:
+        return False
+    losses, begun = _losses(state.history), state.cycle_start
+    before = min((x for step, x in losses.items() if step <= begun), default=math.inf)
+    if before - losses[state.step] <= (config.tolerance or 0.0):
+        return False
+    run.estimator.load_state_dict(run.best)
+    length = 2 * (state.horizon - begun)
+    horizon = state.step + length
+    if horizon + length // 2 > config.steps:
+        horizon = config.steps
+    run.state = replace(state, cycle_start=state.step, horizon=horizon, progress=0.0)
+    return True
 
 
 def _losses(history: tuple[dict[str, float], ...]) -> dict[int, float]:
@@ -294,12 +309,12 @@ def _losses(history: tuple[dict[str, float], ...]) -> dict[int, float]:
     }
 
 
-def _is_flat(losses: dict[int, float], config: TrainingConfig, every: int) -> bool:
+def _is_flat(losses: list[float], config: TrainingConfig) -> bool:
     """Whether the last fifth of the steps planned has hardly lowered the loss."""
-    found, window = [*losses.values()], max(1, config.steps // every // 5)
-    if config.tolerance is None or len(found) < 2 * window:
+    window = _CHECKS // 5
+    if config.tolerance is None or len(losses) < 2 * window:
         return False
-    return min(found[:-window]) - min(found[-window:]) < config.tolerance
+    return min(losses[:-window]) - min(losses[-window:]) < config.tolerance
 
 
 def _refuse_many_skips(run: _Run, batch: Batch) -> None:

@@ -148,7 +148,7 @@ class Reporter:
         place = self.reporting.place
         kept = "" if place is None else f", kept in '{place}'"
         log_info(
-            f"Training: at most {state.horizon - state.step:,} steps, some "
+            f"Training: at most {self.config.steps - state.step:,} steps, some "
             f"{spoken_duration(left)}{kept}. Interrupt it to use the best network so far."
         )
 

@@ -34,7 +34,8 @@ class TrainingState:
     progress : float
         How far through the learning rate's cycle, from 0 to 1.
     horizon : int
-        Steps planned; fewer than configured once the loss is flat.
+        Steps planned, at the end of which the learning rate is zero: fewer than configured once the
+        loss is flat, or as long as there may be another cycle.
     seconds : float
         Spent so far.
     skipped : int
@@ -43,6 +44,8 @@ class TrainingState:
         The lowest validation loss, in nats per data set.
     history : tuple of dict
         At each check: step, seconds, validation loss of the posterior and of the classification.
+    cycle_start : int
+        The step at which the cycle of the learning rate has begun.
     """
 
     step: int = 0
@@ -52,6 +55,7 @@ class TrainingState:
     skipped: int = 0
     best_loss: float = math.inf
     history: tuple[dict[str, float], ...] = ()
+    cycle_start: int = 0
 
     def as_record(self) -> dict[str, Any]:
         """Return what JSON can hold."""

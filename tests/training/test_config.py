@@ -19,6 +19,11 @@ BAD = [
     {"learning_rate": float("nan")},
     {"max_time": -3},
     {"tolerance": "small"},
+    {"simulations": 99},
+    {"simulations": 1e4},
+    {"validation": 0.0},
+    {"validation": 1},
+    {"patience": 0},
 ]
 
 
@@ -53,3 +58,12 @@ def test_the_data_at_hand_may_decide():
 def test_what_is_none_of_these(training):
     with pytest.raises(InvalidArgumentError, match="'auto', 'none'"):
         check_training(training)
+
+
+def test_without_a_budget_networks_are_found_by_what_they_were_found_by():
+    plain = TrainingConfig(steps=100)
+    expected = "TrainingConfig(steps=100, batch_size=256, learning_rate=0.003, weight_decay=0.0001"
+    assert plain.fingerprint.startswith(expected)
+    assert "simulations" not in plain.fingerprint
+    assert "simulations=500" in TrainingConfig(simulations=500).fingerprint
+    assert "patience=3" in TrainingConfig(patience=3).fingerprint

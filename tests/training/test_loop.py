@@ -10,6 +10,7 @@ import pymc_amortized as pma
 
 from pymc_amortized.errors import TrainingError
 from pymc_amortized.inference.assembly import assemble
+from pymc_amortized.simulation.simulation_table import SimulationTable
 from pymc_amortized.simulation.training_data import SimulationSource
 from pymc_amortized.training.loop import train
 from pymc_amortized.training.reporter import Reporting
@@ -215,3 +216,58 @@ def test_an_estimator_of_ones_own_seed_leaves_torch_alone():
     fit(cache=False, random_seed=8)
     assert torch.equal(state, torch.get_rng_state())
     assert np.isfinite(fit(cache=False, random_seed=8).record.validation_loss)
+
+
+@pytest.fixture(scope="module")
+def from_a_table(prepared):
+    _, source = prepared()
+    table = SimulationTable(source, *source.draw_frames(300, 1))
+    return table.split(0.1)
+
+
+CYCLES = dataclasses.replace(QUICK, steps=400, batch_size=90, simulations=300, patience=4)
+
+
+def in_cycles(prepared, from_a_table, config=CYCLES, **options):
+    estimator, _ = prepared()
+    training, held_out = from_a_table
+    return estimator, train(estimator, training, config, 1, held_out=held_out, **options)
+
+
+def test_cycles_are_twice_as_long_each_and_begin_at_the_best_weights(prepared, from_a_table):
+    _, result = in_cycles(prepared, from_a_table)
+    ends = [12, 36, 84, 180, 400]  # the last one takes all that is left
+    assert result.state.step in ends
+    assert result.state.cycle_start == [0, *ends][ends.index(result.state.step)]
+    assert result.state.progress == 1.0
+    assert {entry["step"] for entry in result.state.history} >= set(range(3, result.state.step, 3))
+
+
+def test_a_run_that_is_stopped_in_a_later_cycle_goes_on(prepared, from_a_table, monkeypatch):
+    estimator, whole = in_cycles(prepared, from_a_table)
+    assert whole.state.step > 30
+    expected, kept = weights(estimator), {}
+
+    def keep(tensors, record):
+        kept["now"] = ({name: x.clone() for name, x in tensors.items()}, record)
+
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 25)
+        _, result = in_cycles(prepared, from_a_table, checkpoint=Checkpoint(keep))
+    assert result.state.cycle_start == 12
+    resume = Checkpoint(resume=kept["now"])
+    estimator, result = in_cycles(prepared, from_a_table, checkpoint=resume)
+    assert result.state.step == whole.state.step
+    assert same(weights(estimator), expected)
+
+
+def test_a_cycle_that_gains_too_little_is_the_last(prepared, from_a_table):
+    config = dataclasses.replace(CYCLES, tolerance=1e3)
+    _, result = in_cycles(prepared, from_a_table, config)
+    assert result.state.step == 36  # the first one gains on nothing at all
+    config = dataclasses.replace(CYCLES, patience=None)
+    _, result = in_cycles(prepared, from_a_table, config)
+    assert result.state.step == 400
+    config = dataclasses.replace(CYCLES, steps=100_000, max_time=1.0, patience=200)
+    _, result = in_cycles(prepared, from_a_table, config)
+    assert result.state.seconds < 3.0

@@ -53,12 +53,13 @@ USE = {
         def target(x, index):
             return torch.logaddexp(log_normal(x, -2.0, 0.3), log_normal(x, 2.0, 0.6)), x
 
-        first = Proposal(
-            lambda n, index: 3 * torch.randn(n, 1, 1, generator=generator).double(),
-            lambda x, index: log_normal(x, 0.0, 3.0),
-        )
-        x = first.sample(1_000, None)
-        pool = Pool(x, *target(x, None), (first.log_prob(x, None),), (1_000,))
+        def draw(n, index):
+            x = 3 * torch.randn(n, 1, 1, generator=generator).double()
+            return x, log_normal(x, 0.0, 3.0)
+
+        first = Proposal(draw, lambda x, index: log_normal(x, 0.0, 3.0))
+        x, log_q = first.sample(1_000, None)
+        pool = Pool(x, *target(x, None), (log_q,), (1_000,))
         rule, rounds = AcceptanceRule(), Rounds(1_000)
         found = adapt(pool, target, first, rule, 1_000, rounds, generator=generator)
         [(_, pool, weights)] = found

@@ -64,7 +64,8 @@ def test_targets_and_proposals_of_some_data_sets_are_their_own(weighted):
     index = torch.tensor([1])
     target, network = weighted.target(index), weighted.network(index)
     at = torch.tensor([0])
-    points = network.sample(50, at)
+    points, own = network.sample(50, at)
+    torch.testing.assert_close(own, network.log_prob(points, at))
     whole = weighted.inference.log_target_of(
         points, weighted.context[index], weighted.frames.select(index)
     )

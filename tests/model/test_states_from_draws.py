@@ -9,6 +9,7 @@ import torch
 import pymc_amortized as pma
 
 from pymc_amortized.errors import AccuracyWarning, UnsupportedModelError
+from pymc_amortized.simulation.laying_out import codes_of
 from tests.dwelling import compare_learned_paths
 from tests.model.chains_by_hand import NUM_TIMES, data, opaque
 from tests.trained import QUICK
@@ -138,8 +139,6 @@ def test_draws_without_a_name_are_refused():
 
 def test_a_state_too_rare_to_be_learned(trained):
     _, posterior = trained("dwelling")
-    inference = posterior.inference
-    source = inference.problem.source
-    [table] = inference.problem.layout.tables
+    [table] = posterior.inference.problem.layout.tables
     with pytest.raises(UnsupportedModelError, match="got 2, which is too rare"):
-        source._codes(table, torch.full((1, 1, NUM_TIMES), 2))
+        codes_of(table, torch.full((1, 1, NUM_TIMES), 2))

@@ -78,7 +78,7 @@ def _by_name(given: Any) -> dict[str, np.ndarray]:
     if not isinstance(given, Mapping):
         raise InvalidDataError(
             "Expected simulations as arrays by name, an xarray Dataset, or prior and prior "
-            f"predictive draws; got a {type(given).__name__}. For instance:\n\n"
+            f"predictive draws; got {str(given)[:80]}. For instance:\n\n"
             "    pma.fit(model, simulations=pm.sample_prior_predictive(10_000, model=model))"
         )
     return {name: np.asarray(x) for name, x in given.items()}

@@ -78,8 +78,11 @@ def _facts(inference: Amortized, record: TrainingRecord) -> dict[str, str]:
     }
     if not inference.estimator.is_trained:
         return facts | {"trained": "no: answers begin at the prior", "accuracy": "of each answer"}
+    budget = record.config.simulations
     facts["trained"] = (
-        f"{record.steps:,} steps of {record.config.batch_size} data sets in {record.seconds:.0f} s"
+        f"{record.steps:,} steps of {record.config.batch_size} data sets"
+        + ("" if budget is None else f" out of {budget:,}")
+        + f" in {record.seconds:.0f} s"
         + (", then interrupted" if record.interrupted else "")
     )
     facts["validation loss"] = f"{record.validation_loss:.3f} nats"

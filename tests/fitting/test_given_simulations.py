@@ -69,6 +69,7 @@ def test_a_network_learns_from_them_alone(made):
     )
     assert one.record.simulations == 0
     assert one.record.config.simulations == NUMBER
+    assert f"steps of 32 data sets out of {NUMBER}" in repr(one)
     assert one.history[-1]["posterior"] < one.history[0]["posterior"]
     assert same(one.tensors(), other.tensors())
 
@@ -110,7 +111,7 @@ BAD = {
     "NaN": (lambda m: change(m, y=np.where(m.arrays["y"] > 1, np.nan, 0)), r"finite .* of 'y'"),
     "no parameter": (lambda m: change(m, mu=np.full(NUMBER, np.inf)), r"finite .* of 'mu'"),
     "text": (lambda m: change(m, mu=np.full(NUMBER, "one")), r"numbers for 'mu'"),
-    "what": (lambda m: 3, r"got a int(.|\n)*sample_prior_predictive"),
+    "what": (lambda m: 3, r"got 3(.|\n)*sample_prior_predictive"),
 }
 
 

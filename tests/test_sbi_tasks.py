@@ -130,19 +130,38 @@ def near(name, simulator, y):
     return prior[:6]
 
 
-@pytest.mark.parametrize("name", ["two_moons", "gaussian_linear_uniform", "gaussian_mixture"])
+BOXES = {
+    "two_moons": (np.zeros(2), 1.0),
+    "gaussian_mixture": (observation("gaussian_mixture"), 4.5),
+}
+
+
+@pytest.mark.parametrize("name", BOXES)
 def test_draws_of_closed_forms_follow_the_density(name):
-    """Importance weights from one half of its draws' own normal fit would be flat: by moments."""
-    y, draws = observation(name), reference(name)
-    again = reference(name, seed=2)
-    p_value, where = smallest_p_value({"theta": draws}, {"theta": again})
-    assert p_value > LEVEL, where
-    rows = draws[:200]
-    values = np.array([log_likelihood(name, row, y) for row in rows])
-    assert np.isfinite(values).all()
-    if name == "two_moons":  # the density is symmetric: θ and its mirror image weigh the same
-        mirrored = np.array([log_likelihood(name, -row[::-1], y) for row in rows])
-        np.testing.assert_allclose(mirrored, values)
+    """They have the law of uniform draws that are kept by the density; planted: they are moved."""
+    y, (centre, width), rng = observation(name), BOXES[name], np.random.default_rng(3)
+    simulator = pma.compile_simulator(TASKS[name](y), device="cpu")
+    theta = centre + rng.uniform(-width, width, (1_000_000, 2))
+    theta = theta[(np.abs(theta) < (1 if name == "two_moons" else 10)).all(1)]
+    parameters = {"theta": torch.as_tensor(theta)}
+    log_p = simulator.density.log_marginal(parameters, simulator.observed_data).numpy().ravel()
+    kept = theta[rng.random(len(theta)) < np.exp(log_p - log_p.max())]
+    assert len(kept) > 1_000
+    draws = reference(name)
+    for moved, is_right in ((0.0, True), (0.15 * draws.std(0), False)):
+        p_value, where = smallest_p_value({"theta": draws + moved}, {"theta": kept})
+        assert (p_value > LEVEL) == is_right, where
+
+
+def test_draws_of_independent_closed_forms_have_their_marginals():
+    y = observation("gaussian_linear")
+    for draws, column in zip(reference("gaussian_linear").T, y, strict=True):
+        assert stats.kstest(draws, stats.norm(column / 2, np.sqrt(0.05)).cdf).pvalue > 1e-5
+    scale = np.sqrt(0.1)
+    y = observation("gaussian_linear_uniform")
+    for draws, column in zip(reference("gaussian_linear_uniform").T, y, strict=True):
+        exact = stats.truncnorm((-1 - column) / scale, (1 - column) / scale, column, scale)
+        assert stats.kstest(draws, exact.cdf).pvalue > 1e-5
 
 
 @pytest.mark.parametrize("name", RANDOM)

@@ -157,7 +157,8 @@ def fit_simulator(
     given = None
     if simulations is not None:
         _check_given(config, sizes)
-        given = read_simulations(simulator, simulations)
+        classified = networks is not None and networks.classification is not None
+        given = read_simulations(simulator, simulations, classified=classified)
         config = replace(config, simulations=len(given))
     if config.steps == 0:
         layout, inference = untrained(simulator, sizes, seed)

@@ -24,7 +24,9 @@ _SAMPLE_DIMS = ("chain", "draw", "sample")
 _GROUPS = ("prior", "prior_predictive")
 
 
-def read_simulations(simulator: Simulator, given: GivenSimulations | Any) -> Simulation:
+def read_simulations(
+    simulator: Simulator, given: GivenSimulations | Any, *, classified: bool = False
+) -> Simulation:
     """Check simulations of a model, and put exchangeable components in its order.
 
     Parameters
@@ -34,6 +36,8 @@ def read_simulations(simulator: Simulator, given: GivenSimulations | Any) -> Sim
     given : mapping of str to array, xarray.Dataset, InferenceData, DataTree or Simulation
         For each parameter and each observed variable an array (n, *shape); of indicators as well,
         where they have to be learned. Deterministics are passed over.
+    classified : bool
+        Whether indicators are to be learned although there is a density.
 
     Raises
     ------
@@ -53,7 +57,8 @@ def read_simulations(simulator: Simulator, given: GivenSimulations | Any) -> Sim
         o.name: _tensor(simulator, _check_data(o, arrays[o.name], number))
         for o in spec.observations
     }
-    indicators = dict(_find_indicators(simulator, arrays, number))
+    required = classified or simulator.density is None
+    indicators = dict(_find_indicators(simulator, arrays, number, required))
     _require_support(simulator, parameters)
     arranged, moved = simulator.labelling.arrange_all(
         parameters, indicators, {i.name: i.support[0] for i in spec.indicators}
@@ -146,7 +151,7 @@ def _require_finite(name: str, values: np.ndarray) -> None:
 
 
 def _find_indicators(
-    simulator: Simulator, arrays: Mapping[str, np.ndarray], number: int
+    simulator: Simulator, arrays: Mapping[str, np.ndarray], number: int, required: bool
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield indicators (n, *units) that are given; all that have to be learned must be."""
     for indicator in simulator.spec.indicators:
@@ -154,13 +159,13 @@ def _find_indicators(
             values = arrays[indicator.name]
         elif indicator.members and all(m.name in arrays for m in indicator.members):
             values = _join(indicator, arrays)
-        elif simulator.density is not None:
+        elif not required:
             continue
         else:
             names = [member.name for member in indicator.named]
             raise InvalidDataError(
-                f"Expected simulations of the indicators {names} too, which have to be learned "
-                "because the model has no density."
+                f"Expected simulations of the indicators {names} too, which have to be learned, "
+                "because the model has no density or a classification network was asked for."
             )
         values = _with_shape(indicator.name, values, (number, *indicator.units))
         if not np.isin(values, indicator.support).all():

@@ -100,7 +100,7 @@ class WantedNetwork:
 
     def _obtain_best(self, layout: DataLayout) -> AmortizedPosterior:
         """Return the network whose posterior network has the lowest loss on what is held out."""
-        found, choices = {}, self.networks.choices
+        found, choices, budget = {}, self.networks.choices, self._record(layout).fingerprint
         share = None if self.max_time is None else self.max_time / len(choices)
         wanted = {
             name: replace(self, networks=networks, max_time=share)
@@ -109,12 +109,16 @@ class WantedNetwork:
         is_missing = any(one._find_any(layout) is None for one in wanted.values())
         if is_missing and self.config.simulations is not None and self.given is None:
             source = problem_in_scores(self.simulator, layout, self.seed).source
-            name = self._record(layout).fingerprint
-            table = draw_table(source, self.config.simulations, self.seed, self.store, name)
+            number = self.config.simulations
+            table = draw_table(source, number, self.seed, self.store, budget)
             wanted = {name: replace(one, table=table) for name, one in wanted.items()}
         for name, one in wanted.items():
             log_info(f"Posterior network {len(found) + 1} of {len(choices)}: {name}.")
             found[name] = one.obtain()
+            if found[name].record.interrupted:
+                break
+        else:
+            self.store.discard(budget, "simulations")
         losses = {name: _posterior_loss(one.record) for name, one in found.items()}
         best = min(losses, key=losses.__getitem__)
         told = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())

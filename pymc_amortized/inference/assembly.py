@@ -182,7 +182,8 @@ def inference_from_tensors(
 
 
 def _known_atoms(simulator: Simulator, found: Mapping[str, Tensor]) -> dict[str, np.ndarray] | None:
-    """Return values that simulations repeat, by variable; None of a file that holds none."""
-    if any(o.name not in found for o in simulator.spec.observations):
+    """Return values that continuous variables repeat; None of a file that does not hold them."""
+    continuous = [o.name for o in simulator.spec.observations if np.dtype(o.dtype).kind == "f"]
+    if any(name not in found for name in continuous):
         return None
     return {name: x.cpu().numpy() for name, x in found.items()}

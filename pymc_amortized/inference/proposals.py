@@ -83,7 +83,17 @@ class _BaseSpace(ProposalSpace):
         return self.estimator.posterior
 
 
-class _ScoreSpace(ProposalSpace):
+class _Scores(ProposalSpace):
+    """Points that are the scores themselves."""
+
+    def to_scores(self, points: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        return points, torch.zeros_like(points[..., :1]).sum(-1)
+
+    def from_scores(self, scores: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        return self.to_scores(scores, context)
+
+
+class _ScoreSpace(_Scores):
     """The scores themselves, for a network of which no more is known than its density."""
 
     @torch.no_grad()
@@ -100,14 +110,8 @@ class _ScoreSpace(ProposalSpace):
         parts = [self.estimator.log_prob(part, context) for part in _parts(points, context)]
         return torch.cat(parts).double()
 
-    def to_scores(self, points: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        return points, torch.zeros_like(points[..., :1]).sum(-1)
 
-    def from_scores(self, scores: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        return self.to_scores(scores, context)
-
-
-class _LatentSpace(ProposalSpace):
+class _LatentSpace(_Scores):
     """The scores, for a network of latent numbers, by which its density is estimated.
 
     Of its own draws, the numbers that made them are among these: weights are exact then, however
@@ -137,18 +141,12 @@ class _LatentSpace(ProposalSpace):
             ]
         ).double()
 
-    def to_scores(self, points: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        return points, torch.zeros_like(points[..., :1]).sum(-1)
-
-    def from_scores(self, scores: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        return self.to_scores(scores, context)
-
     @property
     def _network(self) -> AbstractLatentNetwork:
         return self.estimator.posterior
 
 
-class _FittedSpace(ProposalSpace):
+class _FittedSpace(_Scores):
     """The scores, for a network that draws, and knows no density: a mixture fitted to its draws.
 
     Proposals are draws of the mixture, whose density is known. It is fitted once for each data set
@@ -167,12 +165,6 @@ class _FittedSpace(ProposalSpace):
 
     def log_prob(self, points: Tensor, context: Tensor) -> Tensor:
         return self._mixtures(context).log_prob(points)
-
-    def to_scores(self, points: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        return points, torch.zeros_like(points[..., :1]).sum(-1)
-
-    def from_scores(self, scores: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        return self.to_scores(scores, context)
 
     @torch.no_grad()
     def _mixtures(self, context: Tensor) -> StudentMixture:

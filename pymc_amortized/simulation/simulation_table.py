@@ -13,9 +13,9 @@ from torch import Tensor
 from pymc_amortized.data.frames import Frames, stack_frames
 from pymc_amortized.networks.batch import Batch
 from pymc_amortized.rng import piece_seed
-from pymc_amortized.simulation.laying_out import codes_of
 from pymc_amortized.simulation.simulated_data import Simulation
 from pymc_amortized.simulation.simulations import AbstractSimulations, Drawn
+from pymc_amortized.simulation.training_batches import codes_of
 
 __all__ = ["SimulationTable"]
 

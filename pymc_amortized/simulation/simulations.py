@@ -9,8 +9,8 @@ from pymc_amortized.data.frames import Frames
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.model.parameter_space import ParameterSpace
 from pymc_amortized.networks.batch import Batch
-from pymc_amortized.simulation.laying_out import lay_out_batch
 from pymc_amortized.simulation.simulator import Simulator
+from pymc_amortized.simulation.training_batches import lay_out_batch
 
 __all__ = ["AbstractSimulations", "Drawn"]
 

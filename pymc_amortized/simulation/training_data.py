@@ -17,9 +17,9 @@ from pymc_amortized.memory import MEMORY, MemoryBudget
 from pymc_amortized.model.parameter_space import ParameterSpace
 from pymc_amortized.networks.batch import Batch
 from pymc_amortized.rng import piece_seed, torch_generator
-from pymc_amortized.simulation.laying_out import chain_without_data, codes_of
 from pymc_amortized.simulation.simulations import AbstractSimulations, Drawn
 from pymc_amortized.simulation.simulator import Simulator
+from pymc_amortized.simulation.training_batches import chain_without_data, codes_of
 
 __all__ = ["SimulationSource"]
 

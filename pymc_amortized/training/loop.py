@@ -288,6 +288,9 @@ def _begin_next_cycle(run: _Run) -> bool:
     is_over = state.step >= config.steps or run.round_of is None or config.patience is None
     if is_over or out_of_time:
         return False
+    if state.history[-1]["step"] != state.step:  # an earlier run was stopped just there
+        _check(run)
+        state = run.state
     losses, begun = _losses(state.history), state.cycle_start
     before = min((x for step, x in losses.items() if step <= begun), default=math.inf)
     if before - losses[state.step] <= (config.tolerance or 0.0):

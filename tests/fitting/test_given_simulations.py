@@ -156,11 +156,19 @@ def test_indicators_are_needed_where_they_have_to_be_learned():
         indicators = arrays.pop("z")
         if with_density:
             assert not read_simulations(simulator, arrays).indicators
-            continue
         with pytest.raises(InvalidDataError, match=r"indicators \['z'\] too"):
-            read_simulations(simulator, arrays)
+            read_simulations(simulator, arrays, classified=with_density)
         found = read_simulations(simulator, {**arrays, "z": indicators})
         np.testing.assert_array_equal(found.arrays["z"], indicators)
+
+
+def test_a_classification_network_that_is_asked_for_needs_them_too():
+    model, options = counts(), OPTIONS | {"networks": pma.Networks(classification=True)}
+    arrays = pma.compile_simulator(model, device="cpu").sample(NUMBER, 1).arrays
+    assert pma.fit(model, simulations=arrays, **options).inference.estimator.classified
+    arrays.pop("z")
+    with pytest.raises(InvalidDataError, match="classification network was asked for"):
+        pma.fit(model, simulations=arrays, **options)
 
 
 def test_a_joint_indicator_is_joined_from_its_members():

@@ -1,5 +1,7 @@
 """Budgets of simulations: drawn once, counted, kept by a run that is stopped."""
 
+import dataclasses
+
 import numpy as np
 import pymc as pm
 import pytest
@@ -64,12 +66,8 @@ def test_training_ends_where_it_only_learns_by_heart():
     before = [min(x for step, x in losses.items() if step <= end) for end in done]
     gains = [one - losses[end] for one, end in zip(before, done[1:], strict=False)]
     assert [gain > config.tolerance for gain in gains] == [True] * (len(gains) - 1) + [False]
-    on = fit(training=pma.TrainingConfig(**{**asdict(config), "patience": None}), cache=False)
+    on = fit(training=dataclasses.replace(config, patience=None), cache=False)
     assert on.record.steps == 3_000
-
-
-def asdict(config):
-    return {name: getattr(config, name) for name in config.__dataclass_fields__}
 
 
 def test_a_run_that_is_stopped_keeps_its_table(monkeypatch, tmp_path):

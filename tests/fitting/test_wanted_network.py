@@ -1,10 +1,13 @@
 """Networks that are asked for: the best of several, on one budget, found again."""
 
+import numpy as np
+import pymc as pm
 import pytest
 
 import pymc_amortized as pma
 
 from pymc_amortized.errors import InvalidArgumentError
+from pymc_amortized.fitting import simulation_budget
 from pymc_amortized.networks.build import with_choice
 from tests.fitting.test_simulation_budget import BUDGET, counted
 from tests.trained import data, normal_mean
@@ -55,15 +58,45 @@ def test_a_choice_that_is_stopped_goes_on(tmp_path, monkeypatch):
     whole = fit(training=BUDGET, networks=AUTO, cache=False)
     with monkeypatch.context() as patch:
         interrupt_at(patch, 30)
-        with pytest.warns(pma.errors.TrainingInterruptedWarning):
-            fit(training=BUDGET, networks=AUTO, cache=tmp_path)
+        patch.setattr(simulation_budget, "_SECONDS_BETWEEN_COPIES", 0.0)
+        with pytest.warns(pma.errors.TrainingInterruptedWarning) as told:
+            stopped = fit(training=BUDGET, networks=AUTO, cache=tmp_path)
+    assert len(told) == 1, "the others are not begun"
+    assert stopped.record.steps == 30
+    assert list(tmp_path.glob("*.simulations"))
     again = fit(training=BUDGET, networks=AUTO, cache=tmp_path)
     assert again.record.chosen == whole.record.chosen
     assert same(again.tensors(), whole.tensors())
+    assert not list(tmp_path.glob("*.simulations"))
 
 
-def test_a_choice_without_parameters_is_none():
-    """Components are known: indicators alone are learned of."""
+def test_counts_are_loaded_without_simulating_either(tmp_path, monkeypatch):
+    with pm.Model() as model:
+        rate = pm.Gamma("rate", 4, 2)
+        pm.Poisson("y", rate, observed=np.ones(5, int))
+    options = {"training": BUDGET, "random_seed": 1, "progressbar": False, "cache": False}
+    pma.fit(model, **options).save(tmp_path / "counts")
+    calls = counted(monkeypatch)
+    pma.load(tmp_path / "counts", model)
+    assert not calls
+
+
+def test_without_parameters_there_is_no_choice():
+    """Components are known: indicators alone are learned."""
+
+    def draw(z, rng=None, size=None):
+        return rng.normal(3.0 * z, 1.0, size=size)
+
+    with pm.Model() as model:
+        z = pm.Bernoulli("z", 0.4, shape=6)
+        pm.CustomDist("y", z, random=draw, observed=np.zeros(6))
+    options = {"training": BUDGET, "random_seed": 1, "progressbar": False, "cache": False}
+    found = pma.fit(model, networks=AUTO, **options)
+    assert found.inference.estimator.posterior is None
+    assert not found.record.chosen
+
+
+def test_what_was_chosen_is_named():
     assert with_choice(None, "") is None
     assert with_choice(AUTO, "SplineFlow").posterior is pma.SplineFlow
     assert with_choice(None, "SplineFlow").posterior is pma.SplineFlow

@@ -9,7 +9,7 @@ import torch
 import pymc_amortized as pma
 
 from pymc_amortized.errors import AccuracyWarning, UnsupportedModelError
-from pymc_amortized.simulation.laying_out import codes_of
+from pymc_amortized.simulation.training_batches import codes_of
 from tests.dwelling import compare_learned_paths
 from tests.model.chains_by_hand import NUM_TIMES, data, opaque
 from tests.trained import QUICK

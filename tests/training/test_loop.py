@@ -12,6 +12,7 @@ from pymc_amortized.errors import TrainingError
 from pymc_amortized.inference.assembly import assemble
 from pymc_amortized.simulation.simulation_table import SimulationTable
 from pymc_amortized.simulation.training_data import SimulationSource
+from pymc_amortized.training import loop as training
 from pymc_amortized.training.loop import train
 from pymc_amortized.training.reporter import Reporting
 from pymc_amortized.training.state import Checkpoint, TrainingState
@@ -230,16 +231,29 @@ CYCLES = dataclasses.replace(QUICK, steps=400, batch_size=90, simulations=300, p
 
 def in_cycles(prepared, from_a_table, config=CYCLES, **options):
     estimator, _ = prepared()
-    training, held_out = from_a_table
-    return estimator, train(estimator, training, config, 1, held_out=held_out, **options)
+    table, held_out = from_a_table
+    return estimator, train(estimator, table, config, 1, held_out=held_out, **options)
 
 
-def test_cycles_are_twice_as_long_each_and_begin_at_the_best_weights(prepared, from_a_table):
+def test_cycles_are_twice_as_long_each_and_begin_at_the_best_weights(
+    prepared, from_a_table, monkeypatch
+):
+    begun, original = [], training._begin_next_cycle
+
+    def begin(run):
+        goes_on = original(run)
+        if goes_on:
+            begun.append((weights(run.estimator), run.best))
+        return goes_on
+
+    monkeypatch.setattr(training, "_begin_next_cycle", begin)
     _, result = in_cycles(prepared, from_a_table)
     ends = [12, 36, 84, 180, 400]  # the last one takes all that is left
     assert result.state.step in ends
     assert result.state.cycle_start == [0, *ends][ends.index(result.state.step)]
     assert result.state.progress == 1.0
+    assert all(same(one, other) for one, other in begun)
+    assert len(begun) == ends.index(result.state.step) >= 2
     assert {entry["step"] for entry in result.state.history} >= set(range(3, result.state.step, 3))
 
 
@@ -255,6 +269,30 @@ def test_a_run_that_is_stopped_in_a_later_cycle_goes_on(prepared, from_a_table, 
         interrupt_at(patch, 25)
         _, result = in_cycles(prepared, from_a_table, checkpoint=Checkpoint(keep))
     assert result.state.cycle_start == 12
+    resume = Checkpoint(resume=kept["now"])
+    estimator, result = in_cycles(prepared, from_a_table, checkpoint=resume)
+    assert result.state.step == whole.state.step
+    assert same(weights(estimator), expected)
+
+
+def test_a_run_that_is_stopped_before_the_check_that_ends_a_cycle_goes_on(
+    prepared, from_a_table, monkeypatch
+):
+    estimator, whole = in_cycles(prepared, from_a_table)
+    expected, kept, original = weights(estimator), {}, training._check
+
+    def keep(tensors, record):
+        kept["now"] = ({name: x.clone() for name, x in tensors.items()}, record)
+
+    def interrupted(run):
+        if run.state.step == 12:
+            raise KeyboardInterrupt
+        return original(run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_check", interrupted)
+        in_cycles(prepared, from_a_table, checkpoint=Checkpoint(keep))
+    assert kept["now"][1]["history"][-1]["step"] == 9
     resume = Checkpoint(resume=kept["now"])
     estimator, result = in_cycles(prepared, from_a_table, checkpoint=resume)
     assert result.state.step == whole.state.step

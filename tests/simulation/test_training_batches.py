@@ -9,7 +9,7 @@ import pymc_amortized as pma
 
 from pymc_amortized.errors import UnsupportedModelError
 from pymc_amortized.inference.assembly import lay_out
-from pymc_amortized.simulation.laying_out import codes_of
+from pymc_amortized.simulation.training_batches import codes_of
 from pymc_amortized.simulation.training_data import SimulationSource
 from tests.dwelling import dwelling
 from tests.networks.resizable_chains import resizable

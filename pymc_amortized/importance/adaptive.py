@@ -10,7 +10,12 @@ from torch import Tensor
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.pool import Pool, Proposal, Target
 from pymc_amortized.importance.student_mixture import StudentMixture, fit_student_mixture
-from pymc_amortized.importance.weights import Weights, tempered, weigh
+from pymc_amortized.importance.weights import (
+    Weights,
+    expected_share_distinct,
+    tempered,
+    weigh,
+)
 from pymc_amortized.memory import MEMORY
 
 __all__ = ["Rounds", "adapt"]
@@ -19,6 +24,7 @@ _ESS_TO_FIT = 100.0
 _NUM_ROUNDS = 7
 _NUM_CYCLES = 3
 _NUM_MORE = 4
+_DISTINCT = 0.97
 _MARGIN = 6.0
 _SHARE_OF_FIRST, _SHARE_OF_GOOD = 0.1, 0.25
 _GROWTH = 4
@@ -39,11 +45,14 @@ class Rounds:
         How often mixtures are fitted anew, each time from four times as many draws.
     num_components : int or None
         Of each mixture; None for that of :func:`fit_student_mixture`.
+    num_picked : int
+        How many draws are picked by their weights in the end, hardly any of them twice.
     """
 
     num_new: int
     cycles: int = _NUM_CYCLES
     num_components: int | None = None
+    num_picked: int = 1
 
 
 def adapt(
@@ -67,10 +76,11 @@ def adapt(
 
     A mixture that was fitted to draws lies a little too much where they are, so that their weights
     are too small, and their sum with them. So they are left behind: the last two mixtures and the
-    first proposal are drawn from anew, as often as is wanted, and nothing is fitted any more. Where
-    weights of new draws cannot be relied on, or would need more than five times as many to be worth
-    what is wanted, more mixtures are fitted to these, from four times as many draws in each round;
-    as often as there are cycles left.
+    first proposal are drawn from anew, up to five times, until they are worth what is wanted and
+    hardly any that is picked would be there twice; and nothing is fitted any more. Where weights of
+    new draws cannot be relied on, or would need more than five times as many to be worth what is
+    wanted, more mixtures are fitted to these, from four times as many draws in each round; as often
+    as there are cycles left.
 
     Parameters
     ----------
@@ -83,7 +93,7 @@ def adapt(
     rule : AcceptanceRule
         When weighted draws are an answer.
     wanted : float
-        Importance ESS at which to stop drawing.
+        Importance ESS that is enough.
     rounds : Rounds
         How many, and of what.
     mixtures : sequence of StudentMixture
@@ -135,7 +145,7 @@ def adapt(
     (True, True, True)
     """
     index = torch.arange(len(pool), device=pool.points.device)
-    search = _Search(target, first, rule, wanted, rounds.num_new, generator, rounds.num_components)
+    search = _Search(target, first, rule, wanted, rounds, generator)
     yield from search.run(index, pool, list(mixtures), rounds.cycles)
 
 
@@ -147,9 +157,8 @@ class _Search:
     first: Proposal
     rule: AcceptanceRule
     wanted: float
-    num_new: int
+    rounds: Rounds
     generator: torch.Generator | None
-    num_components: int | None = None
 
     def run(
         self, index: Tensor, pool: Pool, mixtures: list[StudentMixture], cycles: int
@@ -182,7 +191,7 @@ class _Search:
     ) -> tuple[Pool, list[StudentMixture]]:
         """Fit one more mixture, and add its draws, with the density of all proposals at all."""
         last = self._fit_to(pool, weights)
-        new = last.sample(self.num_new, self.generator)
+        new = last.sample(self.rounds.num_new, self.generator)
         of_new = [self.first.log_prob(new, index), *(mixture.log_prob(new) for mixture in mixtures)]
         pool = pool.with_proposal(new, self.target(new, index), of_new, last.log_prob)
         return pool, [*mixtures, last]
@@ -191,8 +200,8 @@ class _Search:
         return fit_student_mixture(
             pool.points,
             tempered(weights.log_weights, _ESS_TO_FIT),
-            self.num_components,
-            num_points=self.num_new // 2,
+            self.rounds.num_components,
+            num_points=self.rounds.num_new // 2,
             generator=self.generator,
         )
 
@@ -223,8 +232,9 @@ class _Search:
         self, index: Tensor, pool: Pool, mixtures: list[StudentMixture], bad: Tensor, cycles: int
     ) -> Iterator[tuple[Tensor, Pool, Weights]]:
         """Fit again, with more draws in each round, as many data sets at once as memory allows."""
-        search = replace(self, num_new=_GROWTH * self.num_new)
-        at_once = MEMORY.at_once(_NUMBERS_PER_DRAW * search.num_new)
+        rounds = replace(self.rounds, num_new=_GROWTH * self.rounds.num_new)
+        search = replace(self, rounds=rounds)
+        at_once = MEMORY.at_once(_NUMBERS_PER_DRAW * rounds.num_new)
         for some in bad.nonzero()[:, 0].split(at_once):
             fitted = [mixture.select(some) for mixture in mixtures]
             yield from search.run(index[some], pool.select(some), fitted, cycles)
@@ -234,15 +244,19 @@ class _Search:
 
         Of more draws there can be so many times as many as there are.
         """
-        done = self.rule.relies_on(weights) & (weights.ess >= self.wanted)
+        reliable, enough = self.rule.relies_on(weights), weights.ess >= self.wanted
+        done = reliable & enough
+        if more > 1:
+            distinct = expected_share_distinct(weights.log_weights, self.rounds.num_picked)
+            done = done & (distinct >= _DISTINCT)
         if cycles == 1:
             return done | (more == 1), torch.zeros_like(done)
         hopeless = more * weights.ess < self.wanted
-        return done, ~done & (hopeless | (weights.ess >= self.wanted))
+        return done, hopeless | (enough & ~reliable)
 
     def _draw(self, index: Tensor, mixtures: list[StudentMixture], share: float) -> Pool:
         """Draw from the last mixtures, and a share from the first proposal."""
-        number = int(_ROUNDS_OF_DRAWS * self.num_new)
+        number = int(_ROUNDS_OF_DRAWS * self.rounds.num_new)
         from_first = int(share * number)
         each = (number - from_first) // len(mixtures)
         of_first, log_own = self.first.sample(from_first, index)

@@ -160,7 +160,7 @@ def test_the_integral_in_eight_dimensions_is_not_biased():
     assert abs(np.mean(z)) < 0.8
     assert 0.5 < np.std(z) < 1.7
     # A planted fault: the draws that mixtures were fitted to, weighed against all proposals.
-    search, mixtures = _Search(imaged(target), network, 3_000, 400, 2_000, generator(5)), []
+    search, mixtures = _Search(imaged(target), network, 3_000, 400, Rounds(2_000), generator(5)), []
     for _ in range(4):
         weights = weigh(pool.log_weights)
         pool, mixtures = search._fit(everything, pool, weights, mixtures)
@@ -208,6 +208,23 @@ def test_good_draws_need_no_rounds():
     assert np.abs(first).max() < 4.5 / math.sqrt(3_000)
     # A planted fault: the share of the network is forgotten.
     assert abs(np.mean(wrong)) > 2
+
+
+def skewed(points, index=None):
+    """Logs of Gamma variables, which a Student distribution proposes with uneven weights."""
+    return (points - points.exp()).sum(-1)
+
+
+@pytest.mark.parametrize(("num_picked", "repeated"), [(1, True), (4_000, False)])
+def test_draws_that_are_picked_differ(num_picked, repeated):
+    """Draws of uneven weights go on, although they are worth enough."""
+    pool, network = pool_of(skewed, wide, 4_000, 3), normal_proposal(3)
+    rounds = Rounds(2_000, 1, 1, num_picked)
+    found = adapt(pool, imaged(skewed), network, RULE, 2_000, rounds, generator=generator(5))
+    for _, more, weights in found:
+        picked = resample(weights.log_weights, 4_000, generator(6))
+        shares = [len(column.unique()) / 4_000 for column in picked.T]
+        assert (min(shares) < 0.95) == repeated, (more.counts, shares)
 
 
 def test_some_data_sets_need_rounds_and_others_do_not():

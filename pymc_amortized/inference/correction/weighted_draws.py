@@ -157,7 +157,7 @@ class WeightedDraws:
             self.network(index),
             self.rule_for_weights,
             max(self.rule_for_weights.ess, self.wanted),
-            Rounds(max(_NUM_NEW, self.num_draws // 2), **options),
+            Rounds(max(_NUM_NEW, self.num_draws // 2), num_picked=self.num_draws, **options),
             mixtures=mixtures,
             generator=self.generator,
         )

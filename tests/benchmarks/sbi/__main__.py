@@ -2,12 +2,13 @@
 
     pip install --no-deps sbibm==1.1.0
     python -m tests.benchmarks.sbi [--tasks two_moons sir] [--networks flow cp-vae] \\
-        [--simulations 10000] [--seeds 5] [--observation 1] [--kept results.jsonl]
+        [--simulations 10000] [--seeds 5] [--observation 1] [--kept my.jsonl]
 
 Each network sees so many simulations, a tenth of them for validation, and no other. Printed are,
 as mean ± standard deviation over seeds, C2ST (0.5 is best) and BayesFlow's MMD of its 10,000 draws
 for one observation, of draws corrected by the density where there is one, seconds of training, and
-what was published [1]_. Every run is kept in a file, and not repeated.
+what was published [1]_. Every run is kept in a file, with the machine and versions it was made by,
+and not repeated: those in docs/benchmarks.md are in results.jsonl.
 
 References
 ----------
@@ -58,6 +59,7 @@ PUBLISHED = {  # C2ST of NPE, JANA, APT, CP-VAE and UP-VAE at 10,000, 20,000 and
     ("sir", 20_000): (0.9122, 0.9175, 0.9434, 0.8976, 0.8731),
     ("sir", 30_000): (0.9405, 0.9343, 0.9457, 0.8857, 0.8893),
 }
+RESULTS = pathlib.Path(__file__).with_name("results.jsonl")
 FIGURES = ("c2st", "mmd", "corrected", "loss", "seconds")
 
 
@@ -125,11 +127,14 @@ def main():
     parser.add_argument("--simulations", nargs="+", type=int, default=[10_000])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--observation", type=int, default=1)
-    parser.add_argument("--kept", type=pathlib.Path, default="sbi.jsonl")
+    parser.add_argument("--kept", type=pathlib.Path, default=RESULTS)
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
-    versions = f"PyMC {pm.__version__}, torch {torch.__version__}"
-    print(f"{platform.machine()}, {torch.get_num_threads()} threads, {versions}")
+    versions = (
+        f"{platform.machine()}, {torch.get_num_threads()} threads, "
+        f"PyMC {pm.__version__}, torch {torch.__version__}"
+    )
+    print(versions)
     lines = asked.kept.read_text().splitlines() if asked.kept.exists() else []
     kept = {tuple(key): row for key, row in map(json.loads, lines)}
     for task in asked.tasks:
@@ -139,7 +144,7 @@ def main():
                     key = (task, network, simulations, seed, asked.observation)
                     if key in kept:
                         continue
-                    kept[key] = run(*key) | {"network": network}
+                    kept[key] = run(*key) | {"network": network, "made_by": versions}
                     with asked.kept.open("a") as file:
                         file.write(json.dumps([key, kept[key]]) + "\n")
             rows = [

@@ -41,8 +41,8 @@ class AmortizedPosterior:
     """
 
     def __init__(self, inference: Amortized, record: TrainingRecord) -> None:
-        self.inference, self.record = inference, record
-        self._delivery = Delivery(inference, record)
+        self.inference, self.record = inference.only_for(record.data), record
+        self._delivery = Delivery(self.inference, record)
 
     @property
     def spec(self) -> ModelSpec:
@@ -51,7 +51,7 @@ class AmortizedPosterior:
 
     @property
     def history(self) -> tuple[dict[str, float], ...]:
-        """Step, seconds, and both terms of the validation loss in nats, check by check."""
+        """Step, seconds, and terms of the validation loss in nats, check by check."""
         return self.record.history
 
     def sample(
@@ -286,7 +286,7 @@ class AmortizedPosterior:
         num_datasets : int
             At least 20; the more, the smaller the errors that show. If you interrupt: those done.
         draws, correction, random_seed, progressbar
-            As in :meth:`sample`; ``"none"`` looks at the network alone.
+            As in :meth:`sample`; ``"none"``: the network alone.
         around : InferenceData or DataTree, optional
             An answer: data like its own are simulated, and answered by importance sampling alone.
 

@@ -101,6 +101,8 @@ def test_signatures_are_as_in_pymc():
         "training",
         "networks",
         "simulations",
+        "data",
+        "rounds",
         "order_by",
         "device",
         "random_seed",

@@ -21,6 +21,7 @@ from pymc_amortized.data.user_values import (
     runs_along,
 )
 from pymc_amortized.errors import InvalidDataError, ObservationShapeError
+from pymc_amortized.model.fingerprint import describe_value, digest
 from pymc_amortized.model.spec import ObservationSpec
 
 __all__ = ["Dataset", "read_dataset"]
@@ -49,6 +50,15 @@ class Dataset:
     positions: tuple[np.ndarray, ...]
     observations: dict[str, np.ndarray]
     covariates: dict[str, np.ndarray]
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that a model can see of it."""
+        frames = self.frames
+        tensors = {**frames.observations, **frames.covariates}
+        parts = {name: x.cpu().numpy() for name, x in sorted(tensors.items())}
+        places = [x.cpu().numpy() for x in (*frames.selected, frames.times) if x is not None]
+        return digest(describe_value(parts), describe_value(places))
 
 
 def read_dataset(

@@ -110,6 +110,7 @@ def calibrate_around(
     """
     _require_density(inference)
     _require_usual(correction)
+    inference.require_any_data("a check by simulated data sets")
     require_enough(num_datasets)
     inference.read(None)  # new data have the model's own size: refused, if not trained for it
     started = time.perf_counter()

@@ -77,6 +77,7 @@ def calibrate(
         If you interrupt when at least 20 data sets have their final answers: the report is of
         these.
     """
+    inference.require_any_data("a check by simulated data sets")
     require_enough(num_datasets)
     started, num_datasets = time.perf_counter(), int(num_datasets)
     rng = numpy_generator(random_seed)

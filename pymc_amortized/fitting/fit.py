@@ -1,11 +1,13 @@
 """The door for people with many data sets: train once, answer for ever."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pymc_amortized.data.tables import Sizes
 from pymc_amortized.errors import InvalidArgumentError
 from pymc_amortized.fitting.given_simulations import GivenSimulations, read_simulations
+from pymc_amortized.fitting.sequential import SequentialTraining, check_sequential
 from pymc_amortized.fitting.wanted_network import WantedNetwork, blank_record, put_together
 from pymc_amortized.inference.assembly import untrained
 from pymc_amortized.networks.build import Networks
@@ -31,6 +33,8 @@ def fit(
     training: TrainingConfig | Preset | None = None,
     networks: Networks | None = None,
     simulations: GivenSimulations | None = None,
+    data: Mapping[str, Any] | None = None,
+    rounds: int | None = None,
     order_by: OrderBy = None,
     device: str = "auto",
     random_seed: RandomSeed = None,
@@ -59,6 +63,13 @@ def fit(
         variable an array (n, *shape), or what ``pm.sample_prior_predictive`` returns. Parameters
         must have been drawn from the prior of the model. Default: the model is simulated, anew at
         each step, or as often as ``TrainingConfig(simulations=...)`` says.
+    data : mapping of str to array, optional
+        One data set, by observed variable, to train for in ``rounds``; the networks answer no
+        other.
+    rounds : int, optional
+        The budget of simulations, 10,000 by default, is divided by so many rounds, each of which
+        simulates only where the networks of the round before have put the posterior of ``data``.
+        They end early when the networks move by less than ``TrainingConfig(tolerance=...)``.
     order_by : str or sequence of str, optional
         Where components are exchangeable, so that the posterior has a mode for each order of their
         labels: the parameter in whose ascending order they are trained and answered; of components
@@ -90,9 +101,10 @@ def fit(
     UnsupportedModelError
         If the model cannot be read, or its sizes cannot be varied as asked for.
     InvalidArgumentError
-        If ``order_by`` names what exchangeable components cannot be ordered by.
+        If ``order_by`` names what exchangeable components cannot be ordered by; or if one of
+        ``data`` and ``rounds`` is given without the other, or with what does not go with them.
     InvalidDataError
-        If ``simulations`` are not of this model.
+        If ``simulations``, or ``data``, are not of this model.
     TrainingError
         If too many steps are not finite.
 
@@ -120,6 +132,8 @@ def fit(
         training=training,
         networks=networks,
         simulations=simulations,
+        data=data,
+        rounds=rounds,
         order_by=order_by,
         random_seed=random_seed,
         progressbar=progressbar,
@@ -140,6 +154,8 @@ def fit_simulator(
     cache: Cache,
     callback: TrainingCallback | None = None,
     simulations: GivenSimulations | None = None,
+    data: Mapping[str, Any] | None = None,
+    rounds: int | None = None,
     max_time: float | None = None,
     reuse: bool = False,
 ) -> AmortizedPosterior:
@@ -154,7 +170,10 @@ def fit_simulator(
     seed = int(numpy_generator(random_seed).integers(2**31))
     parts, orders = simulator.fingerprint, choose_orders(simulator, order_by)
     simulator = simulator.in_order(orders)
-    given = None
+    given = sequential = None
+    if data is not None or rounds is not None:
+        config = check_sequential(data, rounds, config, networks, others=(sizes, simulations))
+        sequential = SequentialTraining.of(simulator, data, rounds)
     if simulations is not None:
         _check_given(config, sizes)
         classified = networks is not None and networks.classification is not None
@@ -176,6 +195,7 @@ def fit_simulator(
         Reporting(progressbar, callback, place=store.directory),
         given,
         max_time,
+        sequential=sequential,
     )
     return wanted.obtain()
 

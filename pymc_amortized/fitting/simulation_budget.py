@@ -27,7 +27,13 @@ def kept_seed(store: NetworkCache, fingerprint: str) -> int | None:
 
 
 def draw_table(
-    source: AbstractSimulations, number: int, seed: int, store: NetworkCache, fingerprint: str
+    source: AbstractSimulations,
+    number: int,
+    seed: int,
+    store: NetworkCache,
+    fingerprint: str,
+    *,
+    keep: bool = False,
 ) -> SimulationTable:
     """Draw a table of simulations, from where an earlier run was killed.
 
@@ -46,13 +52,15 @@ def draw_table(
         Where networks are kept.
     fingerprint : str
         Of the network.
+    keep : bool
+        Whether the table is kept however fast it was drawn.
     """
     found = store.read(fingerprint, _KIND)
     parts = [] if found is None else [_table_of(source, found[0])]
     done, log, began = sum(p.num_available for p in parts), PeriodicLog(), time.perf_counter()
     if done:
         log_info(f"{done:,} of {number:,} simulations are there from an earlier run.")
-    first, last_kept, is_slow = done, began, False
+    first, last_kept, is_slow = done, began, keep and done < number
     try:
         while done < number:
             size = min(_AT_ONCE, number - done)

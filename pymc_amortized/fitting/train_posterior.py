@@ -16,6 +16,7 @@ from pymc_amortized.fitting.simulation_budget import draw_table, kept_seed
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.assembly import problem_in_scores
+from pymc_amortized.inference.problem import Problem
 from pymc_amortized.memory import count_numbers
 from pymc_amortized.messages import log_info, warn
 from pymc_amortized.networks.batch import Batch
@@ -105,7 +106,10 @@ class PosteriorTraining:
         self._resume = None if resume is None else (resume[0], resume[1]["state"])
         kept = kept_seed(store, record.fingerprint) if resume is None else resume[1]["seed"]
         self.seed = seed if kept is None else int(kept)
-        problem = problem_in_scores(simulator, layout, self.seed)
+        if isinstance(given, SimulationTable):
+            problem = Problem.of_model(simulator, layout, given.space)
+        else:
+            problem = problem_in_scores(simulator, layout, self.seed)
         table = self._table(problem.source, given)
         self.source, held_out = (
             (problem.source, None) if table is None else table.split(record.config.validation)
@@ -117,6 +121,7 @@ class PosteriorTraining:
         estimator.fit_scaling(first)
         _warn_of_unvisited(layout, first)
         inference = Amortized.of_networks(problem, estimator, simulations=table)
+        inference = inference.only_for(record.data)
         self._validation = _Validation(inference, held_out or self.source, everything, self.seed)
         self._numbers_per_step = _numbers_per_step(estimator, first, record.config.batch_size)
 
@@ -185,9 +190,9 @@ class _Validation:
 
     @property
     def is_possible(self) -> bool:
-        """Whether the density is known."""
+        """Whether the density is known, and the prior is that of the simulations."""
         problem = self.inference.problem
-        return problem.exact is not None and problem.space.size > 0
+        return problem.exact is not None and problem.space.size > 0 and not self.inference.only
 
     def accepted_share(self, num_draws: int, max_numbers: float) -> float:
         """Return the share of data sets with k below 0.7, by so many draws for each."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.tables import Sizes
 from pymc_amortized.errors import CacheWarning
+from pymc_amortized.fitting.sequential import SequentialTraining
 from pymc_amortized.fitting.simulation_budget import draw_table
 from pymc_amortized.fitting.train_posterior import train_posterior
 from pymc_amortized.inference.assembly import (
@@ -64,6 +65,8 @@ class WantedNetwork:
         Seconds that training may take, if no network is found that had more.
     table : SimulationTable, optional
         The budget of simulations, if it is drawn already.
+    sequential : SequentialTraining, optional
+        The one data set that it is for.
     """
 
     simulator: Simulator
@@ -77,6 +80,7 @@ class WantedNetwork:
     given: Simulation | None = None
     max_time: float | None = None
     table: SimulationTable | None = None
+    sequential: SequentialTraining | None = None
 
     def obtain(self) -> AmortizedPosterior:
         """Return the network: that of the cache, or one that is trained now."""
@@ -133,7 +137,8 @@ class WantedNetwork:
 
     def _record(self, layout: DataLayout, config: TrainingConfig | None = None) -> TrainingRecord:
         orders, config = self.simulator.labelling.orders, config or self.config
-        return blank_record(self.parts, orders, layout, config, self.networks, self.given)
+        record = blank_record(self.parts, orders, layout, config, self.networks, self.given)
+        return record if self.sequential is None else self.sequential.named(record)
 
     def _find_any(self, layout: DataLayout) -> AmortizedPosterior | None:
         """Return the network of the cache, be it that of more time."""
@@ -147,16 +152,20 @@ class WantedNetwork:
     def _train(
         self, layout: DataLayout, estimator: Estimator, record: TrainingRecord
     ) -> AmortizedPosterior:
-        posterior = train_posterior(
-            self.simulator,
-            layout,
-            estimator,
-            record,
-            self.seed,
-            self.reporting,
-            self.store,
-            self.given if self.table is None else self.table,
-        )
+        if self.sequential is not None:
+            how = record, self.seed, self.reporting, self.store
+            posterior = self.sequential.run(self.simulator, self.networks, *how)
+        else:
+            posterior = train_posterior(
+                self.simulator,
+                layout,
+                estimator,
+                record,
+                self.seed,
+                self.reporting,
+                self.store,
+                self.given if self.table is None else self.table,
+            )
         if not posterior.record.interrupted:
             store, name = self.store, record.fingerprint
             store.write(name, posterior.tensors(), posterior.record.as_record())

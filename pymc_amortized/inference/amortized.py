@@ -15,7 +15,7 @@ from torch import Tensor
 from pymc_amortized.data.dataset import Dataset
 from pymc_amortized.data.frames import Frames
 from pymc_amortized.data.ties import find_atoms
-from pymc_amortized.errors import InvalidArgumentError
+from pymc_amortized.errors import InvalidArgumentError, InvalidDataError
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.evidence import log_mean_weight
 from pymc_amortized.importance.weights import pareto_smooth, weigh
@@ -40,6 +40,7 @@ _NUM_FOR_REFERENCE = 6_000
 _FEWEST_FOR_REFERENCE = 2_000
 _MAX_AT_ONCE = 500
 _SHARE_TO_COVER = 0.1
+_FOR_ANY = "Train one that answers any:\n\n    posterior = pma.fit(model)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,8 @@ class Amortized:
         Values that simulations repeat, by variable.
     coverage : Coverage or None
         Whether the network draws wherever posteriors of simulated data sets have mass.
+    only : str
+        Digest of the one data set that the network was trained for; empty where it is for any.
     """
 
     problem: Problem
@@ -65,6 +68,7 @@ class Amortized:
     reference: SummaryReference | None
     atoms: Mapping[str, np.ndarray]
     coverage: Coverage | None = None
+    only: str = ""
 
     @staticmethod
     def of_networks(
@@ -89,6 +93,10 @@ class Amortized:
         """Return the same with another density; None: as if nothing could be checked."""
         return replace(self, problem=self.problem.with_exact(exact))
 
+    def only_for(self, data: str) -> "Amortized":
+        """Return the same, for the one data set of a digest; for any, if that is empty."""
+        return replace(self, only=data)
+
     @functools.cached_property
     def proposals(self) -> ProposalSpace:
         """The space in which the network's draws are simple."""
@@ -110,8 +118,31 @@ class Amortized:
             )
 
     def read(self, data: Mapping[str, Any] | None, *, any_size: bool = False) -> Dataset:
-        """Check a user's data, and lay them out; None stands for those of the model."""
-        return self.problem.read(data, self.atoms, any_size=any_size)
+        """Check a user's data, and lay them out; None stands for those of the model.
+
+        Of a network that was trained for one data set, that is the only one.
+        """
+        dataset = self.problem.read(data, self.atoms, any_size=any_size)
+        if self.only and not any_size and dataset.digest != self.only:
+            raise InvalidDataError(
+                "Expected the data set that this network was trained for, in rounds; got another. "
+                f"{_FOR_ANY}"
+            )
+        return dataset
+
+    def require_any_data(self, what: str) -> None:
+        """Refuse what takes other data sets than the one that a network was trained for.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If it was trained in rounds.
+        """
+        if self.only:
+            raise InvalidArgumentError(
+                f"Expected a network that answers any data set, for {what}; this one was trained "
+                f"in rounds for one. {_FOR_ANY}"
+            )
 
     def units(self, frames: Frames) -> list[Units]:
         """Return the scaled units of data sets, one for each table."""

@@ -20,7 +20,7 @@ from pymc_amortized.networks.build import Networks, build_estimator, prior_estim
 from pymc_amortized.networks.estimator import Estimator
 from pymc_amortized.simulation.simulator import Simulator
 
-__all__ = ["assemble", "inference_from_tensors", "problem_in_scores", "untrained"]
+__all__ = ["assemble", "inference_from_tensors", "lay_out", "problem_in_scores", "untrained"]
 
 _NUM_FOR_SCALES = 20_000
 _CLASSIFIERS = ("estimator.classifiers.", "estimator.path_networks.")

@@ -86,8 +86,12 @@ def _facts(inference: Amortized, record: TrainingRecord) -> dict[str, str]:
         + (", then interrupted" if record.interrupted else "")
     )
     facts["validation loss"] = f"{record.validation_loss:.3f} nats"
+    if record.rounds:
+        facts["answers"] = f"one data set alone, for which it was trained in {record.rounds} rounds"
     if not spec.parameters and inference.problem.exact is not None:
         facts["accuracy"] = "exact: there are no parameters, and indicators have a density"
+    elif math.isnan(record.accepted_share) and inference.problem.exact is not None:
+        facts["accuracy"] = "of each answer"
     elif math.isnan(record.accepted_share):
         facts["accuracy"] = f"cannot be checked: {without_density(spec)}"
     else:

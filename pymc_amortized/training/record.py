@@ -47,6 +47,10 @@ class TrainingRecord:
         was made elsewhere are not among them.
     chosen : str
         The posterior network that was the best of several; empty where there was no choice.
+    rounds : int
+        In which it was trained for one data set; 0 where it answers any.
+    data : str
+        Digest of that data set.
     """
 
     fingerprint: str
@@ -64,6 +68,8 @@ class TrainingRecord:
     orders: tuple[CanonicalOrder, ...] = ()
     simulations: int = 0
     chosen: str = ""
+    rounds: int = 0
+    data: str = ""
 
     @property
     def family(self) -> str:

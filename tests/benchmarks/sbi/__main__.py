@@ -47,7 +47,9 @@ NETWORKS = {
     "up-vae": pma.Networks(summary=pma.IdentityNetwork, posterior=pma.UninformativePriorVAE),
     "mixture": pma.Networks(posterior=pma.MixtureDensity),
     "auto": pma.Networks(posterior="auto"),
+    "sequential": pma.Networks(posterior=pma.SplineFlow),
 }
+ROUNDS = 4  # of the last
 PUBLISHED = {  # C2ST of NPE, JANA, APT, CP-VAE and UP-VAE at 10,000, 20,000 and 30,000 simulations
     ("two_moons", 10_000): (0.5749, 0.5206, 0.5189, 0.6443, 0.6510),
     ("two_moons", 20_000): (0.5931, 0.5151, 0.5202, 0.6072, 0.6565),
@@ -67,8 +69,10 @@ def run(task, network, simulations, seed, number):
     """Train, draw, compare: return the figures of one run by name."""
     model, target = TASKS[task](observation(task, number)), reference(task, number)
     config = pma.TrainingConfig(simulations=simulations, tolerance=None)
+    one = {"data": {"y": observation(task, number)}, "rounds": ROUNDS}
     posterior = pma.fit(
         model,
+        **(one if network == "sequential" else {}),
         training=config,
         networks=NETWORKS[network],
         random_seed=seed,

@@ -53,9 +53,9 @@ class SequentialTraining:
     """Rounds of simulating and training for one data set [1]_.
 
     The first round simulates from the prior. Each of the others simulates from the prior cut to
-    where the networks of the rounds before have all but a thousandth of their mass, and trains on
-    all simulations in that region, whichever round they are of: there they are draws of the same
-    prior, so that nothing has to be corrected for. Rounds end early when the network moves by less
+    where the networks of the rounds before have all but a thousandth of their mass, and goes on
+    training, from their weights, with all simulations in that region, whichever round they are of:
+    there they are draws of the same prior, so that nothing has to be corrected for. Rounds end early when the network moves by less
     than the tolerance of training, or when no smaller region is found.
 
     Attributes
@@ -193,7 +193,7 @@ class _Rounds:
     def run(self) -> AmortizedPosterior:
         done: list[AmortizedPosterior] = []
         while len(done) < self.asked.rounds:
-            done.append(self._round(len(done)))
+            done.append(self._round(done))
             if done[-1].record.interrupted or not self._goes_on(done):
                 break
         return self._conclude(done)
@@ -204,8 +204,9 @@ class _Rounds:
             for kind in ("network", "simulations", "checkpoint"):
                 self.store.discard(self._record_of(index).fingerprint, kind)
 
-    def _round(self, index: int) -> AmortizedPosterior:
-        """Simulate in the region, and train on all that is there."""
+    def _round(self, done: list[AmortizedPosterior]) -> AmortizedPosterior:
+        """Simulate in the region, and train on all that is there, from the weights of before."""
+        index = len(done)
         record = self._record_of(index)
         seed = int(numpy_generator([self.seed, index]).integers(2**31))
         number = self._num_simulations(index)
@@ -224,6 +225,8 @@ class _Rounds:
             inference = inference_from_tensors(self.simulator, known[0], {}, self.networks)
             return AmortizedPosterior(inference, kept)
         layout, estimator = self._build()
+        if done:
+            estimator.load_state_dict(done[-1].inference.estimator.state_dict())
         posterior = train_posterior(
             self.simulator,
             layout,
@@ -291,12 +294,9 @@ class _Rounds:
         return inside
 
     def _in_region(self) -> SimulationTable:
-        """Return all simulations in the region, in scores that are normal there."""
+        """Return all simulations in the region, whichever round they are of."""
         table = SimulationTable.joined(self.tables)
-        if not self.regions:
-            return table
-        table = table.select(self._contains(table.parameters).nonzero()[:, 0])
-        return table.in_space(self.simulator.parameters.with_normal_scores(table.parameters))
+        return table.select(self._contains(table.parameters).nonzero()[:, 0])
 
     def _num_simulations(self, index: int) -> int:
         total, rounds = self.record.config.simulations, self.asked.rounds
@@ -308,7 +308,7 @@ class _Rounds:
         config = self.record.config
         if config.max_time is not None:
             config = replace(config, max_time=config.max_time / self.asked.rounds)
-        return replace(self.record, fingerprint=name, config=config)
+        return replace(self.record, fingerprint=name, config=config, rounds=index + 1)
 
     def _conclude(self, done: list[AmortizedPosterior]) -> AmortizedPosterior:
         records = [one.record for one in done]

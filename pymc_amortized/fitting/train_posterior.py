@@ -118,7 +118,8 @@ class PosteriorTraining:
         everything = self.source if table is None else table
         number = min(_MAX_FOR_SCALES, everything.datasets_at_once)
         first = everything.draw(number, self.seed)
-        estimator.fit_scaling(first)
+        if record.rounds <= 1:  # weights of a round before belong to its scales
+            estimator.fit_scaling(first)
         _warn_of_unvisited(layout, first)
         inference = Amortized.of_networks(problem, estimator, simulations=table)
         inference = inference.only_for(record.data)

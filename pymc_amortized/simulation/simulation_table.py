@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from pymc_amortized.data.frames import Frames, stack_frames
-from pymc_amortized.model.parameter_space import ParameterSpace
 from pymc_amortized.networks.batch import Batch
 from pymc_amortized.rng import piece_seed
 from pymc_amortized.simulation.simulated_data import Simulation
@@ -83,12 +82,6 @@ class SimulationTable(AbstractSimulations):
     def select(self, index: slice | Tensor) -> "SimulationTable":
         """Return some of the data sets."""
         return SimulationTable(self, *self._take(index))
-
-    def in_space(self, space: ParameterSpace) -> "SimulationTable":
-        """Return the same data sets, whose parameters are standardized otherwise."""
-        found = self.select(slice(None))
-        found.space = space
-        return found
 
     def split(self, share: float) -> tuple["SimulationTable", "SimulationTable"]:
         """Return the data sets to train on, and the last share of them, which is held out."""

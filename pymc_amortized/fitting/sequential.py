@@ -55,8 +55,9 @@ class SequentialTraining:
     The first round simulates from the prior. Each of the others simulates from the prior cut to
     where the networks of the rounds before have all but a thousandth of their mass, and goes on
     training, from their weights, with all simulations in that region, whichever round they are of:
-    there they are draws of the same prior, so that nothing has to be corrected for. Rounds end early when the network moves by less
-    than the tolerance of training, or when no smaller region is found.
+    there they are draws of the same prior, so that nothing has to be corrected for. Rounds end
+    early when the network moves by less than the tolerance of training. A region that changes
+    little, or is too small to be found by draws of the prior, is left out.
 
     Attributes
     ----------

@@ -10,7 +10,11 @@ import torch
 
 from torch import Tensor
 
-from pymc_amortized.errors import InvalidArgumentError, UnsupportedModelError
+from pymc_amortized.errors import (
+    InvalidArgumentError,
+    ObservationShapeError,
+    UnsupportedModelError,
+)
 from pymc_amortized.fitting.posterior_region import PosteriorRegion
 from pymc_amortized.fitting.simulation_budget import draw_table
 from pymc_amortized.fitting.train_posterior import train_posterior
@@ -95,7 +99,18 @@ class SequentialTraining:
                 "whose networks gain nothing by them. Train at once:\n\n    pma.fit(model)"
             )
         problem = Problem.of_model(simulator, lay_out(simulator, None), simulator.parameters)
-        return SequentialTraining(data, problem.read(data).digest, rounds)
+        try:
+            dataset = problem.read(data)
+        except ObservationShapeError as error:
+            raise ObservationShapeError(
+                "Expected data of the model's own size, to train for them in rounds; "
+                f"{error.variable!r} has shape {error.got} here. Have the model observe them:\n\n"
+                '    pma.fit(build(y), data={"y": y}, rounds=5)',
+                error.variable,
+                error.expected,
+                error.got,
+            ) from error
+        return SequentialTraining(data, dataset.digest, rounds)
 
     def named(self, record: TrainingRecord) -> TrainingRecord:
         """Return the record of a network for this data set: no other stands for it."""
@@ -178,6 +193,7 @@ class _Rounds:
     ) -> None:
         self.asked, self.simulator, self.networks = asked, simulator, networks
         self.record, self.seed, self.reporting, self.store = record, seed, reporting, store
+        self.simulated_before = simulator.num_simulated
         self.regions: list[PosteriorRegion] = []
         self.share = 1.0  # of the prior that is in all of them
         self.tables: list[SimulationTable] = []
@@ -322,7 +338,8 @@ class _Rounds:
             seconds=sum(r.seconds for r in records),
             accepted_share=math.nan,
             rounds=len(done),
-            simulations=sum(self._num_simulations(i) for i in range(len(done))),
+            simulations=self.simulated_before
+            + sum(self._num_simulations(i) for i in range(len(done))),
         )
         inference = replace(done[-1].inference, coverage=None)
         return AmortizedPosterior(inference, record)

@@ -270,7 +270,7 @@ def test_what_cannot_be_asked_for(options, message):
 def test_data_that_are_not_of_the_model():
     with pytest.raises(InvalidDataError, match="x"):
         fit(data={"x": Y})
-    with pytest.raises(ObservationShapeError, match="20"):
+    with pytest.raises(ObservationShapeError, match=r"own size.* 'y' has shape \(10,\)"):
         fit(data={"y": Y[:10]})
 
 

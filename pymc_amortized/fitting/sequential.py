@@ -16,7 +16,7 @@ from pymc_amortized.errors import (
     UnsupportedModelError,
 )
 from pymc_amortized.fitting.posterior_region import PosteriorRegion
-from pymc_amortized.fitting.simulation_budget import draw_table
+from pymc_amortized.fitting.simulation_budget import draw_table, kept_seed
 from pymc_amortized.fitting.train_posterior import train_posterior
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.assembly import (
@@ -43,7 +43,7 @@ from pymc_amortized.training.record import TrainingRecord
 from pymc_amortized.training.reporter import Reporting
 from pymc_amortized.typing import NamedTensors
 
-__all__ = ["SequentialTraining", "check_sequential"]
+__all__ = ["SequentialRounds", "SequentialTraining", "check_sequential"]
 
 _NUM_SIMULATIONS = 10_000
 _NUM_DRAWS = 20_000
@@ -118,22 +118,6 @@ class SequentialTraining:
         last = digest(record.fingerprint, self.digest, str(self.rounds))[:8]
         return replace(record, fingerprint=f"{family}-{last}", data=self.digest)
 
-    def run(
-        self,
-        simulator: Simulator,
-        networks: Networks | None,
-        record: TrainingRecord,
-        seed: int,
-        reporting: Reporting,
-        store: NetworkCache,
-    ) -> AmortizedPosterior:
-        """Return the network of the last round; what an earlier run has done is not done again."""
-        run = _Rounds(self, simulator, networks, record, seed, reporting, store)
-        posterior = run.run()
-        if not posterior.record.interrupted:
-            run.discard()
-        return posterior
-
 
 def check_sequential(
     data: Any,
@@ -178,8 +162,24 @@ def check_sequential(
     return replace(config, simulations=budget)
 
 
-class _Rounds:
-    """The rounds of one training: what changes from one to the next."""
+class SequentialRounds:
+    """The rounds of one training: what changes from one to the next.
+
+    Parameters
+    ----------
+    asked : SequentialTraining
+        For which data set, and in how many rounds.
+    simulator, networks : Simulator, Networks
+        The model, and which networks.
+    record : TrainingRecord
+        Without what only training will tell.
+    seed : int
+        That of an earlier run is kept.
+    reporting : Reporting
+        Who is told where training stands.
+    store : NetworkCache
+        Where simulations and networks of rounds are kept.
+    """
 
     def __init__(
         self,
@@ -192,7 +192,9 @@ class _Rounds:
         store: NetworkCache,
     ) -> None:
         self.asked, self.simulator, self.networks = asked, simulator, networks
-        self.record, self.seed, self.reporting, self.store = record, seed, reporting, store
+        self.record, self.reporting, self.store = record, reporting, store
+        kept = kept_seed(store, self._record_of(0).fingerprint)
+        self.seed = seed if kept is None else kept
         self.simulated_before = simulator.num_simulated
         self.regions: list[PosteriorRegion] = []
         self.share = 1.0  # of the prior that is in all of them
@@ -205,17 +207,20 @@ class _Rounds:
                 "    pma.fit(model, data=data, rounds=rounds, networks=pma.Networks("
                 "posterior=pma.SplineFlow))"
             )
-        self.source: AbstractSimulations = problem_in_scores(simulator, layout, seed).source
+        self.source: AbstractSimulations = problem_in_scores(simulator, layout, self.seed).source
 
     def run(self) -> AmortizedPosterior:
+        """Return the network of the last round; what an earlier run has done is not done again."""
         done: list[AmortizedPosterior] = []
         while len(done) < self.asked.rounds:
             done.append(self._round(done))
             if done[-1].record.interrupted or not self._goes_on(done):
                 break
+        if not done[-1].record.interrupted:
+            self._discard()
         return self._conclude(done)
 
-    def discard(self) -> None:
+    def _discard(self) -> None:
         """Remove what was kept of the rounds."""
         for index in range(self.asked.rounds):
             for kind in ("network", "simulations", "checkpoint"):
@@ -225,7 +230,7 @@ class _Rounds:
         """Simulate in the region, and train on all that is there, from the weights of before."""
         index = len(done)
         record = self._record_of(index)
-        seed = int(numpy_generator([self.seed, index]).integers(2**31))
+        seed = int(numpy_generator([self.seed, index]).integers(2**31)) if index else self.seed
         number = self._num_simulations(index)
         source = RestrictedSimulations(self.source, self._contains) if index else self.source
         self.tables.append(
@@ -296,10 +301,7 @@ class _Rounds:
         old, new = before.inference, after.inference
         generator = torch_generator(self.seed, new.problem.device)
         scores, log_new = new.draw_scores(self._context(new), _NUM_DRAWS, generator)
-        vector, log_det = new.problem.space.unstandardize(scores[:, 0])
-        there, log_back = old.problem.space.standardize(vector)
-        log_old = old.log_network(there.unsqueeze(1), self._context(old))[:, 0] + log_back
-        return float((log_new[:, 0] - log_det - log_old).mean())
+        return float((log_new - old.log_network(scores, self._context(old))).mean())
 
     def _contains(self, parameters: NamedTensors) -> Tensor:
         """Tell which parameters (B, *shape) are in the region of the last round."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.tables import Sizes
 from pymc_amortized.errors import CacheWarning
-from pymc_amortized.fitting.sequential import SequentialTraining
+from pymc_amortized.fitting.sequential import SequentialRounds, SequentialTraining
 from pymc_amortized.fitting.simulation_budget import draw_table
 from pymc_amortized.fitting.train_posterior import train_posterior
 from pymc_amortized.inference.assembly import (
@@ -154,7 +154,8 @@ class WantedNetwork:
     ) -> AmortizedPosterior:
         if self.sequential is not None:
             how = record, self.seed, self.reporting, self.store
-            posterior = self.sequential.run(self.simulator, self.networks, *how)
+            rounds = SequentialRounds(self.sequential, self.simulator, self.networks, *how)
+            posterior = rounds.run()
         else:
             posterior = train_posterior(
                 self.simulator,

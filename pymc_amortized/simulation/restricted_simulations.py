@@ -60,7 +60,7 @@ class RestrictedSimulations(SimulationSource):
     def share_of_prior(self, number: int, seed: int) -> float:
         """Return which share of so many draws of the prior is in the region."""
         rng, inside = np.random.default_rng(seed), 0
-        for _ in range(-(-number // _DRAWN_AT_ONCE)):
-            drawn = self.simulator.sample_parameters(_DRAWN_AT_ONCE, rng)
+        for start in range(0, number, _DRAWN_AT_ONCE):
+            drawn = self.simulator.sample_parameters(min(_DRAWN_AT_ONCE, number - start), rng)
             inside += int(self.contains(drawn).sum())
-        return inside / (_DRAWN_AT_ONCE * -(-number // _DRAWN_AT_ONCE))
+        return inside / number

@@ -8,7 +8,7 @@ Each network sees so many simulations, a tenth of them for validation, and no ot
 as mean ± standard deviation over seeds, C2ST (0.5 is best) and BayesFlow's MMD of its 10,000 draws
 for one observation, of draws corrected by the density where there is one, seconds of training, and
 what was published [1]_. Every run is kept in a file, with the machine and versions it was made by,
-and not repeated: those in docs/benchmarks.md are in results.jsonl.
+and not repeated; results.jsonl has those that were measured since runs are kept.
 
 References
 ----------

@@ -12,7 +12,7 @@ from pymc_amortized.importance.pool import Pool, Proposal, Target
 from pymc_amortized.importance.student_mixture import StudentMixture, fit_student_mixture
 from pymc_amortized.importance.weights import (
     Weights,
-    expected_share_distinct,
+    differ,
     tempered,
     weigh,
 )
@@ -24,7 +24,6 @@ _ESS_TO_FIT = 100.0
 _NUM_ROUNDS = 7
 _NUM_CYCLES = 3
 _NUM_MORE = 4
-_DISTINCT = 0.97
 _MARGIN = 6.0
 _SHARE_OF_FIRST, _SHARE_OF_GOOD = 0.1, 0.25
 _GROWTH = 4
@@ -247,8 +246,7 @@ class _Search:
         reliable, enough = self.rule.relies_on(weights), weights.ess >= self.wanted
         done = reliable & enough
         if more > 1:
-            distinct = expected_share_distinct(weights.log_weights, self.rounds.num_picked)
-            done = done & (distinct >= _DISTINCT)
+            done = done & differ(weights.log_weights, self.rounds.num_picked)
         if cycles == 1:
             return done | (more == 1), torch.zeros_like(done)
         hopeless = more * weights.ess < self.wanted

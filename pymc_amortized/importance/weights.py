@@ -11,6 +11,7 @@ from torch import Tensor
 
 __all__ = [
     "Weights",
+    "differ",
     "effective_sample_size",
     "expected_share_distinct",
     "mixture_log_weights",
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 _NUM_BISECTIONS = 16
+_DISTINCT = 0.97
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,6 +187,14 @@ def expected_share_distinct(log_weights: Tensor, num_draws: int) -> Tensor:
     tensor(0.7500)
     """
     return (num_draws * log_weights.exp()).clamp(max=1).sum(0) / num_draws
+
+
+def differ(log_weights: Tensor, num_draws: int) -> Tensor:
+    """Tell whether 97 in 100 draws that :func:`resample` picks differ, (*batch,).
+
+    Where fewer do, a classifier finds the repeated ones, however exact their weights are.
+    """
+    return expected_share_distinct(log_weights, num_draws) >= _DISTINCT
 
 
 def mixture_log_weights(

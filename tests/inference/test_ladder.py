@@ -155,6 +155,21 @@ def test_a_batch_is_answered_as_its_members(trained):
         assert (np.abs(both.mean(0) - alone.mean(0)) < 4.5 * error).all()
 
 
+def test_draws_for_one_data_set_differ(trained):
+    """Alone, draws of a good network are drawn on until few repeat; planted: in a batch they do."""
+    _, posterior = trained("normal_mean")
+    ys = posterior.inference.problem.simulator.sample(24, 8).observations["y"].numpy()
+    alone = [sample(posterior, {"y": y}).posterior.attrs for y in ys]
+    drawn_on = [a["rung"] == "importance" and a["num_proposals"] > 4_000 for a in alone]
+    assert sum(drawn_on) >= 3
+    together = sample_many(posterior, {"y": ys}).answers
+    for attrs, more, one in zip(alone, drawn_on, together.num_distinct_draws.values, strict=True):
+        if more:
+            assert attrs["num_distinct_draws"] > 0.965 * 4_000
+            assert one < attrs["num_distinct_draws"]
+    assert (together.num_distinct_draws.values[drawn_on] < 0.97 * 4_000).all()
+
+
 def test_labels_of_tables_are_not_positions(trained):
     """A data frame holds data sets in its rows."""
     import pandas

@@ -14,7 +14,7 @@ from pymc_amortized.errors import (
 )
 from pymc_amortized.importance.acceptance import AcceptanceRule
 from pymc_amortized.importance.pool import Pool
-from pymc_amortized.importance.weights import Weights, weigh
+from pymc_amortized.importance.weights import Weights, differ, weigh
 from pymc_amortized.inference.amortized import Amortized
 from pymc_amortized.inference.correction.confirmation import Confirmation
 from pymc_amortized.inference.correction.finish import Finish
@@ -181,13 +181,21 @@ class _Climb:
         index, pool = index[possible], pool.select(possible)
         weights = weigh(pool.log_weights)
         self.finish.network_pareto_k[index] = weights.pareto_k
-        while self.correction == "importance" and len(pool.points) < _MAX_PROPOSALS:
-            enough = weights.ess >= self.weighted.num_draws
-            if bool((enough | ~self.weighted.rule.relies_on(weights)).all()):
-                break
+        while len(pool.points) < _MAX_PROPOSALS and bool(self._draws_on(weights).any()):
             pool = pool.with_more(self.weighted.from_network(index, len(pool.points)))
             weights = weigh(pool.log_weights)
         return index, pool, weights
+
+    def _draws_on(self, weights: Weights) -> Tensor:
+        """Tell for which data sets more draws of the network are worth it.
+
+        A single data set is answered by draws that differ; for many at once that costs too much.
+        """
+        if self.correction == "importance":
+            few = weights.ess < self.weighted.num_draws
+            return self.weighted.rule.relies_on(weights) & few
+        repeat = ~differ(weights.log_weights, self.weighted.num_draws)
+        return self._ends_here(weights) & repeat & (len(self.weighted) == 1)
 
     def _adapt(self, index: Tensor, pool: Pool) -> list[_OneDataSet]:
         """Keep what adaptive importance sampling can answer, and return the rest one by one.

@@ -146,6 +146,8 @@ def check_sequential(
         problem = 'training="none"'
     elif networks is not None and networks.is_choice:
         problem = "a choice of posterior networks, each of which would need rounds of its own"
+    elif networks is not None and networks.likelihood is not None:
+        problem = "a likelihood network, which is learned from simulations of the whole prior"
     if problem:
         raise InvalidArgumentError(
             "Expected one data set and a number of rounds, to train networks for it alone; got "

@@ -67,9 +67,7 @@ def train_posterior(
         If the user interrupts it.
     """
     training = PosteriorTraining(simulator, layout, estimator, record, seed, store, given)
-    result = training.run(reporting)
-    _tell_of_end(result, record.config)
-    return training.conclude(result)
+    return training.complete(reporting)
 
 
 class PosteriorTraining:
@@ -87,6 +85,11 @@ class PosteriorTraining:
         Where checkpoints are.
     given : Simulation or SimulationTable, optional
         What to train on, instead of simulations that are drawn now.
+
+    Attributes
+    ----------
+    table : SimulationTable or None
+        What it is trained on, if that is there before.
     """
 
     def __init__(
@@ -110,7 +113,7 @@ class PosteriorTraining:
             problem = Problem.of_model(simulator, layout, given.space)
         else:
             problem = problem_in_scores(simulator, layout, self.seed)
-        table = self._table(problem.source, given)
+        self.table = table = self._table(problem.source, given)
         self.source, held_out = (
             (problem.source, None) if table is None else table.split(record.config.validation)
         )
@@ -149,6 +152,12 @@ class PosteriorTraining:
             reporting=replace(reporting, accepted=checked),
             checkpoint=Checkpoint(self._keep, self._resume),
         )
+
+    def complete(self, reporting: Reporting) -> AmortizedPosterior:
+        """Train, say what has ended it before its time, and return the networks."""
+        result = self.run(reporting)
+        _tell_of_end(result, self.record.config)
+        return self.conclude(result)
 
     def conclude(self, result: TrainingResult) -> AmortizedPosterior:
         """Return the networks, with all that simulations say of them."""

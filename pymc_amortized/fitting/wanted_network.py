@@ -10,9 +10,10 @@ from torch import Tensor
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.tables import Sizes
 from pymc_amortized.errors import CacheWarning
+from pymc_amortized.fitting.likelihood.learning import learn_likelihood, require_learnable
 from pymc_amortized.fitting.sequential import SequentialRounds, SequentialTraining
 from pymc_amortized.fitting.simulation_budget import draw_table
-from pymc_amortized.fitting.train_posterior import train_posterior
+from pymc_amortized.fitting.train_posterior import PosteriorTraining
 from pymc_amortized.inference.assembly import (
     assemble,
     inference_from_tensors,
@@ -85,6 +86,8 @@ class WantedNetwork:
     def obtain(self) -> AmortizedPosterior:
         """Return the network: that of the cache, or one that is trained now."""
         layout, estimator = assemble(self.simulator, self.sizes, self.networks, self.seed)
+        if self.networks is not None and self.networks.likelihood is not None:
+            require_learnable(self.simulator, self.config, layout)
         if not estimator.has_to_learn:  # indicators alone, and their density is known
             layout, inference = untrained(self.simulator, self.sizes, self.seed)
             return AmortizedPosterior(inference, replace(self, networks=None)._record(layout))
@@ -157,16 +160,13 @@ class WantedNetwork:
             rounds = SequentialRounds(self.sequential, self.simulator, self.networks, *how)
             posterior = rounds.run()
         else:
-            posterior = train_posterior(
-                self.simulator,
-                layout,
-                estimator,
-                record,
-                self.seed,
-                self.reporting,
-                self.store,
-                self.given if self.table is None else self.table,
-            )
+            given = self.given if self.table is None else self.table
+            what = self.simulator, layout, estimator, record
+            training = PosteriorTraining(*what, self.seed, self.store, given)
+            posterior = training.complete(self.reporting)
+            if self.networks is not None and self.networks.likelihood is not None:
+                how = self.networks, training.seed, training.table
+                posterior = learn_likelihood(posterior, *how)
         if not posterior.record.interrupted:
             store, name = self.store, record.fingerprint
             store.write(name, posterior.tensors(), posterior.record.as_record())

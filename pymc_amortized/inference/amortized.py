@@ -196,6 +196,9 @@ class Amortized:
             tensors[f"reference.{name}"] = getattr(reference, name)
         for name, values in self.atoms.items():
             tensors[f"atoms.{name}"] = torch.tensor(values.tolist(), dtype=torch.float64)
+        for i, network in enumerate(self.problem.simulator.likelihood_networks.values()):
+            named = network.state_dict().items()
+            tensors |= {f"likelihood.{i}.{name}": x for name, x in named}
         if self.coverage is not None:
             counts = self.coverage.num_accepted, self.coverage.num_missed
             tensors["coverage.counts"] = torch.tensor(counts)

@@ -18,6 +18,7 @@ from pymc_amortized.model.parameter_space import ParameterSpace
 from pymc_amortized.model.spec import without_density
 from pymc_amortized.networks.build import Networks, build_estimator, prior_estimator
 from pymc_amortized.networks.estimator import Estimator
+from pymc_amortized.networks.likelihood_network import LikelihoodNetwork
 from pymc_amortized.simulation.simulator import Simulator
 
 __all__ = ["assemble", "inference_from_tensors", "lay_out", "problem_in_scores", "untrained"]
@@ -150,6 +151,7 @@ def inference_from_tensors(
     RuntimeError, KeyError
         If the numbers do not fit the networks.
     """
+    simulator = _with_likelihood(simulator, tensors)
     if all(name.startswith(_SCALES) for name in tensors if name.startswith("estimator.")):
         layout = lay_out(simulator, sizes)
         estimator = _stand_in(simulator, layout)
@@ -179,6 +181,20 @@ def inference_from_tensors(
         atoms=_known_atoms(simulator, part("atoms.")),
     )
     return inference if counts is None else replace(inference, coverage=Coverage(*counts.tolist()))
+
+
+def _with_likelihood(simulator: Simulator, tensors: Mapping[str, Tensor]) -> Simulator:
+    """Return a simulator with the densities that were learned for it, if there are any."""
+    parts: dict[int, dict[str, Tensor]] = {}
+    for name, x in tensors.items():
+        if name.startswith("likelihood."):
+            _, index, rest = name.split(".", 2)
+            parts.setdefault(int(index), {})[rest] = x
+    if not parts:
+        return simulator
+    names = [unknown.name for unknown in simulator.unknown_distributions]
+    networks = {name: LikelihoodNetwork.of_tensors(parts[i]) for i, name in enumerate(names)}
+    return simulator.with_likelihood(networks)
 
 
 def _known_atoms(simulator: Simulator, found: Mapping[str, Tensor]) -> dict[str, np.ndarray] | None:

@@ -86,6 +86,8 @@ class Draws:
         Why they are not what more time would have given, if they are not.
     is_trained : bool
         Whether a network drew first, and not the prior in its place.
+    by_learned : bool
+        Whether the density that they were weighed by was learned from simulations.
     mcmc : McmcDraws or None
         The MCMC chains, or populations of particles, where there were any.
     seconds : dict of str to float
@@ -110,6 +112,7 @@ class Draws:
     confirmed_by: ConfirmedBy = "nothing"
     stopped_by: StoppedBy = "nothing"
     is_trained: bool = True
+    by_learned: bool = False
     mcmc: McmcDraws | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 

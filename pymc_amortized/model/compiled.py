@@ -22,6 +22,11 @@ from pymc_amortized.errors import (
 from pymc_amortized.graph.backend import Backend, BatchedGraph
 from pymc_amortized.model.complete_model import CompleteModel, Indicator, current_value
 from pymc_amortized.model.density.batched import BatchedDensity
+from pymc_amortized.model.density.learned_likelihood import (
+    UnknownDistribution,
+    learned_variables,
+    unknown_distributions,
+)
 from pymc_amortized.model.describe import describe
 from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
 from pymc_amortized.model.ordered_prior import OrderedPrior
@@ -34,6 +39,7 @@ from pymc_amortized.model.reading.response import Responses
 from pymc_amortized.model.reading.stages import Stages
 from pymc_amortized.model.reading.unit_map import UnitMap, unit_map
 from pymc_amortized.model.restricted_prior import RestrictedPrior
+from pymc_amortized.networks.likelihood_network import LikelihoodNetwork
 
 __all__ = ["CompiledModel", "compile_model"]
 
@@ -57,10 +63,13 @@ class CompiledModel:
         What the model conditions on.
     spec : ModelSpec
         All of it, to be read.
+    likelihood_networks : dict of str to LikelihoodNetwork
+        Densities that were learned, by the names of the distributions.
     """
 
     def __init__(self, complete: CompleteModel, backend: Backend) -> None:
         self.complete = complete
+        self.likelihood_networks: dict[str, LikelihoodNetwork] = {}
         self._data_as_read = {v.name: current_value(v) for v in complete.model.data_vars}
         self.prior = RestrictedPrior(complete, backend)
         self._stages = Stages(complete, backend)
@@ -91,6 +100,22 @@ class CompiledModel:
             self.covariates,
             exchangeable,
         )
+
+    def with_likelihood(self, networks: Mapping[str, LikelihoodNetwork]) -> "CompiledModel":
+        """Return the same model with densities that were learned, of distributions without any.
+
+        Simulations are still those of the model itself.
+        """
+        learned = copy.copy(self)
+        learned.__dict__.pop("density", None)
+        learned.likelihood_networks = dict(networks)
+        learned.spec = self.spec.with_learned_density()
+        return learned
+
+    @cached_property
+    def unknown_distributions(self) -> tuple[UnknownDistribution, ...]:
+        """The distributions that can be drawn from, and have no density."""
+        return unknown_distributions(self.complete)
 
     def in_order(
         self,
@@ -125,8 +150,12 @@ class CompiledModel:
                 "again:\n\n    simulator = pma.compile_simulator(model)"
             )
         with pytensor.config.change_flags(traceback__limit=0):  # as in compile_model
+            complete = self.complete
+            if self.likelihood_networks:
+                learned = learned_variables(self.unknown_distributions, self.likelihood_networks)
+                complete = complete.replaced(learned)
             return BatchedDensity(
-                self.complete, self.distributions, self.unit_maps, self.unit_covariates
+                complete, self.distributions, self.unit_maps, self.unit_covariates
             )
 
     @property

@@ -4,7 +4,7 @@ import html
 import textwrap
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -162,6 +162,8 @@ class ModelSpec:
         Names of the potentials, all of them constraints on parameters.
     structure : {"set", "sequence"}
         Exchangeable units, given their covariates; or Markov chains.
+    learned : tuple of str
+        Names of the observations whose density is that of a likelihood network.
     """
 
     parameters: tuple[ParameterSpec, ...]
@@ -171,10 +173,17 @@ class ModelSpec:
     deterministics: tuple[DeterministicSpec, ...]
     potentials: tuple[str, ...]
     structure: Literal["set", "sequence"]
+    learned: tuple[str, ...] = ()
+
+    def with_learned_density(self) -> "ModelSpec":
+        """Return the same, with densities that were learned where there were none."""
+        missing = tuple(o.name for o in self.observations if o.density is not None)
+        observations = tuple(replace(o, density=None) for o in self.observations)
+        return replace(self, observations=observations, learned=missing)
 
     @property
     def has_density(self) -> bool:
-        """Whether every observed variable and every indicator has a density."""
+        """Whether every observed variable and every indicator has a density, be it learned."""
         return all(v.density is None for v in (*self.observations, *self.indicators))
 
     @property
@@ -214,6 +223,7 @@ class ModelSpec:
         names = ", ".join(i.name for i in self.named_indicators)
         latent = names or "no indicator: parameters only"
         density = "with density" if self.has_density else "without density"
+        density = "with a density that was learned" if self.learned else density
         return f"Model of a {self.structure}, {density}: {size} unconstrained parameters; {latent}"
 
     def _tables(self) -> list[tuple[str, list[list[str]]]]:

@@ -17,6 +17,7 @@ from pymc_amortized.networks.contracts import (
     AbstractSummaryNetwork,
 )
 from pymc_amortized.networks.estimator import Estimator
+from pymc_amortized.networks.likelihood_network import LikelihoodNetwork
 from pymc_amortized.networks.posterior.autoencoders import ConditionalPriorVAE
 from pymc_amortized.networks.posterior.mixture_density import MixtureDensity
 from pymc_amortized.networks.posterior.prior import PriorNetwork
@@ -60,6 +61,11 @@ class Networks:
         density: where it has, indicators are drawn exactly, and a network that learned them would
         only slow the training of the others. True trains one all the same. States of which a model
         gives draws only have a ``PathNetwork`` in its place.
+    likelihood : callable, True or None
+        Of a model without a density: True learns one from the simulations, for each distribution
+        that can only be drawn from, and corrects answers by it; they are as good as it is, and
+        ``checked`` says ``"learned"``. Or what takes the numbers of arguments and of values, and
+        ``is_discrete``, and returns a ``LikelihoodNetwork``, to choose its size.
 
     Examples
     --------
@@ -74,11 +80,12 @@ class Networks:
     classification: (
         Callable[[UnitShape, int], AbstractClassificationNetwork] | Literal[True] | None
     ) = None
+    likelihood: Callable[..., LikelihoodNetwork] | Literal[True] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("summary", "posterior", "classification"):
+        for name in ("summary", "posterior", "classification", "likelihood"):
             value = getattr(self, name)
-            named = {"classification": True, "posterior": "auto"}.get(name)
+            named = {"classification": True, "posterior": "auto", "likelihood": True}.get(name)
             if value is None or callable(value) or (named is not None and value == named):
                 continue
             raise InvalidArgumentError(

@@ -41,10 +41,11 @@ _CONFIRMED = {
 
 def answer_facts(draws: Draws) -> dict[str, Any]:
     """Return what is known of the draws of one data set, as numbers and words by name."""
+    accepted = "learned" if draws.by_learned else "accepted"
     mcmc = draws.mcmc
     return {
         "rung": draws.rung,
-        "checked": {None: "no", True: "accepted", False: "rejected"}[draws.accepted],
+        "checked": {None: "no", True: accepted, False: "rejected"}[draws.accepted],
         "pareto_k": draws.pareto_k,
         "importance_ess": draws.importance_ess,
         "network_pareto_k": draws.network_pareto_k,
@@ -77,6 +78,7 @@ def answer_line(draws: Draws) -> str:
         text += f"{draws.num_proposals:,})"
     verdict = {None: "not checked", True: "accepted", False: "rejected"}[draws.accepted]
     if draws.accepted:
+        verdict += " by a density that was learned" if draws.by_learned else ""
         verdict += _CONFIRMED[draws.confirmed_by]
     if draws.stopped_by != "nothing":
         verdict += f" (stopped by {draws.stopped_by})"
@@ -162,9 +164,10 @@ def _source(draws: Draws) -> str:
 
 
 def _atypical(draws: Draws) -> str:
+    density = "a density that was learned from such" if draws.by_learned else "the exact density"
     verdict = {
         None: "it was not checked, and should not be trusted",
-        True: "it was checked against the exact density, and accepted",
+        True: f"it was checked against {density}, and accepted",
         False: "it was rejected",
     }[draws.accepted]
     answered = f"The answer comes from {_source(draws)}: {verdict}"

@@ -90,6 +90,8 @@ def _facts(inference: Amortized, record: TrainingRecord) -> dict[str, str]:
         facts["answers"] = f"one data set alone, for which it was trained in {record.rounds} rounds"
     if not spec.parameters and inference.problem.exact is not None:
         facts["accuracy"] = "exact: there are no parameters, and indicators have a density"
+    elif spec.learned:
+        facts["accuracy"] = f"of each answer, by what was learned of {', '.join(spec.learned)}"
     elif math.isnan(record.accepted_share) and inference.problem.exact is not None:
         facts["accuracy"] = "of each answer"
     elif math.isnan(record.accepted_share):

@@ -79,6 +79,19 @@ class SimulationTable(AbstractSimulations):
         }
         return cls(source, simulation.parameters, frames, codes)
 
+    def as_simulation(self) -> Simulation:
+        """Undo :meth:`of_simulation`: frames of one data set become data sets of their own."""
+        number, frames = self.frames.num_frames, self.frames
+        indicators = {}
+        for i, codes in self.codes.items():
+            own = self.layout.tables[i].indicator
+            indicators[own.name] = codes.reshape(-1, *own.units) + own.support[0]
+        return Simulation(
+            {name: x.repeat_interleave(number, dim=0) for name, x in self.parameters.items()},
+            indicators,
+            {name: x.flatten(0, 1) for name, x in frames.observations.items()},
+        )
+
     def select(self, index: slice | Tensor) -> "SimulationTable":
         """Return some of the data sets."""
         return SimulationTable(self, *self._take(index))

@@ -1,9 +1,10 @@
 """Batches of parameters, indicators and observations, drawn from exactly the user's model."""
 
+import copy
 import functools
 import html
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,12 @@ from torch import Tensor
 from pymc_amortized.errors import ModelReadingError
 from pymc_amortized.model.compiled import CompiledModel
 from pymc_amortized.model.density.batched import BatchedDensity
+from pymc_amortized.model.density.learned_likelihood import UnknownDistribution
 from pymc_amortized.model.fingerprint import fingerprint_parts
-from pymc_amortized.model.indicators.chain_distribution import ChainDistribution
+from pymc_amortized.model.indicators.distribution import AbstractIndicatorDistribution
 from pymc_amortized.model.parameter_space import ParameterSpace
 from pymc_amortized.model.spec import ModelSpec
+from pymc_amortized.networks.likelihood_network import LikelihoodNetwork
 from pymc_amortized.rng import RandomSeed, torch_generator
 from pymc_amortized.simulation.simulated_data import Simulation, check_finite
 from pymc_amortized.symmetry.canonical_order import CanonicalOrder, Labelling
@@ -112,9 +115,7 @@ class Simulator:
           observations: y (10, 50)
         """
         if not isinstance(num_datasets, int | np.integer) or num_datasets < 1:
-            raise ModelReadingError(
-                f"Expected a positive number of data sets; got {num_datasets!r}."
-            )
+            raise ModelReadingError(f"Expected a number of data sets above 0; got {num_datasets!r}")
         generator = torch_generator(random_seed, self.device)
         parameters = self._compiled.prior.sample(int(num_datasets), self.device, generator)
         return self._simulate(parameters, int(num_datasets), generator)
@@ -179,15 +180,34 @@ class Simulator:
         generator = torch_generator(random_seed, self.device)
         return self._simulate(values, num_datasets, generator, indicators)
 
+    def with_likelihood(self, networks: Mapping[str, LikelihoodNetwork]) -> "Simulator":
+        """Return the simulator of the same model with densities that were learned."""
+        learned = copy.copy(self)
+        learned._compiled = self._compiled.with_likelihood(networks)
+        learned.spec = learned._compiled.spec
+        return learned
+
+    @property
+    def likelihood_networks(self) -> dict[str, LikelihoodNetwork]:
+        """Densities that were learned, by the names of their distributions."""
+        return self._compiled.likelihood_networks
+
+    @property
+    def unknown_distributions(self) -> tuple[UnknownDistribution, ...]:
+        """The distributions that can be drawn from, and have no density."""
+        return self._compiled.unknown_distributions
+
+    def draws_of(
+        self, unknown: UnknownDistribution, simulation: Simulation
+    ) -> tuple[Tensor, Tensor]:
+        """Return arguments (M, A) and values (M, P) of all draws of a distribution."""
+        names = simulation.parameters, simulation.indicators, simulation.observations
+        return unknown.pairs(self._compiled.complete, *names)
+
     def in_order(self, orders: Sequence[CanonicalOrder]) -> "Simulator":
         """Return the simulator of the same model in one labelling of exchangeable components.
 
         Its prior, and its density, are those of the model restricted to that order.
-
-        Parameters
-        ----------
-        orders : sequence of CanonicalOrder
-            One for each set of exchangeable components.
         """
         if not orders:
             return self
@@ -261,27 +281,8 @@ class Simulator:
         """A hash for each part of the model, observed values apart."""
         return fingerprint_parts(self._compiled.complete)
 
-    def log_indicator_probabilities(
-        self,
-        name: str,
-        parameters: Sequence[Tensor],
-        covariates: NamedTensors | None = None,
-    ) -> Tensor:
-        """Return log p(z_i = k given θ) (S, *units, K) of an independent indicator.
-
-        Parameters
-        ----------
-        name : str
-            Of the indicator.
-        parameters : sequence of Tensor, shape (S, *shape)
-            Constrained parameters in the order of the model.
-        covariates : mapping of str to Tensor, shape (S, *shape), optional
-            Instead of the model's.
-        """
-        return self._compiled.distributions[name].log_probs(parameters, covariates or {})
-
-    def chain_distribution(self, name: str) -> ChainDistribution:
-        """Return the initial distribution and the transition of an indicator that is a chain."""
+    def indicator_distribution(self, name: str) -> AbstractIndicatorDistribution:
+        """Return p(z given θ) of an indicator."""
         return self._compiled.distributions[name]
 
     def deterministics(

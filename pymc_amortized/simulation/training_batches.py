@@ -62,7 +62,7 @@ def chain_without_data(
     simulator: Simulator, table: UnitTable, parameters: Mapping[str, Tensor], num_times: int
 ) -> MarkovChain:
     """Return the chains (B, *chains) of a table's indicator, given parameters alone."""
-    distribution = simulator.chain_distribution(table.indicator.name)
+    distribution = simulator.indicator_distribution(table.indicator.name)
     values = [x.double() for x in parameters.values()]
     initial, transition = distribution.log_initial(values), distribution.log_transition(values)
     shape = (*table.indicator.units[:-1], num_times, table.indicator.num_components)

@@ -37,7 +37,7 @@ def test_simulated_sequences_of_any_length(name):
     assert int(lengths.max()) == 40
     assert bool((mask[:, :-1] >= mask[:, 1:]).all())
     order = table.indicator.order
-    log_P = simulator.chain_distribution("z").log_transition(list(parameters.values()))
+    log_P = simulator.indicator_distribution("z").log_transition(list(parameters.values()))
     P = log_P.exp()
     for t in (order, 7, 8, 9, 16, 30):
         long = lengths > t

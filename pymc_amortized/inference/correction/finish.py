@@ -219,6 +219,7 @@ class Finish:
             seconds=self.seconds[i],
             stopped_by=self.stopped_by,
             is_trained=self.inference.estimator.is_trained,
+            by_learned=bool(problem.spec.learned),
             **known,
         )
 

@@ -110,9 +110,8 @@ class IndependentConditional(AbstractConditional):
             name: x[0].repeat(count, *(1,) * (x.ndim - 2))
             for name, x in self.frames.covariates.items()
         }
-        prior = self.problem.simulator.log_indicator_probabilities(
-            self.indicator.name, parameters, covariates
-        )
+        distribution = self.problem.simulator.indicator_distribution(self.indicator.name)
+        prior = distribution.log_probs(parameters, covariates)
         prior = prior.expand(count * num_frames, *prior.shape[1:]).reshape(log_q.shape)
         spread = selected.reshape(*selected.shape, *(1,) * (log_q.ndim - 3))
         return torch.where(spread, log_q, prior.to(log_q.dtype))

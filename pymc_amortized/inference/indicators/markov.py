@@ -92,7 +92,7 @@ class MarkovConditional(AbstractConditional):
         units, features = self.units, self.features(draws)
         tables = self.problem.layout.units(self.frames)
         observed = tables[self.table].values[0, :, -1] > 0
-        distribution = self.problem.simulator.chain_distribution(self.indicator.name)
+        distribution = self.problem.simulator.indicator_distribution(self.indicator.name)
         step = self.draws_at_once
         for start in range(0, len(features), step):
             part = features[start : start + step]

@@ -1,0 +1,1 @@
+"""Densities of distributions that can only be drawn from, learned from simulations."""

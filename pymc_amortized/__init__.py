@@ -23,6 +23,7 @@ from pymc_amortized.networks.contracts import (
     AbstractPosteriorNetwork,
     AbstractSummaryNetwork,
 )
+from pymc_amortized.networks.likelihood_network import LikelihoodNetwork
 from pymc_amortized.networks.posterior.autoencoders import (
     ConditionalPriorVAE,
     UninformativePriorVAE,
@@ -64,6 +65,7 @@ __all__ = [
     "DeepSet",
     "IdentityNetwork",
     "LabelSwitching",
+    "LikelihoodNetwork",
     "MixtureDensity",
     "ModelSpec",
     "Networks",

@@ -25,6 +25,7 @@ PUBLIC = {
     "AmortizedSampler",
     "ConvolutionalNetwork",
     "DeepSet",
+    "LikelihoodNetwork",
     "ModelSpec",
     "Networks",
     "NumberOfComponents",

@@ -1,5 +1,6 @@
 """The density of one distribution given its arguments, learned from draws of it."""
 
+import itertools
 import math
 
 from collections.abc import Mapping
@@ -56,10 +57,11 @@ class LikelihoodNetwork(nn.Module):
         A, and P, of one draw of the distribution.
     is_discrete : bool
         Whether values are whole numbers.
-    width : int
-        Of hidden layers.
-    num_hidden : int
-        How many residual layers follow the first one.
+    width : int, optional
+        Of hidden layers. Default: 32 of a single value, which is evaluated for every unit in every
+        state, and 64 of several.
+    num_hidden : int, optional
+        How many residual layers follow the first one. Default: 1, or 2.
     num_components : int
         Of each mixture.
 
@@ -83,11 +85,14 @@ class LikelihoodNetwork(nn.Module):
         num_values: int,
         *,
         is_discrete: bool = False,
-        width: int = 64,
-        num_hidden: int = 2,
+        width: int | None = None,
+        num_hidden: int | None = None,
         num_components: int = 8,
     ) -> None:
         super().__init__()
+        default_width, default_hidden = (32, 1) if num_values == 1 else (64, 2)
+        width = default_width if width is None else width
+        num_hidden = default_hidden if num_hidden is None else num_hidden
         self.num_arguments, self.num_values = num_arguments, num_values
         self.num_components, self.num_hidden = num_components, num_hidden
         num_inputs, num_outputs = num_arguments + num_values, 3 * num_components * num_values
@@ -257,7 +262,7 @@ def _masks(
     hidden = torch.arange(width) * num_values // width
     outputs = torch.arange(num_values).repeat_interleave(num_outputs)
     layers = [inputs, *[hidden] * (num_hidden + 1), outputs]
-    pairs = [*zip(layers[:-1], layers[1:], strict=True), (inputs, outputs)]
+    pairs = [*itertools.pairwise(layers), (inputs, outputs)]
     return [(before[:, None] <= after).float() for before, after in pairs]
 
 

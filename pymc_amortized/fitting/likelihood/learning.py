@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.errors import InvalidArgumentError, InvalidDataError, UnsupportedModelError
-from pymc_amortized.fitting.likelihood.training import train_likelihood
+from pymc_amortized.fitting.likelihood.draws_training import train_likelihood
 from pymc_amortized.inference.problem import Problem
 from pymc_amortized.messages import log_info
 from pymc_amortized.model.density.learned_likelihood import UnknownDistribution
@@ -24,7 +24,7 @@ from pymc_amortized.simulation.simulation_table import SimulationTable
 from pymc_amortized.simulation.simulator import Simulator
 from pymc_amortized.training.config import TrainingConfig
 
-__all__ = ["learn_likelihood", "require_learnable"]
+__all__ = ["learn_likelihood", "require_learnable", "with_likelihood"]
 
 _DRAWS = 200_000
 _FEWEST_DATASETS, _MOST_DATASETS = 2_000, 20_000

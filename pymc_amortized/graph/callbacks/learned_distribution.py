@@ -94,10 +94,10 @@ def learned_variable(
             "event_shape": event_shape,
         },
     )
+    _logprob.register(rv_type)(_learned_logprob)
     return rv_type().make_node(*variable.owner.inputs).outputs[1]
 
 
-@_logprob.register(LearnedRV)
 def _learned_logprob(
     op: LearnedRV,
     values: Sequence[Variable],
@@ -201,7 +201,7 @@ class _LogDensity:
     def _of_inputs(
         known: Variable, inputs: Variable, weight: np.ndarray, num_arguments: int
     ) -> Variable:
-        """Return inputs times weights, of values only where there are several: the last has none."""
+        """Return inputs times weights; values are left out where none is before another."""
         of_known, of_values = weight[:num_arguments], weight[num_arguments:]
         result = known @ of_known
         return result + inputs @ of_values if of_values.any() else result

@@ -80,7 +80,8 @@ def run(task, network, simulations, seed, number):
         cache=False,
         device="cpu",
     )
-    assert posterior.record.simulations == simulations
+    # A few more may have told whether components are exchangeable, when the model was read.
+    assert simulations <= posterior.record.simulations <= simulations + 10
     found = {"loss": posterior.record.validation_loss, "seconds": posterior.record.seconds}
     options = {"draws": NUM_DRAWS, "chains": 1, "random_seed": seed, "progressbar": False}
     draws = theta_of(posterior.sample(correction="none", **options))

@@ -4,6 +4,8 @@ import copy
 import math
 import time
 
+from collections.abc import Iterator
+
 import torch
 
 from torch import Tensor
@@ -86,7 +88,7 @@ def _cycle(
     held_out: tuple[Tensor, Tensor],
     num_steps: int,
     generator: torch.Generator,
-):
+) -> Iterator[float]:
     """Take steps of a cycle, and yield the loss on what is held out from time to time."""
     arguments, values = training
     optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)

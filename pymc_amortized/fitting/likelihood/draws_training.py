@@ -2,7 +2,6 @@
 
 import copy
 import math
-import time
 
 from collections.abc import Iterator
 
@@ -19,6 +18,7 @@ _BATCH = 512
 _FIRST_CYCLE, _NUM_CYCLES = 500, 5
 _RATE = 3e-3
 _DECAY = 1e-2
+_LEAST_GAIN = 1e-3  # in nats, of a cycle that another one is to follow
 _CHECKS = 10  # of what is held out, in a cycle
 _CLIP = 5.0
 _MOST_HELD_OUT = 10_000
@@ -29,7 +29,7 @@ def train_likelihood(
     training: tuple[Tensor, Tensor],
     held_out: tuple[Tensor, Tensor],
     seed: int,
-    max_time: float | None = None,
+    name: str = "y",
 ) -> float:
     """Train a network, and leave in it the weights that were best on what is held out.
 
@@ -44,8 +44,8 @@ def train_likelihood(
         Arguments and values.
     seed : int
         Of the order of draws.
-    max_time : float, optional
-        Seconds after which the best weights so far will do.
+    name : str
+        Of the distribution, for errors.
 
     Returns
     -------
@@ -59,7 +59,6 @@ def train_likelihood(
     """
     generator = torch.Generator(device=training[0].device).manual_seed(seed)
     held_out = tuple(x[:_MOST_HELD_OUT] for x in held_out)
-    end = math.inf if max_time is None else time.perf_counter() + max_time
     best, weights = math.inf, copy.deepcopy(network.state_dict())
     for cycle in range(_NUM_CYCLES):
         before = best
@@ -67,15 +66,14 @@ def train_likelihood(
         for loss in _cycle(network, training, held_out, _FIRST_CYCLE * 2**cycle, generator):
             if loss < best:
                 best, weights = loss, copy.deepcopy(network.state_dict())
-            if time.perf_counter() > end:
-                break
-        if best > before - 1e-3 or time.perf_counter() > end:
+        if best > before - _LEAST_GAIN:
             break
     if not math.isfinite(best):
         raise TrainingError(
-            "Expected finite densities of a likelihood network; on what is held out, none was. "
-            "Keep the prior away from parameters that give extreme data, or leave it out:\n\n"
-            "    pma.fit(model)"
+            f"Expected finite densities of {name!r} by its likelihood network; on what is held "
+            "out, none was. Keep the prior away from parameters that give extreme data, or leave "
+            "the network out:\n\n    pma.fit(model)",
+            variable=name,
         )
     network.load_state_dict(weights)
     network.eval()

@@ -132,7 +132,7 @@ def _learn(
         )
     network.fit_scaling(*training)
     began = time.perf_counter()
-    loss = train_likelihood(network, training, held_out, seed)
+    loss = train_likelihood(network, training, held_out, seed, unknown.name)
     log_info(
         f"The density of {unknown.name} was learned from {len(training[0]):,} draws in "
         f"{time.perf_counter() - began:.0f} s: {loss:.3f} nats per draw on what is held out."

@@ -115,7 +115,9 @@ class Simulator:
           observations: y (10, 50)
         """
         if not isinstance(num_datasets, int | np.integer) or num_datasets < 1:
-            raise ModelReadingError(f"Expected a number of data sets above 0; got {num_datasets!r}")
+            raise ModelReadingError(
+                f"Expected a positive number of data sets; got {num_datasets!r}."
+            )
         generator = torch_generator(random_seed, self.device)
         parameters = self._compiled.prior.sample(int(num_datasets), self.device, generator)
         return self._simulate(parameters, int(num_datasets), generator)
@@ -292,7 +294,7 @@ class Simulator:
         *,
         of_model_data: bool = True,
     ) -> dict[str, Tensor]:
-        """Compute the model's deterministics.
+        """Compute the model's deterministics, (S, *shape) by name.
 
         Parameters
         ----------
@@ -302,11 +304,6 @@ class Simulator:
             Without them, deterministics that need them are left out.
         of_model_data : bool
             False leaves out those that depend on observed values or on covariates of units.
-
-        Returns
-        -------
-        dict of str to Tensor, shape (S, *shape)
-            By name.
         """
         names = tuple(
             d.name

@@ -187,6 +187,8 @@ class Simulator:
         learned = copy.copy(self)
         learned._compiled = self._compiled.with_likelihood(networks)
         learned.spec = learned._compiled.spec
+        if self._as_written is not None:
+            learned._as_written = self._as_written.with_likelihood(networks)
         return learned
 
     @property

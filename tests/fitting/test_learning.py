@@ -127,6 +127,20 @@ def test_many_data_sets_and_chains_of_mcmc(learned, exact):
     assert (np.abs(a.mean(0) - b.mean(0)) < 0.3 * b.std(0)).all()
 
 
+def test_exchangeable_components():
+    """In one order to weights and chains, whose density is that of the model as it is written."""
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 3, shape=2)
+        component = pm.CustomDist.dist(mu, 0.5, random=_normal, shape=(2,))
+        pm.Mixture("y", w=[0.5, 0.5], comp_dists=component, observed=data())
+    posterior = fit(model, networks=LEARNED)
+    assert posterior.inference.problem.labelling.orders
+    first, second = answer(posterior), answer(posterior, correction="mcmc")
+    assert second.posterior.attrs["checked"] == "learned"
+    a, b = flat(first, "mu"), flat(second, "mu")
+    assert (np.abs(a.mean(0) - b.mean(0)) < 4.5 * b.std(0) * math.sqrt(2 / 400)).all()
+
+
 def test_calibration(learned):
     """Ranks of true values are uniform for answers by what was learned."""
     report = learned.check(100, random_seed=1, draws=200, progressbar=False)

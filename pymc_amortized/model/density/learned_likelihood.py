@@ -23,11 +23,6 @@ from pymc_amortized.typing import NamedTensors
 
 __all__ = ["UnknownDistribution", "learned_variables", "unknown_distributions"]
 
-_GIVE_DENSITY = (
-    "Give what has none a density:\n\n"
-    '    pm.CustomDist("y", *parameters, logp=logp, random=random, observed=data)'
-)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnknownDistribution:
@@ -143,7 +138,8 @@ def unknown_distributions(complete: CompleteModel) -> tuple[UnknownDistribution,
             raise UnsupportedModelError(
                 f"Expected what has no density to be a pm.CustomDist with random=, or a "
                 f"pm.Simulator, that is observed or a component of a pm.Mixture; {one.name!r} is "
-                f"made of such a variable by other operations. {_GIVE_DENSITY}"
+                "made of such a variable by other operations. Give what has none a density:\n\n"
+                '    pm.CustomDist("y", *parameters, logp=logp, random=random, observed=data)'
             )
     PriorDensity(complete)
     return tuple(found)

@@ -10,7 +10,11 @@ from torch import Tensor
 from pymc_amortized.data.layout import DataLayout
 from pymc_amortized.data.tables import Sizes
 from pymc_amortized.errors import CacheWarning
-from pymc_amortized.fitting.likelihood.learning import learn_likelihood, require_learnable
+from pymc_amortized.fitting.likelihood.learning import (
+    learn_likelihood,
+    require_learnable,
+    with_likelihood,
+)
 from pymc_amortized.fitting.sequential import SequentialRounds, SequentialTraining
 from pymc_amortized.fitting.simulation_budget import draw_table
 from pymc_amortized.fitting.train_posterior import PosteriorTraining
@@ -24,6 +28,7 @@ from pymc_amortized.messages import log_info, warn
 from pymc_amortized.model.fingerprint import describe_value, digest
 from pymc_amortized.networks.build import Networks
 from pymc_amortized.networks.estimator import Estimator
+from pymc_amortized.networks.likelihood_network import LikelihoodNetwork
 from pymc_amortized.posterior import AmortizedPosterior
 from pymc_amortized.simulation.simulated_data import Simulation
 from pymc_amortized.simulation.simulation_table import SimulationTable
@@ -86,7 +91,7 @@ class WantedNetwork:
     def obtain(self) -> AmortizedPosterior:
         """Return the network: that of the cache, or one that is trained now."""
         layout, estimator = assemble(self.simulator, self.sizes, self.networks, self.seed)
-        if self.networks is not None and self.networks.likelihood is not None:
+        if self._learns_likelihood:
             require_learnable(self.simulator, self.config, layout)
         if not estimator.has_to_learn:  # indicators alone, and their density is known
             layout, inference = untrained(self.simulator, self.sizes, self.seed)
@@ -163,16 +168,29 @@ class WantedNetwork:
             given = self.given if self.table is None else self.table
             what = self.simulator, layout, estimator, record
             training = PosteriorTraining(*what, self.seed, self.store, given)
+            learned = self._learn_likelihood(layout, training)
             posterior = training.complete(self.reporting)
-            if self.networks is not None and self.networks.likelihood is not None:
-                how = self.networks, training.seed, training.table
-                posterior = learn_likelihood(posterior, *how)
+            posterior = with_likelihood(posterior, learned) if learned else posterior
         if not posterior.record.interrupted:
             store, name = self.store, record.fingerprint
             store.write(name, posterior.tensors(), posterior.record.as_record())
             store.discard(name, "checkpoint")
             store.discard(name, "simulations")
         return posterior
+
+    @property
+    def _learns_likelihood(self) -> bool:
+        return self.networks is not None and self.networks.likelihood is not None
+
+    def _learn_likelihood(
+        self, layout: DataLayout, training: PosteriorTraining
+    ) -> dict[str, LikelihoodNetwork]:
+        """Return densities that are asked for: before anything else is trained, if they fail."""
+        if not self._learns_likelihood:
+            return {}
+        return learn_likelihood(
+            self.simulator, layout, self.networks, training.seed, training.table
+        )
 
 
 def _posterior_loss(record: TrainingRecord) -> float:

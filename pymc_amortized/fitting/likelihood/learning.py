@@ -54,41 +54,42 @@ def require_learnable(simulator: Simulator, config: TrainingConfig, layout: Data
 
 
 def learn_likelihood(
-    posterior: AmortizedPosterior,
+    simulator: Simulator,
+    layout: DataLayout,
     networks: Networks,
     seed: int,
     simulations: Simulation | SimulationTable | None,
-) -> AmortizedPosterior:
-    """Return a posterior whose answers are corrected by densities that are learned now.
+) -> dict[str, LikelihoodNetwork]:
+    """Return the densities that a model lacks, by the names of their distributions.
 
     Parameters
     ----------
-    posterior : AmortizedPosterior
-        Trained, of a model that lacks densities.
+    simulator, layout : Simulator, DataLayout
+        The model, and how its data are laid out.
     networks : Networks
         How they are to be learned.
     seed : int
         Of the training.
     simulations : Simulation or SimulationTable, optional
-        What to learn from: what the posterior network was trained on. By default, new ones.
+        What to learn from: what the posterior network is trained on. By default, new ones.
     """
-    began, record = time.perf_counter(), posterior.record
-    simulator = posterior.inference.problem.simulator
-    drawn = _draws(simulator, posterior.inference.problem.layout, simulations, seed)
-    found = {}
-    for i, unknown in enumerate(simulator.unknown_distributions):
-        pairs = simulator.draws_of(unknown, drawn)
-        found[unknown.name] = _learn(unknown, pairs, networks, piece_seed(seed, 5, i))
-    learned = with_likelihood(posterior.inference.problem, found)
-    seconds = record.seconds + time.perf_counter() - began
-    record = replace(record, seconds=seconds, simulations=simulator.num_simulated)
-    return AmortizedPosterior(replace(posterior.inference, problem=learned), record)
+    drawn = _draws(simulator, layout, simulations, seed)
+    return {
+        unknown.name: _learn(
+            unknown, simulator.draws_of(unknown, drawn), networks, piece_seed(seed, 5, i)
+        )
+        for i, unknown in enumerate(simulator.unknown_distributions)
+    }
 
 
-def with_likelihood(problem: Problem, networks: Mapping[str, LikelihoodNetwork]) -> Problem:
-    """Return the problem with densities that were learned."""
-    simulator = problem.simulator.with_likelihood(networks)
-    return Problem.of_model(simulator, problem.layout, problem.space, problem.memory)
+def with_likelihood(
+    posterior: AmortizedPosterior, networks: Mapping[str, LikelihoodNetwork]
+) -> AmortizedPosterior:
+    """Return a posterior whose answers are corrected by densities that were learned."""
+    before = posterior.inference.problem
+    simulator = before.simulator.with_likelihood(networks)
+    problem = Problem.of_model(simulator, before.layout, before.space, before.memory)
+    return AmortizedPosterior(replace(posterior.inference, problem=problem), posterior.record)
 
 
 def _draws(
